@@ -1,0 +1,1 @@
+"""Visual explanations of convolutional networks: trained, explained, scored, compared."""

@@ -1,0 +1,62 @@
+"""What every data set hands on: RGB images in [0, 1] with labels, names and, where they exist, masks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+Batch = dict[str, Tensor]
+
+
+class ImageSet(Dataset[Batch]):
+    """Images held in memory: uint8 (N, 3 or 1, H, W), labels (N,), one name each, masks bool (N, H, W) or none.
+
+    A batch is a dictionary of `image` float (B, 3, H, W) in [0, 1], `label` (B,), `index` (B,) into `names`
+    and, where the set has masks, `mask` bool (B, H, W).
+    """
+
+    def __init__(
+        self, images: Tensor, labels: Tensor, names: Sequence[str], masks: Tensor | None = None
+    ) -> None:
+        self.images, self.labels, self.names, self.masks = images, labels.long(), tuple(names), masks
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitems__(self, indices: list[int]) -> Batch:
+        index = torch.as_tensor(indices)
+        image = self.images[index].float().div_(255).expand(-1, 3, -1, -1).contiguous()
+        batch = {"image": image, "label": self.labels[index], "index": index}
+        return batch if self.masks is None else {**batch, "mask": self.masks[index]}
+
+    def __getitem__(self, index: int) -> Batch:
+        return {key: value[0] for key, value in self.__getitems__([index]).items()}
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Train, validation and test set of one data set, and the names of its classes in label order."""
+
+    train: ImageSet
+    val: ImageSet
+    test: ImageSet
+    classes: tuple[str, ...]
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def loader(images: ImageSet, batch_size: int, shuffle_seed: int | None = None) -> DataLoader:
+    """Batches of `images` in order, or in an order that `shuffle_seed` alone decides."""
+    generator = None if shuffle_seed is None else torch.Generator().manual_seed(shuffle_seed)
+    return DataLoader(
+        images,
+        batch_size,
+        shuffle=shuffle_seed is not None,
+        generator=generator,
+        collate_fn=_as_it_is,
+    )

@@ -1,0 +1,41 @@
+"""FlowerNet: nine layers for 112x112 images, with strided convolutions, as an8Flower asks for."""
+
+from torch import Tensor, nn
+
+from evident.models.normalise import Normalise
+
+
+def _convolution(channels: int, filters: int, kernel: int, stride: int) -> list[nn.Module]:
+    return [
+        nn.Conv2d(channels, filters, kernel, stride, padding=kernel // 2, bias=False),
+        nn.BatchNorm2d(filters),
+        nn.ReLU(),
+    ]
+
+
+class FlowerNet(nn.Module):
+    """Class scores (N, classes) of images (N, 3, H, W) in [0, 1], H and W from 16 on.
+
+    Seven convolutions, four of them with stride 2 (so that stride artefacts can appear), global average and
+    two fully connected layers. The authors' architecture is not on file: depth and input size are theirs,
+    the widths are ours (PAPERS 1.6).
+    """
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.normalise = Normalise()
+        self.features = nn.Sequential(
+            *_convolution(3, 24, 5, 2),
+            *_convolution(24, 32, 3, 1),
+            *_convolution(32, 48, 3, 2),
+            *_convolution(48, 64, 3, 1),
+            *_convolution(64, 64, 3, 2),
+            *_convolution(64, 96, 3, 1),
+            *_convolution(96, 96, 3, 2),
+        )
+        self.classifier = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(96, 96), nn.ReLU(), nn.Linear(96, classes)
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.classifier(self.features(self.normalise(images)))
