@@ -8,11 +8,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from evident.errors import UserError
+
 Batch = dict[str, Tensor]
 
 
 class ImageSet(Dataset[Batch]):
-    """Images held in memory: uint8 (N, 3 or 1, H, W), labels (N,), one name each, masks bool (N, H, W) or none.
+    """Images held in memory: uint8 (N, 3 or 1, H, W), labels (N,), names, masks bool (N, H, W) or none.
 
     A batch is a dictionary of `image` float (B, 3, H, W) in [0, 1], `label` (B,), `index` (B,) into `names`
     and, where the set has masks, `mask` bool (B, H, W).
@@ -31,6 +33,13 @@ class ImageSet(Dataset[Batch]):
         image = self.images[index].float().div_(255).expand(-1, 3, -1, -1).contiguous()
         batch = {"image": image, "label": self.labels[index], "index": index}
         return batch if self.masks is None else {**batch, "mask": self.masks[index]}
+
+    def first(self, count: int) -> "ImageSet":
+        """The first `count` images; raises `UserError` where there are fewer."""
+        if not 0 < count <= len(self):
+            raise UserError(f"{count} images asked for; 1 to {len(self)} are there")
+        masks = None if self.masks is None else self.masks[:count]
+        return ImageSet(self.images[:count], self.labels[:count], self.names[:count], masks)
 
     def __getitem__(self, index: int) -> Batch:
         return {key: value[0] for key, value in self.__getitems__([index]).items()}

@@ -2,9 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from functools import partial
+from typing import Any, Literal, TypeVar
 
 from torch import Tensor, nn
+
+from evident.errors import UserError
 
 Direction = Literal["higher", "lower"]
 Need = Literal["mask", "model"]
@@ -33,6 +36,18 @@ class Curve:
     values: Tensor
 
 
+def area(curve: Curve) -> Tensor:
+    """Area (N,) float64 under a curve over [0, 1]: every value stands for the positions nearest to it.
+
+    That is the trapezoid rule where `at` holds 0 and 1, and the midpoint rule where it holds the middles of
+    equal bins. NaN where a value is NaN.
+    """
+    values, at = curve.values.double(), curve.at.double()
+    borders = (at[:-1] + at[1:]) / 2
+    # Summed by parts: no widths have to add up to one, so a constant curve has exactly its constant as area.
+    return values[:, -1] - (values.diff(dim=1) * borders).sum(1)
+
+
 Result = Tensor | Curve | Mapping[str, "Tensor | Curve"]
 Metric = TypeVar("Metric", bound=Callable[..., Result])
 
@@ -52,3 +67,28 @@ def metric(
         return function
 
     return mark
+
+
+def _declaration(metric: Callable[..., Result]) -> Any:
+    # Hydra hands a metric with settings over as a partial, which does not show its function's attributes.
+    return metric.func if isinstance(metric, partial) else metric
+
+
+def direction_of(metric: Callable[..., Result], name: str) -> Direction:
+    """Which scores named `name` are better.
+
+    Where a metric declares directions by name, they are base names: `deletion` holds for `deletion_blur` too.
+    Raises `UserError` for a name that no declared base name fits.
+    """
+    direction = _declaration(metric).direction
+    if not isinstance(direction, Mapping):
+        return direction
+    for base, better in direction.items():
+        if name == base or name.startswith(f"{base}_"):
+            return better
+    raise UserError(f"score {name!r} has no direction; the metric declares {', '.join(direction)}")
+
+
+def needs_of(metric: Callable[..., Result]) -> tuple[Need, ...]:
+    """What an explanation must carry for this metric besides image, target and heatmap."""
+    return _declaration(metric).needs

@@ -35,7 +35,10 @@ class Normalise(nn.Module):
 
 
 def mean_colour(model: nn.Module) -> Tensor:
-    """The neutral reference (1, 3, 1, 1) in [0, 1]: the colour that the network's own normalisation maps to zero."""
+    """The neutral reference (1, 3, 1, 1) in [0, 1]: the colour that the network normalises to zero.
+
+    Raises `UserError` where the network has no `Normalise`.
+    """
     for module in model.modules():
         if isinstance(module, Normalise):
             return module.mean

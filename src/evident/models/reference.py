@@ -12,9 +12,9 @@ Reference = Literal["mean_colour", "blur"]
 
 
 def reference_images(images: Tensor, model: nn.Module, kind: Reference = "mean_colour") -> Tensor:
-    """Images (N, 3, H, W) in [0, 1] without evidence: the network's mean colour, or a Gaussian blur of sigma H/10.
+    """Images (N, 3, H, W) in [0, 1] without evidence: mean colour, or a Gaussian blur.
 
-    Raises `UserError` for another kind.
+    The blur's sigma is a tenth of the longer side. Raises `UserError` for another kind.
     """
     if kind == "mean_colour":
         return mean_colour(model).to(images).expand_as(images)

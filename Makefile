@@ -1,0 +1,24 @@
+# make run: everything from an empty machine to the table. make test: the tests. Both set up .venv where it is not there.
+PYTHON ?= python3
+BIN = .venv/bin
+
+.PHONY: env run test lint
+
+env: .venv/ready
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Evident needs Python 3.11 or later; set PYTHON=..."'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+run: env
+	$(BIN)/python run.py
+
+test: env
+	$(BIN)/python -m pytest -n 2
+
+lint: env
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy

@@ -1,0 +1,15 @@
+"""The front door: `python run.py [experiment=NAME] [scale=smoke|quick|paper] [task=sweep|report|explain|benchmark]`."""
+
+import hydra
+from omegaconf import DictConfig
+
+from evident import front
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+def main(config: DictConfig) -> None:
+    front.hand_over(config)
+
+
+if __name__ == "__main__":
+    front.enter(main)

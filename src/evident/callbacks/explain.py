@@ -1,0 +1,117 @@
+"""Explanations while Lightning tests: every batch is explained, scored and, for the first images, kept."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import pandas as pd
+import torch
+from captum.attr import Attribution
+from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from evident.data.images import Batch
+from evident.errors import UserError
+from evident.metrics.cost import Cost
+from evident.metrics.explanation import Curve, Explanation, Metric, area, direction_of, needs_of
+
+
+class Explain(Callback):
+    """Explains each test batch of `module.network` with `explainer` and scores it with `metrics`.
+
+    `target` is the class explained: `label` or `predicted`. `examples` images are kept with their heatmaps;
+    `advance` is told the number of images after each batch. `directions` says of each score which are better.
+    """
+
+    def __init__(
+        self,
+        explainer: Attribution,
+        metrics: Mapping[str, Metric],
+        target: Literal["label", "predicted"],
+        examples: int = 0,
+        advance: Callable[[int], None] = lambda images: None,
+    ) -> None:
+        self.explainer, self.metrics, self.target = explainer, metrics, target
+        self.examples, self.advance = examples, advance
+        self.directions: dict[str, str] = {}
+        self._rows: list[pd.DataFrame] = []
+        self._kept: list[dict[str, Tensor]] = []
+        self._costs: list[dict[str, float]] = []
+
+    def on_test_start(self, trainer: Trainer, module: LightningModule) -> None:
+        if self.target not in ("label", "predicted"):
+            raise UserError(f"explained.target={self.target!r} is unknown; use label or predicted")
+
+    def on_test_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Batch, *_: Any
+    ) -> None:
+        explanation = self._explain(module.network, batch)
+        for name, metric in self.metrics.items():
+            if "mask" in needs_of(metric) and explanation.mask is None:
+                raise UserError(f"metric {name} needs masks, and this data set has none; leave it out of metric")
+            result = metric(explanation)
+            results = result if isinstance(result, Mapping) else {name: result}
+            for key, value in results.items():
+                self.directions[key] = direction_of(metric, key)
+                self._rows += _rows(key, value, batch["index"], explanation.target)
+        self._keep(explanation)
+        self.advance(len(explanation.images))
+
+    def _explain(self, network: torch.nn.Module, batch: Batch) -> Explanation:
+        images, mask = batch["image"], batch.get("mask")
+        target = batch["label"] if self.target == "label" else network(images).argmax(1)
+        needs_mask = getattr(self.explainer, "needs_mask", False)
+        # Lightning tests without gradients, which most explainers live on.
+        with torch.enable_grad(), Cost(network) as cost:
+            attribution = self.explainer.attribute(images, target, **({"mask": mask} if needs_mask else {}))
+            heatmap = self.explainer.heatmap(attribution)
+        if heatmap.isnan().any():
+            raise ValueError(f"{type(self.explainer).__name__} gave a heatmap with NaN")
+        self._costs.append(
+            {
+                "images": len(images),
+                "seconds": cost.seconds,
+                "forward_passes": cost.forward_passes,
+                "backward_passes": cost.backward_passes,
+                "peak_memory": cost.peak_memory,
+            }
+        )
+        return Explanation(images, target, heatmap, mask, network)
+
+    def _keep(self, explanation: Explanation) -> None:
+        wanted = self.examples - sum(len(kept["images"]) for kept in self._kept)
+        if wanted <= 0:
+            return
+        kept = {
+            "images": (explanation.images[:wanted] * 255).round().byte(),
+            "target": explanation.target[:wanted],
+            "heatmaps": explanation.heatmap[:wanted].float(),
+        }
+        if explanation.mask is not None:
+            kept["masks"] = explanation.mask[:wanted]
+        self._kept.append({key: value.cpu().contiguous() for key, value in kept.items()})
+
+    def scores(self, names: Sequence[str]) -> pd.DataFrame:
+        """All scores in long form: image (its name), target, metric, at (position on a curve, else NaN), value."""
+        scores = pd.concat(self._rows, ignore_index=True)
+        scores["image"] = [names[index] for index in scores["image"]]
+        return scores
+
+    def kept(self) -> dict[str, Tensor]:
+        """The first images uint8, their targets, heatmaps and, where they exist, masks."""
+        return {key: torch.cat([kept[key] for kept in self._kept]) for key in self._kept[0]} if self._kept else {}
+
+    def cost(self) -> dict[str, float]:
+        """Totals over all images: seconds, passes in images, and the highest memory of any batch in bytes."""
+        costs = pd.DataFrame(self._costs)
+        return {**costs.drop(columns="peak_memory").sum().to_dict(), "peak_memory": costs["peak_memory"].max()}
+
+
+def _rows(name: str, result: Tensor | Curve, index: Tensor, target: Tensor) -> list[pd.DataFrame]:
+    def frame(at: float, values: Tensor) -> pd.DataFrame:
+        columns = {"image": index.cpu(), "target": target.cpu(), "metric": name, "at": at}
+        return pd.DataFrame({**columns, "value": values.double().cpu()})
+
+    if isinstance(result, Tensor):
+        return [frame(float("nan"), result)]
+    points = [frame(at, values) for at, values in zip(result.at.tolist(), result.values.T, strict=True)]
+    return [frame(float("nan"), area(result)), *points]

@@ -1,0 +1,128 @@
+"""One cell, from config to scores: train or load the network, explain the test images, leave per-image scores."""
+
+import json
+import logging
+import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning import Trainer, seed_everything
+from pytorch_lightning.loggers import Logger
+from safetensors.torch import save_file
+
+from evident import store
+from evident.callbacks.explain import Explain
+from evident.callbacks.loggers import close, log_scores
+from evident.data.images import Splits, loader
+from evident.errors import UserError
+from evident.models.classifier import Classifier
+from evident.models.training import trained
+from evident.progress import bar
+
+CELL_FORMAT = 1  # raise it when the same config would give other scores or files
+log = logging.getLogger("evident")
+logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+# Images lie in memory: worker processes, which Lightning advises, would only copy them about.
+warnings.filterwarnings("ignore", ".*does not have many workers.*")
+# Lightning 2.6 asks for a class that torch 2.15 has renamed; nothing to do with us.
+warnings.filterwarnings("ignore", ".*isinstance\\(treespec, LeafSpec\\).*")
+
+
+def identity(config: DictConfig) -> store.Identity:
+    """Everything that decides the scores of the cell, and nothing else."""
+    resolved = OmegaConf.to_container(config, resolve=True)
+    explained = {key: resolved["explained"][key] for key in ("images", "target", "examples")}
+    return {
+        "format": CELL_FORMAT,
+        **{key: resolved[key] for key in ("experiment", "data", "model", "explainer", "metric", "seed")},
+        "explained": explained,
+        "precision": resolved["trainer"]["precision"],
+    }
+
+
+def run(config: DictConfig) -> None:
+    """Compute the cell unless it is there; where that fails, log the traceback, keep it as `FAILED` and go on."""
+    if not isinstance(config.seed, int):
+        raise UserError(f"seed={config.seed} is no whole number")
+    name = f"{config.data.name} {config.model.name} {config.explainer.name} seed {config.seed}"
+    root = Path(config.paths.store)
+    try:
+        there = store.is_whole(store.location(root, "cells", identity(config)))
+        folder = store.artefact(root, "cells", identity(config), partial(_compute, config, name))
+        log.info("%s: %s", name, f"there already ({folder})" if there else folder)
+    except Exception as error:  # whatever goes wrong in one cell, the others are still wanted
+        report = str(error) if isinstance(error, UserError) else traceback.format_exc()
+        file = store.record_failure(root, "cells", identity(config), report)
+        log.error("%s: FAILED (%s)\n%s", name, file, report)
+
+
+def leave(config: DictConfig) -> None:
+    """Leave the cell as it is: only the report that follows the sweep is wanted."""
+
+
+def load_data(config: DictConfig) -> Splits:
+    """The splits of the configured data set."""
+    build = instantiate(config.data.build, _partial_=True)
+    return build(root=Path(config.paths.data), store=Path(config.paths.store))
+
+
+def _compute(config: DictConfig, name: str, folder: Path) -> None:
+    torch.set_num_threads(config.threads)
+    with _loggers(config, name) as loggers:
+        splits = load_data(config)
+        network = trained(config, lambda: splits, loggers).network
+        images = splits.test.first(config.explained.images)
+        with bar(name, len(images)) as progress:
+            callback = Explain(
+                instantiate(config.explainer.build, _partial_=True)(network),
+                {name: instantiate(metric) for name, metric in config.metric.items()},
+                target=config.explained.target,
+                examples=config.explained.examples,
+                advance=progress.advance,
+            )
+            trainer = Trainer(
+                **config.trainer,
+                logger=loggers,
+                callbacks=[callback],
+                inference_mode=False,  # its tensors could never take part in a gradient
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                enable_checkpointing=False,
+            )
+            seed_everything(config.seed, verbose=False)
+            trainer.test(
+                Classifier(network, config.data.classes),
+                loader(images, config.explained.batch_size),
+                verbose=False,
+            )
+        scores = callback.scores(images.names)
+        labels = {"experiment": config.experiment, "data": config.data.name, "model": config.model.name}
+        labels |= {"explainer": config.explainer.name, "seed": config.seed}
+        for position, (column, value) in enumerate(labels.items()):
+            scores.insert(position, column, value)
+        scores.to_parquet(folder / "scores.parquet", index=False)
+        save_file(callback.kept(), folder / "examples.safetensors")
+        (folder / "directions.json").write_text(json.dumps(callback.directions, indent=1))
+        (folder / "cost.json").write_text(json.dumps(callback.cost(), indent=1))
+        log_scores(loggers, scores, callback.kept())
+
+
+@contextmanager
+def _loggers(config: DictConfig, name: str) -> Iterator[list[Logger]]:
+    described = {**identity(config), "cell": store.digest(identity(config))}
+    loggers = [
+        instantiate(logger, _partial_=True)(experiment=config.experiment, name=name, config=described)
+        for logger in config.logger.values()
+    ]
+    try:
+        yield loggers
+    except BaseException:
+        close(loggers, failed=True)
+        raise
+    close(loggers, failed=False)

@@ -1,0 +1,155 @@
+"""an8Flower: flowers of which one part's colour is the class, with that part's mask.
+
+Synthetic, after FGVis's companion data set: the authors' own files where a user has them on disk, our rendering
+of the same idea (`evident.data.render.flowers`) otherwise.
+"""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from evident import store as artefacts
+from evident.data.images import ImageSet, Splits
+from evident.data.render.flowers import CLASSES, RENDER_FORMAT, known, render
+from evident.errors import UserError
+
+NAME = re.compile(r"class(\d+)_img(\d+)_p(\d+)_r(\d+)")
+SUFFIXES = (".jpg", ".jpeg", ".png")
+SPLITS = ("train", "val", "test")
+CHUNK = 512
+
+
+def _folder(root: Path, variant: str) -> Path | None:
+    spellings = (root / f"an8Flower_{variant.replace('-', to)}" for to in "-_")
+    return next((folder for folder in spellings if folder.is_dir()), None)
+
+
+def source_of(root: Path, variant: str) -> str:
+    """ "authors" where root/an8Flower_<variant> exists (spelled with - or _), else "rendered"."""
+    return "rendered" if _folder(root, known(variant.replace("_", "-"))) is None else "authors"
+
+
+def an8flower(
+    variant: str,
+    train: int,
+    val: int,
+    test: int,
+    seed: int,
+    source: str,
+    size: int = 112,
+    *,
+    root: Path,
+    store: Path,
+) -> Splits:
+    """Splits of so many images of size x size, with masks; no scene is in two of them.
+
+    `source` "rendered" renders the splits once from `seed` and keeps them in `store`; "authors" reads at most so
+    many of the files under `root`, evenly over the classes, and does not look at `seed`. Raises UserError for an
+    unknown variant or source and for files that are missing, unreadable or wrongly named.
+    """
+    variant = known(variant.replace("_", "-"))
+    counts = dict(zip(SPLITS, (train, val, test), strict=True))
+    if source == "rendered":
+        sets = [_rendered(variant, split, count, seed, size, store) for split, count in counts.items()]
+        return Splits(*sets, CLASSES[variant])
+    if source == "authors":
+        return _authors(root, variant, counts, size)
+    raise UserError(f"no an8Flower source {source!r}; there are authors, rendered")
+
+
+def _rendered(variant: str, split: str, count: int, seed: int, size: int, store: Path) -> ImageSet:
+    identity = {
+        "set": "an8flower", "format": RENDER_FORMAT, "variant": variant, "split": split, "count": count,
+        "seed": seed, "size": size,
+    }  # fmt: skip
+
+    def make(folder: Path) -> None:
+        chunks = [
+            render(variant, split, range(start, min(start + CHUNK, count)), seed, size)
+            for start in range(0, max(count, 1), CHUNK)
+        ]
+        names = ("images", "labels", "parts", "masks")
+        whole = {
+            name: torch.cat(column) for name, column in zip(names, zip(*chunks, strict=True), strict=True)
+        }
+        save_file(whole, folder / "images.safetensors")
+
+    held = load_file(artefacts.artefact(store, "data", identity, make) / "images.safetensors")
+    names = [f"{split}-{index:05d}" for index in range(count)]
+    return ImageSet(held["images"], held["labels"], names, held["masks"])
+
+
+def _authors(root: Path, variant: str, counts: dict[str, int], size: int) -> Splits:
+    folder = _folder(root, variant)
+    if folder is None:
+        raise UserError(
+            f"no folder {root / f'an8Flower_{variant}'}; put the authors' files there or ask for rendered"
+        )
+    paths = sorted(p for p in folder.glob("*/*") if p.suffix.lower() in SUFFIXES and p.parent.name != "masks")
+    files = [(path, _numbers(path)) for path in paths]
+    classes = sorted({numbers[0] for _, numbers in files})
+    if len(classes) != len(CLASSES[variant]):
+        raise UserError(
+            f"{folder} holds images of {len(classes)} classes and not the {len(CLASSES[variant])} of {variant}; "
+            "unpack the whole set there"
+        )
+    chosen: dict[str, list[tuple[Path, int]]] = {split: [] for split in SPLITS}
+    for split, count in counts.items():
+        queues = [
+            [path for path, numbers in files if numbers[0] == name and _split(numbers[1]) == split]
+            for name in classes
+        ]
+        # Round by round one file of every class, so that however few are taken, the classes stay even.
+        longest = max(len(queue) for queue in queues)
+        rounds = [(q[i], label) for i in range(longest) for label, q in enumerate(queues) if i < len(q)]
+        chosen[split] = rounds[:count]
+    names = tuple(f"class{name}" for name in classes)
+    return Splits(*(_read(folder, chosen[split], size) for split in SPLITS), names)
+
+
+def _numbers(path: Path) -> tuple[int, int]:
+    """Class and scene number of a file name."""
+    match = NAME.fullmatch(path.stem)
+    if match is None:
+        raise UserError(f"{path} is not named like class2_img30_p1_r2.jpg; rename it or take it away")
+    return int(match[1]), int(match[2])
+
+
+def _split(scene: int) -> str:
+    """One scene in ten is for the test, one for validation: our choice, the authors' split is not on file."""
+    return {0: "test", 1: "val"}.get(scene % 10, "train")
+
+
+def _mask_path(folder: Path, path: Path) -> Path:
+    places = (path.parent / "masks", folder / "masks" / path.parent.name)
+    for place in places:
+        for suffix in SUFFIXES:
+            if (found := place / (path.stem + suffix)).is_file():
+                return found
+    raise UserError(f"{path} has no mask {places[0] / path.name}; put it there")
+
+
+def _pixels(path: Path, mode: str, size: int) -> Tensor:
+    try:
+        with Image.open(path) as image:
+            picture = image.convert(mode).resize((size, size), Image.Resampling.BILINEAR)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UserError(
+            f"{path} is not a readable image ({error}); fetch it again or take it away"
+        ) from error
+    return torch.from_numpy(np.array(picture))
+
+
+def _read(folder: Path, files: list[tuple[Path, int]], size: int) -> ImageSet:
+    images = torch.empty(len(files), 3, size, size, dtype=torch.uint8)
+    masks = torch.empty(len(files), size, size, dtype=torch.bool)
+    for i, (path, _) in enumerate(files):
+        images[i] = _pixels(path, "RGB", size).permute(2, 0, 1)
+        masks[i] = _pixels(_mask_path(folder, path), "L", size) >= 128
+    labels = torch.tensor([label for _, label in files], dtype=torch.long)
+    return ImageSet(images, labels, [path.stem for path, _ in files], masks)

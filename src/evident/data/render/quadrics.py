@@ -1,0 +1,286 @@
+"""A ray caster for quadrics, batched over images: visibility and shadows without a display.
+
+A scene of N images has P slots, each of one kind in every image: a closed `ellipsoid`, a capped `frustum`
+(cylinder, cone) or a `sheet`, the patch of a paraboloid inside an outline, which bends like a leaf. A slot is
+tested only in the tiles of the picture that its box can touch.
+
+Every operation on pixels is one that IEEE 754 rounds exactly (+ - * / sqrt, comparisons), so that a picture
+has the same bits in any batch, on any number of threads and on any machine; `torch.sin` or a sum would not.
+Vectors are component first: (3, ...).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+MISS = float("inf")
+
+
+def dot(a: Tensor, b: Tensor) -> Tensor:
+    """Scalar products (...) of vectors (3, ...), added in a fixed order."""
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+
+
+def cross(a: Tensor, b: Tensor) -> Tensor:
+    """Vector products (3, ...) of vectors (3, ...)."""
+    return torch.stack([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]])
+
+
+def unit(a: Tensor) -> Tensor:
+    """Vectors (3, ...) scaled to length one."""
+    return a / dot(a, a).sqrt()
+
+
+def sine(turns: Tensor) -> Tensor:
+    """sin(2 pi turns) to about 1e-7, from exactly rounded operations alone."""
+    x = turns - (turns + 0.5).floor()
+    x = torch.where(x.abs() > 0.25, x.sign() * 0.5 - x, x) * (2 * torch.pi)
+    square, result = x * x, torch.zeros_like(x)
+    for k in (6, 5, 4, 3, 2, 1):
+        result = (1 + result) * square * (-1 / (2 * k * (2 * k + 1)))
+    return x * (1 + result)
+
+
+def plane(origin: Tensor, direction: Tensor) -> Tensor:
+    """Distance along rays to the plane y = 0, in lengths of `direction`; inf where they do not meet it."""
+    t = -origin[1] / direction[1]
+    return torch.where(t > 0, t, MISS)
+
+
+def _first(enter: Tensor, leave: Tensor, near: float) -> Tensor:
+    seen = torch.where(enter > near, enter, leave)
+    return torch.where((enter <= leave) & (seen > near), seen, MISS)
+
+
+def ellipsoid(origin: Tensor, direction: Tensor, form: Tensor, near: float = 0.0) -> Tensor:
+    """First t > near at which rays meet the unit sphere |p| = 1, else inf; `form` is not read."""
+    a, b, c = dot(direction, direction), dot(origin, direction), dot(origin, origin) - 1
+    root = (b * b - a * c).sqrt()  # NaN on a miss, and every comparison with NaN is false
+    return _first((-b - root) / a, (root - b) / a, near)
+
+
+def frustum(origin: Tensor, direction: Tensor, form: Tensor, near: float = 0.0) -> Tensor:
+    """First t > near on the solid x² + y² <= (1 + k z)², |z| <= 1, caps included; k = form[0] in [-1, 1]."""
+    k, (ox, oy, oz), (dx, dy, dz) = form[0], origin, direction
+    radius, slope = 1 + k * oz, k * dz
+    a = dx * dx + dy * dy - slope * slope
+    b = ox * dx + oy * dy - radius * slope
+    c = ox * ox + oy * oy - radius * radius
+    root = (b * b - a * c).sqrt()
+    pivot = -(b + torch.where(b < 0, -root, root))
+    # Along the axis of a cylinder there is no root: the ray is inside everywhere or nowhere.
+    always = (a == 0) & (b == 0) & (c <= 0)
+    one, two = torch.where(always, -MISS, pivot / a), torch.where(always, MISS, c / pivot)
+    down, up = (-1 - oz) / dz, (1 - oz) / dz
+    bottom, top = torch.minimum(down, up), torch.maximum(down, up)
+    # Steeper than the side (a < 0), a ray is inside the double cone before the first root or after the second.
+    low, high = torch.minimum(one, two), torch.maximum(one, two)
+    steep, early = a < 0, bottom < low
+    enter = torch.where(steep & early, bottom, torch.maximum(bottom, torch.where(steep, high, low)))
+    leave = torch.where(steep & ~early, top, torch.minimum(top, torch.where(steep, low, high)))
+    return _first(enter, leave, near)
+
+
+def sheet(origin: Tensor, direction: Tensor, form: Tensor, near: float = 0.0) -> Tensor:
+    """First t > near on z = p x² + q y² inside y² <= 4 x (1 - x) (a + b x + c x²); form = (p, q, a, b, c)."""
+    (ox, oy, oz), (dx, dy, dz), (p, q, *outline) = origin, direction, form
+    a = p * dx * dx + q * dy * dy
+    b = p * ox * dx + q * oy * dy - 0.5 * dz
+    c = p * ox * ox + q * oy * oy - oz
+    root = (b * b - a * c).sqrt()
+    pivot = -(b + torch.where(b < 0, -root, root))  # no cancellation, also where the sheet is flat (a = 0)
+    result = torch.full_like(pivot, MISS)
+    for t in (pivot / a, c / pivot):
+        x, y = ox + t * dx, oy + t * dy
+        inside = (
+            (x > 0) & (x < 1) & (y * y <= 4 * x * (1 - x) * (outline[0] + x * (outline[1] + x * outline[2])))
+        )
+        result = torch.where(inside & (t > near) & (t < result), t, result)
+    return result
+
+
+def ellipsoid_normal(point: Tensor, form: Tensor) -> Tensor:
+    """Outward gradient (3, ...) at local points of the unit sphere."""
+    return point
+
+
+def frustum_normal(point: Tensor, form: Tensor) -> Tensor:
+    """Outward gradient (3, ...) at local points of a frustum: the side's, or the cap's where that is nearer."""
+    x, y, z = point
+    radius = 1 + form[0] * z
+    cap = 1 - z.abs() < 0.5 * (radius - (x * x + y * y).sqrt())
+    side = torch.stack([x, y, -form[0] * radius])
+    return torch.where(cap, torch.stack([x * 0, y * 0, z]), side)
+
+
+def sheet_normal(point: Tensor, form: Tensor) -> Tensor:
+    """Gradient (3, ...) at local points of a sheet, on the side of +z."""
+    x, y, _ = point
+    return torch.stack([-2 * form[0] * x, -2 * form[1] * y, torch.ones_like(x)])
+
+
+HITS: dict[str, Callable[[Tensor, Tensor, Tensor, float], Tensor]] = {
+    "ellipsoid": ellipsoid,
+    "frustum": frustum,
+    "sheet": sheet,
+}
+NORMALS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "ellipsoid": ellipsoid_normal,
+    "frustum": frustum_normal,
+    "sheet": sheet_normal,
+}
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """P shapes in each of N images: kinds (P,), `rows` (3, 3, N, P) and `origin` (3, N, P) of the local frames
+    (local = rows · (world - origin)), `corners` (3, 8, N, P) of their boxes, `form` (5, N, P), `shown` (N, P)."""
+
+    kinds: tuple[str, ...]
+    origin: Tensor
+    rows: Tensor
+    corners: Tensor
+    form: Tensor
+    shown: Tensor
+
+    def turned(self, vector: Tensor) -> Tensor:
+        """World directions (3, N) in each local frame (3, N, P)."""
+        vector = vector[..., None]
+        return torch.stack([dot(row, vector) for row in self.rows])
+
+
+def shapes(kinds: tuple[str, ...], origin: Tensor, axes: Tensor, form: Tensor, shown: Tensor) -> Shapes:
+    """Shapes with local frames given by `axes` (3 axes, 3 components, N, P), orthogonal, in world lengths."""
+    one = torch.ones_like(form[0])
+    is_sheet = torch.tensor([kind == "sheet" for kind in kinds])
+    low, zero = form[:2].clamp(max=0), torch.zeros_like(one)
+    rise = form[:2].clamp(min=0)
+    reach = torch.where(torch.tensor([kind == "frustum" for kind in kinds]), 1 + form[0].abs(), one)
+    reach = torch.where(is_sheet, 1.2, reach)  # outlines stay within |y| <= 1.2
+    x = (torch.where(is_sheet, zero, -reach), torch.where(is_sheet, one, reach))
+    y = (-reach, reach)
+    z = (
+        torch.where(is_sheet, low[0] + 1.44 * low[1], -one),
+        torch.where(is_sheet, rise[0] + 1.44 * rise[1], one),
+    )
+    corners = [origin + a * axes[0] + b * axes[1] + c * axes[2] for a in x for b in y for c in z]
+    rows = torch.stack([axis / dot(axis, axis) for axis in axes])
+    return Shapes(kinds, origin, rows, torch.stack(corners, 1), form, shown)
+
+
+@dataclass(frozen=True)
+class Camera:
+    """N pinhole cameras: eye (3, N) and the frame's forward, right and up (3, N): the ray through (u, v) in
+    [-1, 1]² has the direction forward + u right + v up, so its t is the depth in lengths of forward."""
+
+    eye: Tensor
+    forward: Tensor
+    right: Tensor
+    up: Tensor
+
+
+@dataclass(frozen=True)
+class Grid:
+    """`count`² tiles of `tile`² samples over the frame of each image; `size` is the frame's side in samples."""
+
+    size: int
+    tile: int
+
+    @property
+    def count(self) -> int:
+        return -(-self.size // self.tile)
+
+    def steps(self) -> Tensor:
+        """Frame coordinates (count, tile) of the samples' middles from left to right, in [-1, 1]."""
+        return ((torch.arange(self.count * self.tile) + 0.5) * (2 / self.size) - 1).view(-1, self.tile)
+
+    def all(self, images: int) -> Tensor:
+        """Every tile (3, N count²) as image, row and column."""
+        return torch.ones(images, self.count, self.count).nonzero().T
+
+    def rays(self, camera: Camera, tiles: Tensor) -> Tensor:
+        """Directions (3, T, tile, tile) of the rays in tiles (3, T)."""
+        return self.spread(camera.forward, camera.right, camera.up, *tiles)
+
+    def spread(
+        self, base: Tensor, right: Tensor, up: Tensor, image: Tensor, row: Tensor, col: Tensor
+    ) -> Tensor:
+        """base + u right + v up (3, T, tile, tile), with the vectors (3, N) of each tile's image."""
+        steps = self.steps()
+        across = base[:, image, None] + right[:, image, None] * steps[col]
+        down = up[:, image, None] * -steps[row]
+        return across[:, :, None, :] + down[:, :, :, None]
+
+    def touched(self, camera: Camera, points: Tensor, margin: float = 0.0) -> Tensor:
+        """Which tiles (N, P, count, count) the hulls of points (3, K, N, P) can touch, `margin` samples more."""
+        to = points - camera.eye[:, None, :, None]
+        depth = dot(to, camera.forward[:, None, :, None]) / dot(camera.forward, camera.forward)[:, None]
+        edges = torch.arange(self.count) * self.tile
+        touches = torch.ones(())
+        for axis, sign in ((camera.up, -1), (camera.right, 1)):
+            at = dot(to, axis[:, None, :, None]) / dot(axis, axis)[:, None] / depth * sign
+            at = torch.where((depth > 1e-3).all(0), (at + 1) * (self.size / 2), at.new_tensor(MISS))
+            # A box that reaches behind the eye has no hull in the frame: it may be anywhere.
+            low = torch.where(at[0] < MISS, at.amin(0), -MISS)[..., None] - margin
+            high = at.amax(0)[..., None] + margin
+            inside = (edges + self.tile > low) & (edges < high)
+            touches = inside[..., None] if touches.dim() == 0 else touches & inside[..., None, :]
+        return touches
+
+
+def nearest(scene: Shapes, camera: Camera, grid: Grid) -> tuple[Tensor, Tensor]:
+    """Depth (inf for none) and slot (P for none) that each sample sees: (N count², tile, tile) both."""
+    images, slots = scene.shown.shape
+    depth = torch.full((images * grid.count**2, grid.tile, grid.tile), MISS, dtype=scene.rows.dtype)
+    slot = torch.full(depth.shape, slots, dtype=torch.uint8)
+    touched = grid.touched(camera, scene.corners) & scene.shown[..., None, None]
+    eye = scene.turned(camera.eye) - torch.stack([dot(row, scene.origin) for row in scene.rows])
+    frame = [scene.turned(axis) for axis in (camera.forward, camera.right, camera.up)]
+    for p, kind in enumerate(scene.kinds):
+        tiles = touched[:, p].nonzero().T
+        image, row, col = tiles
+        at = (image * grid.count + row) * grid.count + col
+        direction = grid.spread(*(axis[..., p] for axis in frame), *tiles)
+        origin, form = eye[:, image, p, None, None], scene.form[:, image, p, None, None]
+        t, before = HITS[kind](origin, direction, form, 0.0), depth[at]
+        slot[at] = torch.where(t < before, p, slot[at])
+        depth[at] = torch.minimum(t, before)
+    return depth, slot
+
+
+def shadowed(
+    scene: Shapes,
+    points: Tensor,
+    tiles: Tensor,
+    lights: tuple[Tensor, Tensor, Tensor],
+    may: Tensor,
+    jitter: Tensor,
+) -> Tensor:
+    """Which points (3, T, tile, tile) in tiles (3, T) lie in a shadow of the shapes: bool (T, tile, tile).
+
+    The light comes from lights[0] + jitter[x] lights[1] + jitter[y] lights[2], each (3, N): neighbouring samples
+    see different places of one lamp, and their average is a soft shadow. `may` (N, P, count, count) says which
+    tiles a slot's shadow can touch (`Grid.touched` of `swept`).
+    """
+    dark = torch.zeros(points.shape[1:], dtype=torch.bool)
+    towards = [scene.turned(light) for light in lights]
+    image, row, col = tiles
+    for p, kind in enumerate(scene.kinds):
+        at = (may[image, p, row, col] & scene.shown[image, p]).nonzero()[:, 0]
+        n = image[at]
+        offset = points[:, at] - scene.origin[:, n, p, None, None]
+        origin = torch.stack([dot(line[:, n, p, None, None], offset) for line in scene.rows])
+        base, right, up = (light[:, n, p, None, None] for light in towards)
+        direction = base + right * jitter + up * jitter[:, None]
+        form = scene.form[:, n, p, None, None]
+        dark[at] |= HITS[kind](origin, direction, form, 0.004) < MISS
+    return dark
+
+
+def swept(scene: Shapes, light: Tensor) -> Tensor:
+    """Corners (3, 16, N, P) of what lies between the shapes' boxes and their shadows on y = 0 under light (3, N)."""
+    corners = scene.corners
+    fall = corners[1] / light[1][:, None]
+    return torch.cat([corners, corners - fall * light[:, None, :, None]], 1)

@@ -1,0 +1,51 @@
+"""Guided backpropagation and deconvolution: the gradient with another rule at the rectifiers.
+
+J. T. Springenberg, A. Dosovitskiy, T. Brox, M. Riedmiller: *Striving for simplicity: the all convolutional
+net*, ICLR workshop 2015, section 3.4; M. D. Zeiler, R. Fergus: *Visualizing and understanding convolutional
+networks*, ECCV 2014, section 2.1. Both start from the score of the class here, and are read as VEBI
+reads its maps: negatives clipped, L2 norm over channels.
+"""
+
+import torch
+from captum.attr import Attribution
+from torch import Tensor, nn
+
+from evident.explainers.backward_rules import BackwardRules, ReluRule
+from evident.explainers.heatmap import channel_norm
+from evident.explainers.scores import target_scores
+from evident.explainers.untouched import untouched
+
+
+def input_gradient(model: nn.Module, inputs: Tensor, target: Tensor | int, relu: ReluRule | None) -> Tensor:
+    """d score_target / d image (N, 3, H, W) by the chain rule, with the rule `relu` at the rectifiers."""
+    with untouched(model):
+        images = inputs.detach().clone().requires_grad_()
+        with BackwardRules(relu=relu):
+            scores = target_scores(model(images), target)
+        return torch.autograd.grad(scores.sum(), images)[0]
+
+
+class GuidedBackprop(Attribution):
+    """Guided backpropagation (N, 3, H, W) of the class score: R * 1[x > 0] * 1[R > 0] at each rectifier."""
+
+    heatmap = staticmethod(channel_norm)
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__(model)
+        self.model = model
+
+    def attribute(self, inputs: Tensor, target: Tensor | int) -> Tensor:
+        return input_gradient(self.model, inputs, target, "guided")
+
+
+class Deconvolution(Attribution):
+    """Deconvolution (N, 3, H, W) of the class score: R * 1[R > 0] at each rectifier, whatever went in."""
+
+    heatmap = staticmethod(channel_norm)
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__(model)
+        self.model = model
+
+    def attribute(self, inputs: Tensor, target: Tensor | int) -> Tensor:
+        return input_gradient(self.model, inputs, target, "deconvnet")

@@ -1,0 +1,65 @@
+"""Occlusion: what the score loses where a window of the image is hidden.
+
+M. D. Zeiler, R. Fergus: *Visualizing and understanding convolutional networks*, ECCV 2014, section 4.2. A
+square slides over the image and hides all channels under the network's mean colour; a pixel's value is the
+mean drop of the class score over the windows that cover it. (The paper follows the probability; we follow
+the score, as every other baseline here does: a saturated probability hides the drop.) The windows are
+captum's.
+"""
+
+import torch
+from captum.attr import Attribution
+from captum.attr import Occlusion as CaptumOcclusion
+from torch import Tensor, nn
+
+from evident.errors import UserError
+from evident.explainers.heatmap import positive_sum
+from evident.explainers.scores import targets
+from evident.explainers.untouched import untouched
+from evident.models.reference import Reference, reference_images
+
+
+class Occlusion(Attribution):
+    """The mean drop of the class score (N, 1, H, W) where windows hide a pixel.
+
+    `window` and `stride` are shares of the shorter side.
+    `batch_size` occluded images are evaluated at once. Raises `UserError` unless 0 < stride <= window <= 1.
+    """
+
+    heatmap = staticmethod(positive_sum)
+
+    def __init__(
+        self,
+        model: nn.Module,
+        window: float = 1 / 7,
+        stride: float = 1 / 14,
+        batch_size: int = 64,
+        reference: Reference = "mean_colour",
+    ) -> None:
+        if not 0 < stride <= window <= 1:
+            raise UserError(f"window={window}, stride={stride}: occlusion needs 0 < stride <= window <= 1")
+        super().__init__(model)
+        self.model, self.window, self.stride = model, window, stride
+        self.batch_size, self.reference = batch_size, reference
+
+    def attribute(self, inputs: Tensor, target: Tensor | int) -> Tensor:
+        window, stride = (
+            max(1, round(share * min(inputs.shape[-2:]))) for share in (self.window, self.stride)
+        )
+        with untouched(self.model), torch.no_grad():
+            classes = targets(target, len(inputs)).to(inputs.device).split(self.batch_size)
+            drops = [
+                CaptumOcclusion(self.model).attribute(
+                    images,
+                    sliding_window_shapes=(3, window, window),
+                    strides=(3, stride, stride),
+                    baselines=reference_images(images, self.model, self.reference),
+                    target=classes_of_images,
+                    perturbations_per_eval=max(1, self.batch_size // len(images)),
+                )
+                for images, classes_of_images in zip(
+                    inputs.detach().split(self.batch_size), classes, strict=True
+                )
+            ]
+        # The window covers all channels, so that they carry the same number.
+        return torch.cat(drops)[:, :1]

@@ -1,0 +1,40 @@
+"""Random draws that belong to an image: the same alone, in any batch, in any order, in any process."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+
+def image_seed(image: Tensor, seed: int) -> int:
+    """A 63-bit seed from the run's seed and the bytes of one image (3, H, W)."""
+    pixels = image.detach().cpu().contiguous()
+    digest = hashlib.sha256(f"{seed} {tuple(pixels.shape)} ".encode() + pixels.numpy().tobytes()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def image_generator(image: Tensor, seed: int) -> torch.Generator:
+    """A generator on the CPU whose draws belong to one image (3, H, W) and the run's seed."""
+    return torch.Generator().manual_seed(image_seed(image, seed))
+
+
+def global_state(device: torch.device) -> list[Tensor]:
+    """What torch's global generators, those of the CPU and of `device`, would draw next."""
+    return [torch.get_rng_state()] + ([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])
+
+
+@contextmanager
+def seeded(image: Tensor, seed: int) -> Iterator[None]:
+    """For code that draws from torch's global generators: seed them for one image, then put them back."""
+    state = global_state(image.device)
+    torch.default_generator.manual_seed(image_seed(image, seed))
+    if image.is_cuda:
+        torch.cuda.default_generators[image.get_device()].manual_seed(image_seed(image, seed))
+    try:
+        yield
+    finally:
+        torch.set_rng_state(state[0])
+        if image.is_cuda:
+            torch.cuda.set_rng_state(state[1], image.device)

@@ -1,0 +1,65 @@
+"""What stands between a person and a run: resolvers of the config, logging, and errors in one line."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from hydra.errors import HydraException, MissingConfigException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError, OmegaConfBaseException
+from rich.logging import RichHandler
+
+from evident.data.an8flower import source_of
+from evident.errors import UserError
+from evident.progress import console
+
+
+def enter(main: Callable[[], None]) -> None:
+    """Run Hydra's `main`; an error of the user's making becomes one line and exit code 1."""
+    prepare()
+    # Without it Hydra prints its own several lines and exits before the error can be told in one.
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    try:
+        main()
+    except (HydraException, OmegaConfBaseException) as error:
+        sys.exit(one_line(error))
+    except KeyboardInterrupt:
+        sys.exit("stopped; the same command goes on from here")
+
+
+def hand_over(config: DictConfig) -> None:
+    """Do the configured task; an error of the user's making ends the process in one line."""
+    try:
+        instantiate(config.task)(config)
+    except UserError as error:
+        # Hydra would put lines of its own before an exception, but lets an exit pass.
+        sys.exit(str(error))
+
+
+def prepare() -> None:
+    """Register the config's resolvers and set up logging; safe to call twice."""
+    OmegaConf.register_new_resolver(
+        "an8flower_source", lambda root, variant: source_of(Path(root), variant), replace=True
+    )
+    handler: logging.Handler = logging.StreamHandler()
+    if console.is_terminal:
+        handler = RichHandler(console=console, show_path=False, show_level=False)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
+    logging.getLogger("evident").setLevel(logging.INFO)
+
+
+def one_line(error: Exception) -> str:
+    """What was given and what exists, from an error of Hydra or OmegaConf."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, given = error.missing_cfg_file.rpartition("/")
+        return f"{group}={given} is unknown; use {' '.join(error.options or [])}"
+    cause = error.__cause__
+    if isinstance(cause, ConfigAttributeError) and cause.full_key:
+        parent = cause.parent_node
+        known = sorted(map(str, parent)) if isinstance(parent, DictConfig) else []
+        return f"{cause.full_key} is no key of the config; there are {' '.join(known)}"
+    text = str(error) if cause is None or str(cause) in str(error) else f"{error} {cause}"
+    return " ".join(text.split())

@@ -1,0 +1,125 @@
+"""How well a heatmap finds the mask of the true evidence; NaN for an empty mask or a heatmap not finite."""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import conv2d
+
+from evident.errors import UserError
+from evident.metrics.explanation import Curve, Explanation, metric
+
+
+def _pixels(explanation: Explanation) -> tuple[Tensor, Tensor]:
+    """Heatmap (N, HW) float64 and mask (N, HW) bool."""
+    if explanation.mask is None:
+        raise UserError(
+            "this metric needs masks, and the data set has none; leave it out or choose other data"
+        )
+    return explanation.heatmap.detach().flatten(1).double(), explanation.mask.flatten(1)
+
+
+def _where_defined(values: Tensor, heatmap: Tensor, mask: Tensor) -> Tensor:
+    values[~(mask.any(1) & heatmap.isfinite().all(1))] = torch.nan
+    return values
+
+
+@metric(direction="higher", needs=("mask",))
+def iou_area(explanation: Explanation, thresholds: int = 100) -> Curve:
+    """IoU(t) = |{h > t} and mask| / |{h > t} or mask| over thresholds t, for the heatmap h scaled to [0, 1].
+
+    The curve (N, thresholds) stands at the middles of equal bins of [0, 1]; its area is in [0, 1], exactly
+    one for the mask itself, zero for its inverse and for a constant heatmap, which selects nothing. Raises
+    `UserError` without masks or thresholds.
+    Source: PAPERS 1.6; Oramas, Wang, Tuytelaars 2019, arXiv 1712.06302.
+    """
+    if thresholds < 1:
+        raise UserError(f"thresholds={thresholds} leaves no curve; use 1 or more")
+    heatmap, mask = _pixels(explanation)
+    at = (torch.arange(thresholds, dtype=torch.float64, device=heatmap.device) + 0.5) / thresholds
+    low, high = heatmap.aminmax(dim=1, keepdim=True)
+    scaled = (heatmap - low) / (high - low).where(high > low, 1)
+    # A histogram of how many thresholds a pixel exceeds, per image inside and outside the mask: its sums from
+    # the right are the sizes of all selections, without an (N, thresholds, HW) tensor.
+    exceeded = torch.bucketize(scaled, at)
+    images = torch.arange(len(heatmap), device=heatmap.device)[:, None]
+    cells = (2 * images + mask) * (thresholds + 1) + exceeded
+    pixels = cells.flatten().bincount(minlength=len(heatmap) * 2 * (thresholds + 1))
+    pixels = pixels.view(len(heatmap), 2, thresholds + 1)
+    outside, inside = pixels.flip(-1).cumsum(-1).flip(-1)[..., 1:].unbind(1)
+    iou = inside / (outside + mask.sum(1, keepdim=True)).double()
+    return Curve(at, _where_defined(iou, heatmap, mask))
+
+
+@metric(direction="higher", needs=("mask",))
+def iou_best(explanation: Explanation, thresholds: int = 100) -> Tensor:
+    """The largest IoU (N,) in [0, 1] of heatmap and mask over the thresholds of `iou_area`.
+
+    Raises `UserError` without masks or thresholds. Source: Choe et al. 2020, MaxBoxAcc, with masks for boxes.
+    """
+    return iou_area(explanation, thresholds).values.amax(1)
+
+
+def _dilated(mask: Tensor, radius: int) -> Tensor:
+    """Every pixel within `radius` pixels of a mask (N, H, W) bool."""
+    offset = torch.arange(-radius, radius + 1, device=mask.device)
+    disc = (offset[:, None] ** 2 + offset**2 <= radius**2).float()
+    return conv2d(mask[:, None].float(), disc[None, None], padding=radius)[:, 0] > 0.5
+
+
+@metric(direction="higher", needs=("mask",))
+def pointing_game(explanation: Explanation, tolerance: int = 0) -> Tensor:
+    """One where the heatmap's maximum lies within `tolerance` pixels of the mask, else zero (N,).
+
+    Of several maxima it is the share that hits: the expectation of choosing one at random. Raises `UserError`
+    without masks. Source: Zhang et al. 2018, arXiv 1608.00507 (there with a tolerance of 15 pixels).
+    """
+    heatmap, mask = _pixels(explanation)
+    hit = _dilated(mask.view_as(explanation.heatmap), tolerance).flatten(1) if tolerance else mask
+    maxima = heatmap == heatmap.amax(1, keepdim=True)
+    return _where_defined((maxima & hit).sum(1).double() / maxima.sum(1), heatmap, mask)
+
+
+@metric(direction="higher", needs=("mask",))
+def mass_accuracy(explanation: Explanation) -> Tensor:
+    """Positive relevance inside the mask / all positive relevance (N,) in [0, 1]; NaN where none is positive.
+
+    Raises `UserError` without masks.
+    Source: Arras, Osman, Samek 2022, arXiv 2003.07258, relevance mass accuracy.
+    """
+    heatmap, mask = _pixels(explanation)
+    relevance = heatmap.clamp(min=0)
+    return _where_defined((relevance * mask).sum(1) / relevance.sum(1), heatmap, mask)
+
+
+@metric(direction="higher", needs=("mask",))
+def rank_accuracy(explanation: Explanation) -> Tensor:
+    """Share (N,) of the K highest pixels that lie in the mask of K pixels.
+
+    Of the pixels that tie at the K-th value it takes the expected share. Raises `UserError` without masks.
+    Source: Arras, Osman, Samek 2022, arXiv 2003.07258, relevance rank accuracy.
+    """
+    heatmap, mask = _pixels(explanation)
+    size = mask.sum(1, keepdim=True)
+    kth = heatmap.sort(1, descending=True).values.gather(1, (size - 1).clamp(min=0))
+    above, tied = heatmap > kth, heatmap == kth
+    tied_share = (size - above.sum(1, keepdim=True)).double() / tied.sum(1, keepdim=True)
+    hits = (above & mask).sum(1) + (tied & mask).sum(1) * tied_share.squeeze(1)
+    return _where_defined(hits / size.squeeze(1), heatmap, mask)
+
+
+@metric(direction="higher", needs=("mask",))
+def average_precision(explanation: Explanation) -> Tensor:
+    """AP = sum over thresholds n of (recall_n - recall_n-1) precision_n, of pixels (N,) in [0, 1].
+
+    Every distinct value of the heatmap is a threshold, so tied pixels enter together, as they do in
+    scikit-learn's `average_precision_score`. Raises `UserError` without masks.
+    """
+    heatmap, mask = _pixels(explanation)
+    value, order = heatmap.sort(1, descending=True)
+    hits = mask.gather(1, order).cumsum(1)
+    selected = torch.arange(1, value.shape[1] + 1, device=value.device)
+    last_of_tie = torch.cat([value[:, 1:] < value[:, :-1], torch.ones_like(mask[:, :1])], 1)
+    # Hits never fall, so the largest count at an earlier threshold is the count at the one before.
+    before = (hits * last_of_tie).cummax(1).values.roll(1, 1)
+    before[:, 0] = 0
+    gained = (hits - before) * last_of_tie
+    return _where_defined((gained * hits / selected.double()).sum(1) / hits[:, -1], heatmap, mask)

@@ -1,0 +1,53 @@
+"""The LightningModule that trains and tests any network of class scores."""
+
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchmetrics.classification import MulticlassAccuracy
+
+from evident.data.images import Batch
+
+
+class Classifier(LightningModule):
+    """Cross-entropy training of `network` with AdamW and a one-cycle schedule; logs loss and accuracy in [0, 1]."""
+
+    def __init__(
+        self, network: nn.Module, classes: int, learning_rate: float = 1e-3, weight_decay: float = 1e-4
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.learning_rate, self.weight_decay = learning_rate, weight_decay
+        self.accuracies = nn.ModuleDict(
+            {stage: MulticlassAccuracy(classes, average="micro") for stage in ("train_", "val_", "test_")}
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network(images)
+
+    def training_step(self, batch: Batch) -> Tensor:
+        return self._step(batch, "train_")
+
+    def validation_step(self, batch: Batch) -> None:
+        self._step(batch, "val_")
+
+    def test_step(self, batch: Batch) -> None:
+        self._step(batch, "test_")
+
+    def _step(self, batch: Batch, stage: str) -> Tensor:
+        scores = self(batch["image"])
+        loss = F.cross_entropy(scores, batch["label"])
+        accuracy = self.accuracies[stage]
+        accuracy(scores, batch["label"])
+        size = len(batch["label"])
+        self.log(f"{stage}loss", loss, on_step=False, on_epoch=True, batch_size=size)
+        self.log(f"{stage}accuracy", accuracy, on_step=False, on_epoch=True, batch_size=size)
+        return loss
+
+    def configure_optimizers(self) -> dict:
+        optimiser = torch.optim.AdamW(
+            self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay
+        )
+        steps = int(self.trainer.estimated_stepping_batches)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, self.learning_rate, steps)
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

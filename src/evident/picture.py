@@ -1,0 +1,104 @@
+"""One picture of the user's: what the network sees in it, and where."""
+
+import json
+import logging
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from hydra.utils import instantiate
+from matplotlib.figure import Figure
+from omegaconf import DictConfig
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from evident import store
+from evident.callbacks.figures import draw_heatmap, draw_image
+from evident.cell import load_data
+from evident.errors import UserError
+from evident.models.training import trained
+
+LARGEST = 100_000_000  # pixels; a picture beyond it takes gigabytes to decode
+log = logging.getLogger("evident")
+
+
+def explain(config: DictConfig) -> None:
+    """Write heatmap, overlay and prediction of `config.image` under results/explain/.
+
+    Raises `UserError` for a picture that cannot be read, an unknown class, or an explainer that needs a mask.
+    """
+    torch.set_num_threads(config.threads)
+    image = read_picture(Path(config.image), config.data.size)
+    network, _, classes = vars(trained(config, partial(load_data, config), [])).values()
+    explainer = instantiate(config.explainer.build, _partial_=True)(network)
+    if getattr(explainer, "needs_mask", False):
+        raise UserError(f"explainer={config.explainer.name} needs a mask of the true evidence, which no picture has")
+    with torch.no_grad():
+        probability = network(image[None]).softmax(1)[0]
+    target = probability.argmax().item() if config.target is None else config.target
+    if target not in range(len(classes)):
+        raise UserError(f"target={target} is no class of {config.model.name}; use 0 to {len(classes) - 1}")
+    attribution = explainer.attribute(image[None], torch.tensor([target]))
+    heatmap = explainer.heatmap(attribution)[0]
+    prediction = {
+        "image": str(config.image),
+        "model": config.model.name,
+        "data": config.data.name,
+        "explainer": config.explainer.name,
+        "target": {"index": target, "class": classes[target], "probability": probability[target].item()},
+        "best": [
+            {"index": index, "class": classes[index], "probability": value}
+            for value, index in zip(*(top.tolist() for top in probability.topk(min(5, len(classes)))), strict=True)
+        ],
+        "environment": store.environment(),
+    }
+    folder = Path(config.paths.results) / "explain" / f"{Path(config.image).stem}_{config.model.name}_{config.explainer.name}"
+    _write(folder, image, heatmap, prediction)
+    best = prediction["target"]
+    log.info("%s: %s (%.1f %%) -> %s", config.image, best["class"], 100 * best["probability"], folder)  # type: ignore[index]
+
+
+def read_picture(path: Path, size: int) -> Tensor:
+    """The picture as RGB in [0, 1], its centred square resized to (3, size, size).
+
+    Grey, palette, CMYK and 16-bit pictures are converted, transparent ones laid on white, turned ones set upright;
+    of an animation the first frame counts. Raises `UserError` for what is missing, damaged or too large.
+    """
+    if not path.is_file():
+        raise UserError(f"image={path} is not a file; give the path of a picture")
+    try:
+        with Image.open(path) as picture:
+            if picture.width * picture.height > LARGEST:
+                raise UserError(
+                    f"image={path} has {picture.width} x {picture.height} pixels; "
+                    f"make it smaller than {LARGEST // 1_000_000} megapixels"
+                )
+            picture = ImageOps.exif_transpose(picture)
+            if picture.mode.startswith("I;16") or picture.mode in "IF":
+                values = np.asarray(picture, dtype=np.float64)
+                top = 65535 if values.max() > 255 else 255
+                picture = Image.fromarray((values / top * 255).clip(0, 255).astype(np.uint8))
+            if picture.has_transparency_data:
+                picture = picture.convert("RGBA")
+                picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+            square = ImageOps.fit(picture.convert("RGB"), (size, size), Image.Resampling.BICUBIC)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UserError(f"image={path} cannot be read as a picture ({error}); give a whole PNG or JPEG file") from error
+    return torch.from_numpy(np.array(square)).permute(2, 0, 1).float() / 255
+
+
+def _write(folder: Path, image: Tensor, heatmap: Tensor, prediction: dict) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "prediction.json").write_text(json.dumps(prediction, indent=1) + "\n")
+    pixels = (image * 255).round().byte()
+    span = (heatmap.max() - heatmap.min()).clamp(min=torch.finfo(heatmap.dtype).tiny)
+    grey = ((heatmap - heatmap.min()) / span * 255).round().byte()
+    Image.fromarray(grey.numpy()).save(folder / "heatmap.png")
+    figure = Figure(figsize=(6, 3), dpi=150, layout="constrained")
+    left, right = figure.subplots(1, 2)
+    draw_image(left, pixels)
+    draw_heatmap(right, pixels, heatmap, None)
+    left.set_title(prediction["target"]["class"], fontsize=9)
+    right.set_title(prediction["explainer"], fontsize=9)
+    figure.savefig(folder / "overlay.png", metadata={"Software": None})

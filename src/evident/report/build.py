@@ -1,0 +1,133 @@
+"""The report of an experiment, from the scores of its cells alone."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+from omegaconf import DictConfig
+from safetensors.torch import load_file
+
+from evident import store
+from evident.models import training
+from evident.report import figures, tables
+from evident.report.gallery import gallery
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell that has its scores: what was asked for and the folder that holds the answer."""
+
+    config: DictConfig
+    folder: Path
+
+
+def write(cells: list[Cell], results: Path) -> str:
+    """Write tables, figures, gallery and provenance of `cells` to the folder `results`; return the table to read."""
+    scores = pd.concat([pd.read_parquet(cell.folder / "scores.parquet") for cell in cells], ignore_index=True)
+    references = {cell.config.explainer.name for cell in cells if cell.config.explainer.get("reference_row")}
+    models = _models(cells)
+    directions: dict[str, str] = {}
+    for cell in cells:
+        directions |= json.loads((cell.folder / "directions.json").read_text())
+    table = tables.table(scores, directions)
+    curves = tables.curves(scores)
+    text = tables.markdown(table, references, _title(cells[0].config, models))
+    results.mkdir(parents=True, exist_ok=True)
+    for name, frame in {
+        "table": table,
+        "significance": tables.significance(scores),
+        "curves": curves,
+        "cost": _cost(cells),
+    }.items():
+        _write(results / f"{name}.csv", frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    _write(results / "table.md", text)
+    _write(results / "provenance.json", json.dumps(_provenance(cells, models), indent=1) + "\n")
+    drawn = _figures(cells, table, curves, references)
+    (results / "figures").mkdir(exist_ok=True)
+    for name, figure in drawn.items():
+        # Without the software's version in it the same picture is the same file.
+        figure.savefig(results / "figures" / f"{name}.png", metadata={"Software": None})
+    _write(results / "index.html", gallery(cells[0].config.experiment, text, list(drawn)))
+    return text
+
+
+def _models(cells: list[Cell]) -> list[dict[str, Any]]:
+    found = {}
+    for cell in cells:
+        folder = store.location(Path(cell.config.paths.store), "models", training.identity(cell.config))
+        if store.is_whole(folder):
+            accuracy = json.loads((folder / "about.json").read_text())["accuracy"]
+            described = {"data": cell.config.data.name, "model": cell.config.model.name, "seed": cell.config.seed}
+            found[folder.name] = {**described, "hash": folder.name, "accuracy": accuracy}
+    return list(found.values())
+
+
+def _title(config: DictConfig, models: list[dict[str, Any]]) -> str:
+    trained = "; ".join(
+        f"{model['model']} seed {model['seed']} on {model['data']}: {model['accuracy']['test']:.2%} test accuracy"
+        for model in models
+    )
+    return f"{config.experiment} ({config.scale.name}): {trained}"
+
+
+def _cost(cells: list[Cell]) -> pd.DataFrame:
+    rows = []
+    for cell in cells:
+        cost = json.loads((cell.folder / "cost.json").read_text())
+        images = cost.pop("images")
+        per_image = {f"{key}_per_image": cost[key] / images for key in cost if key != "peak_memory"}
+        config = cell.config
+        labels = {"explainer": config.explainer.name, "data": config.data.name, "model": config.model.name}
+        rows.append({**labels, "seed": config.seed, **per_image, "peak_memory": cost["peak_memory"]})
+    return pd.DataFrame(rows)
+
+
+def _provenance(cells: list[Cell], models: list[dict[str, Any]]) -> dict[str, Any]:
+    made = [json.loads((cell.folder / "environment.json").read_text()) for cell in cells]
+    environments = [made[0]] + [other for i, other in enumerate(made) if other not in made[:i] and i > 0]
+    config = cells[0].config
+    return {
+        "experiment": config.experiment,
+        "scale": config.scale.name,
+        "command": f"python run.py experiment={config.experiment} scale={config.scale.name}",
+        "environments": environments,
+        "seeds": sorted({cell.config.seed for cell in cells}),
+        "models": models,
+        "cells": {
+            f"{cell.config.data.name} {cell.config.model.name} {cell.config.explainer.name} {cell.config.seed}": (
+                cell.folder.name
+            )
+            for cell in cells
+        },
+    }
+
+
+def _figures(
+    cells: list[Cell], table: pd.DataFrame, curves: pd.DataFrame, references: set[str]
+) -> dict[str, Figure]:
+    drawn: dict[str, Figure] = {}
+    for (data, model), part in table.groupby(["data", "model"], sort=False):
+        suffix = "" if len(table.groupby(["data", "model"])) == 1 else f"_{data}_{model}"
+        first_seed = min(cell.config.seed for cell in cells)
+        examples = {
+            cell.config.explainer.name: load_file(cell.folder / "examples.safetensors")
+            for cell in cells
+            if (cell.config.data.name, cell.config.model.name, cell.config.seed) == (data, model, first_seed)
+        }
+        if any(examples.values()):
+            drawn[f"examples{suffix}"] = figures.examples_figure(examples)
+        drawn[f"scores{suffix}"] = figures.scores_figure(part, references)
+        own = curves[(curves["data"] == data) & (curves["model"] == model)]
+        if len(own):
+            drawn[f"curves{suffix}"] = figures.curves_figure(own, references)
+    return drawn
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not there: a reader never sees half a table."""
+    scratch = path.with_name(f".{path.name}.making")
+    scratch.write_text(text)
+    scratch.replace(path)

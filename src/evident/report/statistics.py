@@ -1,0 +1,56 @@
+"""Intervals and tests over images: the unit that is drawn again is the image."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import wilcoxon
+
+RESAMPLES = 2000
+
+
+def mean_interval(values: NDArray[np.float64], level: float = 0.95) -> NDArray[np.float64]:
+    """Mean and percentile bootstrap interval over images: (3, columns) for values (images, columns) with NaN.
+
+    The same images are drawn again for every column and on every call, so that tables are reproducible; a
+    column without values gives NaN. It is `scipy.stats.bootstrap(method="percentile")` for many columns at once.
+    """
+    images = len(values)
+    draws = np.random.default_rng(0).multinomial(images, np.full(images, 1 / images), RESAMPLES)
+    defined = ~np.isnan(values)
+    counts = draws @ defined
+    # A draw without any defined value has no mean; it is left out of the percentiles.
+    with np.errstate(invalid="ignore"):
+        means = draws @ np.where(defined, values, 0) / counts
+        mean = np.where(defined, values, 0).sum(0) / defined.sum(0)
+    result = np.full((3, values.shape[1]), np.nan)
+    there = defined.any(0)
+    result[0] = mean
+    result[1:, there] = np.nanquantile(means[:, there], [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return result
+
+
+def paired_tests(scores: pd.DataFrame) -> pd.DataFrame:
+    """Wilcoxon's signed-rank test of every pair of columns of `scores` (images x explainers), Holm corrected.
+
+    Columns: explainer, other, difference (mean of explainer - other), n (images where both are defined), p, p_holm.
+    """
+    rows = []
+    for explainer, other in itertools.combinations(scores.columns, 2):
+        difference = (scores[explainer] - scores[other]).dropna()
+        # Without any difference there is nothing to rank, and nothing that speaks against equality.
+        p = float(wilcoxon(difference).pvalue) if difference.ne(0).any() else 1.0
+        rows.append((explainer, other, difference.mean(), len(difference), p))
+    tests = pd.DataFrame(rows, columns=["explainer", "other", "difference", "n", "p"])
+    tests["p_holm"] = holm(tests["p"].to_numpy())
+    return tests
+
+
+def holm(p: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Holm's adjusted p-values (Holm 1979): the i-th smallest of m times m - i + 1, made monotone, at most 1."""
+    order = np.argsort(p, kind="stable")
+    adjusted = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)).clip(max=1)
+    result = np.empty_like(adjusted)
+    result[order] = adjusted
+    return result

@@ -1,0 +1,136 @@
+"""Artefacts by content: each is named by the hash of what made it, and is either whole or not there."""
+
+import functools
+import hashlib
+import json
+import platform
+import shutil
+import subprocess
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from filelock import FileLock
+
+from evident.errors import UserError
+
+Identity = dict[str, Any]
+PACKAGES = ("evident", "torch", "torchvision", "pytorch-lightning", "captum", "numpy", "scikit-image", "pandas")
+
+
+def digest(identity: Identity) -> str:
+    """Sixteen hexadecimal digits that two identities share only if they are equal."""
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def location(root: Path, kind: str, identity: Identity) -> Path:
+    """The folder where the artefact of `identity` is or would be."""
+    return Path(root) / kind / digest(identity)
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether the artefact is there; raises `UserError` where a file of it has changed since it was made."""
+    done = folder / "DONE"
+    if not done.exists():
+        return False
+    try:
+        hashes = json.loads(done.read_text())
+    except ValueError:
+        hashes = {"DONE": "unreadable"}
+    damaged = [name for name, value in hashes.items() if _file_hash(folder / name) != value]
+    if damaged:
+        raise UserError(f"{folder / damaged[0]} is damaged; delete the folder {folder} and run again")
+    return True
+
+
+def artefact(root: Path, kind: str, identity: Identity, make: Callable[[Path], None]) -> Path:
+    """The folder of the artefact, made by `make(temporary folder)` where it is not there yet.
+
+    One process makes it while others wait; what is half made when a process dies is never seen and is cleared
+    away by the next. Raises `UserError` where the artefact is damaged.
+    """
+    folder = location(root, kind, identity)
+    if is_whole(folder):
+        return folder
+    with _lock(folder):
+        if is_whole(folder):
+            return folder
+        scratch = folder.with_name(f".{folder.name}.making")
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir()
+        _describe(scratch, identity)
+        try:
+            make(scratch)
+            hashes = {path.name: _file_hash(path) for path in sorted(scratch.iterdir())}
+            (scratch / "DONE").write_text(json.dumps(hashes, indent=1))
+            shutil.rmtree(folder, ignore_errors=True)  # only the record of an earlier failure can be here
+            scratch.rename(folder)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    return folder
+
+
+def record_failure(root: Path, kind: str, identity: Identity, report: str) -> Path:
+    """Keep the traceback of an artefact that could not be made as `FAILED` in its folder, and return that file."""
+    folder = location(root, kind, identity)
+    with _lock(folder):
+        # A damaged artefact stays as it is: its files are the user's to look at or to delete.
+        folder.mkdir(exist_ok=True)
+        if not (folder / "DONE").exists():
+            _describe(folder, identity)
+        (folder / "FAILED").write_text(report)
+    return folder / "FAILED"
+
+
+@functools.cache
+def environment() -> dict[str, Any]:
+    """Versions, device and commit under which artefacts are made."""
+    return {
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in PACKAGES},
+        "system": f"{platform.system()} {platform.machine()}",
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "commit": commit(),
+    }
+
+
+def commit() -> str:
+    """The commit of the project's checkout, with `+changes` where its code or config differs from it."""
+
+    def git(*arguments: str) -> str:
+        run = subprocess.run(
+            ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+        )
+        return run.stdout.strip()
+
+    try:
+        root = git("rev-parse", "--show-toplevel")
+        watched = [f"{root}/{name}" for name in ("src", "conf", "run.py", "constraints.txt")]
+        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", *watched) else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _lock(folder: Path) -> FileLock:
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        # The system releases the lock of a process that was killed.
+        return FileLock(folder.with_name(f".{folder.name}.lock"))
+    except OSError as error:
+        raise UserError(f"cannot write to {folder.parent}: {error}; set EVIDENT_STORE to a folder that can be") from error
+
+
+def _describe(folder: Path, identity: Identity) -> None:
+    (folder / "config.yaml").write_text(yaml.safe_dump(identity, sort_keys=False))
+    (folder / "environment.json").write_text(json.dumps(environment(), indent=1))
+
+
+def _file_hash(path: Path) -> str | None:
+    if not path.exists():
+        return None
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

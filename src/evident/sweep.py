@@ -1,0 +1,100 @@
+"""A sweep of cells as Hydra runs it: which cells it has, its bar, and the report at its end."""
+
+import logging
+import sys
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra import compose
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+from evident import cell, store
+from evident.errors import UserError
+from evident.progress import bar, bars
+from evident.report.build import Cell, write
+
+log = logging.getLogger("evident")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Overrides of each cell: of those asked for, and of those that the experiment's own axes hold besides."""
+
+    asked: list[list[str]]
+    others: list[list[str]]
+
+
+def grid(config: DictConfig) -> Grid:
+    """The cells of the sweep that `config`, Hydra's of the whole sweep, describes.
+
+    An override of an axis narrows what is computed, never what the table shows: a baseline of one's own stands
+    beside all that is there already.
+    """
+    axes = [f"{key}={value}" for key, value in OmegaConf.to_object(config.hydra.sweeper.params).items()]
+    parser = OverridesParser.create()
+    own = parser.parse_overrides(axes)
+    given = parser.parse_overrides(list(config.hydra.overrides.task))
+    names = {override.get_key_element() for override in own}
+    asked = _expand(own + given)
+    whole = _expand(own + [override for override in given if override.get_key_element() not in names])
+    return Grid(asked, [overrides for overrides in whole if overrides not in asked])
+
+
+def _expand(overrides: list[Override]) -> list[list[str]]:
+    [cells] = BasicSweeper.split_arguments(overrides, None)
+    return cells
+
+
+class Sweep(Callback):
+    """Hydra's callback: a bar while cells run, and from their scores the report once all have been tried."""
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        self._bar = bar(config.experiment, len(grid(config).asked))
+        bars.start()
+        self._progress = self._bar.__enter__()
+
+    def on_job_end(self, config: DictConfig, **_: Any) -> None:
+        if hasattr(self, "_progress"):  # a parallel launcher's workers have no bar
+            self._progress.advance()
+
+    def on_multirun_end(self, config: DictConfig, config_name: str, **_: Any) -> None:
+        self._bar.__exit__(None, None, None)
+        bars.stop()
+        # Hydra turns a callback's exception into a warning; only an exit reaches the shell.
+        try:
+            missing = _report(config, config_name)
+        except UserError as error:
+            sys.exit(str(error))
+        except Exception:
+            traceback.print_exc()
+            sys.exit(1)
+        if missing:
+            sys.exit("without scores, run python run.py for them:\n" + "\n".join(missing))
+
+
+def _report(config: DictConfig, config_name: str) -> list[str]:
+    cells: dict[Path, Cell] = {}
+    missing = []
+    wanted = grid(config)
+    for overrides in wanted.asked + wanted.others:
+        composed = compose(config_name, overrides)
+        folder = store.location(Path(composed.paths.store), "cells", cell.identity(composed))
+        try:
+            whole = store.is_whole(folder)
+        except UserError as error:
+            whole = False
+            log.error("%s", error)
+        if whole:
+            cells[folder] = Cell(composed, folder)
+        elif overrides in wanted.asked:
+            state = "FAILED" if (folder / "FAILED").exists() else "missing"
+            missing.append(f"{composed.explainer.name} seed {composed.seed}: {state} ({folder})")
+    if cells:
+        print(write(list(cells.values()), Path(config.paths.results) / config.experiment))
+    return missing

@@ -1,0 +1,116 @@
+"""The explanation callback: every test image explained, scored, counted; the first ones kept."""
+
+import pytest
+import torch
+from captum.attr import Attribution
+from pytorch_lightning import Trainer
+from torch import Tensor, nn
+
+from evident.callbacks.explain import Explain
+from evident.data.images import ImageSet, loader
+from evident.errors import UserError
+from evident.metrics.explanation import Curve, Explanation, metric
+from evident.models.classifier import Classifier
+from evident.models.mnist_net import MnistNet
+
+
+class Brightness(Attribution):
+    """An explainer that runs the network once and points at bright pixels."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__(model)
+
+    def attribute(self, inputs: Tensor, target: Tensor) -> Tensor:
+        inputs = inputs.clone().requires_grad_()
+        torch.autograd.grad(self.forward_func(inputs).gather(1, target[:, None]).sum(), inputs)
+        return inputs.detach()
+
+    @staticmethod
+    def heatmap(attribution: Tensor) -> Tensor:
+        return attribution.mean(1)
+
+
+@metric(direction="higher")
+def brightest(explanation: Explanation) -> Tensor:
+    return explanation.heatmap.amax((1, 2))
+
+
+@metric(direction={"rise": "higher", "fall": "lower"})
+def ramps(explanation: Explanation) -> dict[str, Curve]:
+    at = torch.tensor([0.0, 1.0])
+    values = torch.tensor([[0.0, 1.0]]).expand(len(explanation.images), 2)
+    return {"rise_a": Curve(at, values), "fall_a": Curve(at, 1 - values)}
+
+
+@metric(direction="higher", needs=("mask",))
+def inside(explanation: Explanation) -> Tensor:
+    return explanation.mask.float().mean((1, 2))
+
+
+def images(masks: bool = False) -> ImageSet:
+    torch.manual_seed(0)
+    pixels = torch.randint(0, 256, (7, 1, 28, 28), dtype=torch.uint8)
+    marked = torch.rand(7, 28, 28) > 0.5 if masks else None
+    return ImageSet(pixels, torch.arange(7), [f"digit{index}" for index in range(7)], marked)
+
+
+def run(callback: Explain, split: ImageSet, batch_size: int = 3) -> None:
+    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
+    trainer = Trainer(accelerator="cpu", logger=False, callbacks=[callback], inference_mode=False, **quiet)
+    trainer.test(Classifier(callback.explainer.forward_func, 10), loader(split, batch_size), verbose=False)
+
+
+def explain(metrics: dict, batch_size: int = 3, masks: bool = False, **settings: object) -> Explain:
+    torch.manual_seed(1)
+    callback = Explain(Brightness(MnistNet(10)), metrics, **{"target": "label", "examples": 4, **settings})
+    run(callback, images(masks), batch_size)
+    return callback
+
+
+def test_every_image_has_a_row_a_metric_and_a_point_of_a_curve() -> None:
+    callback = explain({"brightest": brightest, "ramps": ramps})
+    scores = callback.scores(images().names)
+    assert scores["metric"].value_counts().to_dict() == {"brightest": 7, "rise_a": 21, "fall_a": 21}
+    areas = scores[scores["at"].isna() & (scores["metric"] == "rise_a")]
+    assert areas["value"].tolist() == pytest.approx([0.5] * 7)
+    assert areas["image"].tolist() == list(images().names)
+    assert areas["target"].tolist() == list(range(7))
+    assert callback.directions == {"brightest": "higher", "rise_a": "higher", "fall_a": "lower"}
+
+
+def test_the_batch_size_changes_nothing() -> None:
+    one, all_at_once = (explain({"brightest": brightest}, size).scores(images().names) for size in (1, 7))
+    assert one.equals(all_at_once)
+
+
+def test_the_first_images_are_kept_and_the_cost_is_counted() -> None:
+    callback = explain({}, masks=True)
+    kept = callback.kept()
+    assert {key: tuple(value.shape) for key, value in kept.items()} == {
+        "images": (4, 3, 28, 28),
+        "target": (4,),
+        "heatmaps": (4, 28, 28),
+        "masks": (4, 28, 28),
+    }
+    assert torch.equal(kept["images"][:, :1], images().images[:4])
+    cost = callback.cost()
+    assert (cost["images"], cost["forward_passes"], cost["backward_passes"]) == (7, 7, 7)
+    assert cost["seconds"] > 0
+
+
+def test_the_predicted_class_can_be_explained() -> None:
+    callback = explain({"brightest": brightest}, target="predicted")
+    network = callback.explainer.forward_func
+    predicted = network(images().images.expand(-1, 3, -1, -1) / 255).argmax(1)
+    assert callback.scores(images().names)["target"].tolist() == predicted.tolist()
+
+
+def test_a_metric_without_its_masks_is_an_error_not_a_zero() -> None:
+    with pytest.raises(UserError, match="metric inside needs masks"):
+        explain({"inside": inside})
+    assert len(explain({"inside": inside}, masks=True).scores(images().names)) == 7
+
+
+def test_an_unknown_target_is_named() -> None:
+    with pytest.raises(UserError, match="explained.target='first' is unknown; use label or predicted"):
+        explain({}, target="first")

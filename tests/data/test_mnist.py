@@ -1,0 +1,93 @@
+"""The real digits, and what happens where they are not there or not whole."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import requests
+import torch
+
+from evident.data import download
+from evident.data.download import fetch
+from evident.data.mnist import mnist
+from evident.errors import UserError
+
+MD5_OF_HELLO = "5d41402abc4b2a76b9719d911017c592"
+
+
+def real() -> Path:
+    return Path(os.environ["EVIDENT_DATA"])
+
+
+@pytest.mark.real_data
+def test_the_real_digits_are_whole(tmp_path: Path) -> None:
+    splits = mnist(55_000, 5_000, 10_000, root=real(), store=tmp_path)
+    assert [len(split) for split in (splits.train, splits.val, splits.test)] == [55_000, 5_000, 10_000]
+    training = torch.cat([splits.train.images, splits.val.images]).float() / 255
+    assert training.mean().item() == pytest.approx(0.1307, abs=1e-4)
+    assert training.std().item() == pytest.approx(0.3081, abs=1e-4)
+    counts = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    assert torch.bincount(splits.test.labels).tolist() == counts
+    assert set(splits.train.names).isdisjoint(splits.val.names)
+    assert splits.test.masks is None
+
+
+@pytest.mark.real_data
+def test_a_folder_that_cannot_be_written_is_read_all_the_same(tmp_path: Path) -> None:
+    raw = tmp_path / "mnist" / "MNIST" / "raw"
+    shutil.copytree(real() / "mnist" / "MNIST" / "raw", raw)
+    raw.chmod(0o555)
+    mnist(10, 10, 10, root=tmp_path, store=tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.real_data
+def test_a_truncated_file_is_named_with_what_to_do(tmp_path: Path) -> None:
+    raw = tmp_path / "mnist" / "MNIST" / "raw"
+    shutil.copytree(real() / "mnist" / "MNIST" / "raw", raw)
+    raw.chmod(0o755)
+    file = raw / "train-images-idx3-ubyte.gz"
+    file.chmod(0o644)
+    file.write_bytes(file.read_bytes()[:5000])
+    with pytest.raises(UserError, match=rf"{file} is not the official file of mnist .* delete it and run again"):
+        mnist(10, 10, 10, root=tmp_path, store=tmp_path / "store")
+
+
+@pytest.mark.real_data
+def test_more_digits_than_there_are_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="train=56000 digits asked for; 1 to 55000 are there"):
+        mnist(56_000, 10, 10, root=real(), store=tmp_path)
+
+
+def test_missing_and_offline_names_the_set_the_place_and_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def offline(*_: object, **__: object) -> None:
+        raise requests.ConnectionError("no network")
+
+    monkeypatch.setattr(download.pooch, "retrieve", offline)
+    with pytest.raises(UserError, match=r"mnist: .*train-images-idx3-ubyte.gz is missing .*EVIDENT_DATA"):
+        mnist(10, 10, 10, root=tmp_path, store=tmp_path / "store")
+
+
+def test_a_missing_file_is_downloaded_from_the_first_place_that_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def retrieve(url: str, known_hash: str, fname: str, path: Path) -> str:
+        asked.append((url, known_hash))
+        if url.startswith("http://first"):
+            raise requests.ConnectionError("down")
+        path.mkdir(parents=True)
+        (path / fname).write_text("hello")
+        return str(path / fname)
+
+    monkeypatch.setattr(download.pooch, "retrieve", retrieve)
+    file = tmp_path / "set" / "part.bin"
+    got = fetch("set", file, ["http://first/part.bin", "http://second/part.bin"], MD5_OF_HELLO, tmp_path / "else")
+    assert got == file
+    assert [hash for _, hash in asked] == [f"md5:{MD5_OF_HELLO}"] * 2
+    again = fetch("set", file, [], MD5_OF_HELLO, tmp_path / "else")
+    assert again == file

@@ -1,0 +1,180 @@
+"""Captum's methods by a YAML file alone: known answers, and what a user's own file may say."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from torch import Tensor, nn
+
+from evident.errors import UserError
+from evident.explainers.captum_method import CaptumMethod
+from evident.models.flower_net import FlowerNet
+from evident.models.normalise import Normalise
+
+MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.5)
+
+
+class Linear(nn.Module):
+    """Scores that are linear in the image: every gradient method has a known answer."""
+
+    def __init__(self, side: int = 8, classes: int = 3) -> None:
+        super().__init__()
+        self.normalise = Normalise(MEAN, STD)
+        weight = torch.randn(classes, 3, side, side, generator=torch.Generator().manual_seed(0))
+        self.weight = nn.Parameter(weight)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.einsum("nchw,kchw->nk", self.normalise(images), self.weight)
+
+    def slope(self, target: int) -> Tensor:
+        """d score_target / d pixel (3, H, W)."""
+        return self.weight[target].detach() / self.normalise.std[0]
+
+
+def images(side: int = 8, count: int = 3) -> Tensor:
+    return torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(1))
+
+
+def gradient(model: nn.Module, **settings: Any) -> CaptumMethod:
+    return CaptumMethod(
+        model, "captum.attr.Saliency", "absolute_maximum", attribute={"abs": False}, **settings
+    )
+
+
+def test_gradient_of_a_linear_model_is_its_weights() -> None:
+    model = Linear()
+    explainer = gradient(model)
+    attribution = explainer.attribute(images(), 2)
+    torch.testing.assert_close(attribution, model.slope(2).expand_as(attribution))
+    torch.testing.assert_close(explainer.heatmap(attribution)[0], model.slope(2).abs().amax(0))
+
+
+def test_smooth_grad_of_a_linear_model_is_its_gradient() -> None:
+    model = Linear()
+    explainer = gradient(model, noise_tunnel={"nt_samples": 5, "stdevs": 0.15}, seed=0)
+    attribution = explainer.attribute(images(), 1)
+    torch.testing.assert_close(attribution, model.slope(1).expand_as(attribution))
+
+
+def test_smooth_grad_draws_other_noise_for_another_seed_and_another_image() -> None:
+    model = FlowerNet(4)
+    same = images(32, 1).repeat(2, 1, 1, 1)
+    maps = [
+        gradient(model, noise_tunnel={"nt_samples": 3, "stdevs": 0.15}, seed=seed).attribute(same, 1)
+        for seed in (0, 1)
+    ]
+    assert torch.equal(maps[0][0], maps[0][1])
+    assert not torch.equal(maps[0], maps[1])
+
+
+def test_input_x_gradient_is_measured_in_pixels() -> None:
+    model = Linear()
+    attribution = CaptumMethod(model, "captum.attr.InputXGradient", "positive_sum").attribute(images(), 0)
+    torch.testing.assert_close(attribution, images() * model.slope(0))
+
+
+def test_integrated_gradients_start_from_the_mean_colour() -> None:
+    model = Linear()
+    explainer = CaptumMethod(
+        model, "captum.attr.IntegratedGradients", "positive_sum", {"n_steps": 4}, baseline="mean_colour"
+    )
+    difference = images() - torch.tensor(MEAN)[:, None, None]
+    expected = difference * model.slope(0)
+    torch.testing.assert_close(explainer.attribute(images(), 0), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_integrated_gradients_add_up_to_the_difference_of_the_scores() -> None:
+    model = FlowerNet(4).eval()
+    for weight in model.parameters():
+        if weight.dim() > 1:
+            nn.init.kaiming_normal_(weight, generator=torch.Generator().manual_seed(0))
+    explainer = CaptumMethod(
+        model, "captum.attr.IntegratedGradients", "positive_sum", {"n_steps": 256}, baseline="mean_colour"
+    )
+    with torch.no_grad():
+        neutral = model.normalise.mean.expand(1, 3, 32, 32)
+        difference = (model(images(32)) - model(neutral))[:, 2]
+    total = explainer.attribute(images(32), 2).sum((1, 2, 3))
+    torch.testing.assert_close(total, difference, rtol=2e-2, atol=2e-2 * float(difference.abs().max()))
+
+
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [
+        ("captum.attr.DeepLift", "baseline: mean_colour"),
+        ("captum.attr.DeepLift", "baseline: blur\n  construct: {multiply_by_inputs: false}"),
+        ("captum.attr.FeatureAblation", "baseline: mean_colour\n  attribute: {perturbations_per_eval: 8}"),
+        (
+            "captum.attr.Occlusion",
+            "baseline: mean_colour\n  attribute: {sliding_window_shapes: [3, 4, 4], strides: [3, 4, 4]}",
+        ),
+        ("captum.attr.KernelShap", "baseline: mean_colour\n  attribute: {n_samples: 10}\n  seed: ${seed}"),
+    ],
+    ids=["DeepLift", "DeepLift multipliers", "FeatureAblation", "Occlusion", "KernelShap"],
+)
+def test_a_baseline_is_added_with_one_yaml_file(tmp_path: Path, method: str, settings: str) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"""# A baseline of a user's own.
+name: mine
+build:
+  _target_: evident.explainers.captum_method.CaptumMethod
+  method: {method}
+  heatmap: positive_sum
+  {settings}
+""")
+    config = OmegaConf.create({"seed": 3, "explainer": OmegaConf.load(file)})
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = nn.Sequential(Normalise(), nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3))
+    hooks = [len(module._forward_hooks) + len(module._backward_hooks) for module in model.modules()]
+    explainer = instantiate(config.explainer.build, _partial_=True)(model)
+    attribution = explainer.attribute(images(), torch.tensor([0, 2, 1]))
+    assert attribution.shape == (3, 3, 8, 8)
+    assert attribution.abs().max() > 0
+    assert not attribution.requires_grad
+    assert torch.equal(attribution, explainer.attribute(images(), torch.tensor([0, 2, 1])))
+    assert [len(module._forward_hooks) + len(module._backward_hooks) for module in model.modules()] == hooks
+
+
+def test_method_that_draws_numbers_must_have_a_seed() -> None:
+    explainer = CaptumMethod(
+        Linear(), "captum.attr.KernelShap", "positive_sum", {"n_samples": 5}, baseline="mean_colour"
+    )
+    with (
+        torch.random.fork_rng(),
+        pytest.raises(UserError, match=r"KernelShap draws .* add `seed: \$\{seed\}`"),
+    ):
+        explainer.attribute(images(count=1), 0)
+
+
+@pytest.mark.parametrize(
+    ("method", "complaint"),
+    [
+        ("captum.attr.Salience", "'captum.attr.Salience' is not to be found; use one like"),
+        ("no.such.module.Saliency", "'no.such.module.Saliency' is not to be found; use one like"),
+        ("Saliency", "'Saliency' is not to be found; use one like"),
+        ("torch.nn.Linear", "Linear.* is no captum Attribution; use one like"),
+    ],
+)
+def test_unknown_method_is_named(method: str, complaint: str) -> None:
+    with pytest.raises(UserError, match=complaint):
+        CaptumMethod(Linear(), method, "positive_sum")
+
+
+def test_unknown_heatmap_is_named() -> None:
+    with pytest.raises(UserError, match="heatmap='sum' is unknown; use positive_sum, absolute_maximum or"):
+        CaptumMethod(Linear(), "captum.attr.Saliency", "sum")
+
+
+def test_unknown_baseline_is_named() -> None:
+    explainer = CaptumMethod(Linear(), "captum.attr.DeepLift", "positive_sum", baseline="black")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="'black' is unknown; use mean_colour or blur"):
+        explainer.attribute(images(), 0)
+
+
+def test_target_outside_the_batch_is_named() -> None:
+    with pytest.raises(UserError, match=r"target of shape \(2,\) for 3 images"):
+        gradient(Linear()).attribute(images(), torch.tensor([0, 1]))

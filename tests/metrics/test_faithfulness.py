@@ -1,0 +1,192 @@
+"""Deletion and insertion: on a model whose areas are known by hand, and by plain loops on a real one."""
+
+from itertools import permutations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from evident.errors import UserError
+from evident.metrics.cost import Cost
+from evident.metrics.explanation import Explanation, area
+from evident.metrics.faithfulness import deletion_insertion
+from evident.models.normalise import Normalise
+from evident.models.reference import reference_images
+
+
+class Brightness(nn.Module):
+    """Class 0 has the image's mean as probability, class 1 the rest; the mean colour is black."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.normalise = Normalise(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+
+    def forward(self, images: Tensor) -> Tensor:
+        mean = self.normalise(images).double().mean((1, 2, 3))
+        return torch.stack([mean, 1 - mean], 1).log()
+
+
+def small_network() -> nn.Module:
+    torch.manual_seed(0)
+    layers = [
+        nn.Conv2d(3, 5, 3, padding=1),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(20, 4),
+    ]
+    return nn.Sequential(Normalise(mean=(0.2, 0.5, 0.7)), *layers)
+
+
+GREYS = torch.tensor([[0.8, 0.4], [0.2, 0.0]])
+
+
+def curves(heatmap: Tensor, target: int = 0, image: Tensor = GREYS, **settings) -> tuple[Tensor, Tensor]:
+    images = image.expand(len(heatmap), 3, -1, -1)
+    explanation = Explanation(images, torch.full((len(heatmap),), target), heatmap, model=Brightness())
+    result = deletion_insertion(explanation, **settings)
+    return result["deletion_mean_colour"], result["insertion_mean_colour"]
+
+
+def test_curves_of_a_summing_model_are_the_sums_left():
+    deletion, insertion = curves(GREYS[None], steps=4)
+    quarters = torch.tensor([0, 0.25, 0.5, 0.75, 1], dtype=torch.float64)
+    for curve, expected in (
+        (deletion, [0.35, 0.15, 0.05, 0, 0]),
+        (insertion, [0, 0.2, 0.3, 0.35, 0.35]),
+    ):
+        torch.testing.assert_close(curve.at, quarters)
+        torch.testing.assert_close(curve.values, torch.tensor([expected]).double(), rtol=1e-6, atol=1e-7)
+    assert area(deletion).item() == pytest.approx((0.35 / 2 + 0.15 + 0.05) / 4)
+    assert area(insertion).item() == pytest.approx((0.2 + 0.3 + 0.35 + 0.35 / 2) / 4)
+
+
+def test_score_is_the_probability_of_the_target():
+    deletion, _ = curves(GREYS[None], target=1, steps=4)
+    torch.testing.assert_close(deletion.values, 1 - curves(GREYS[None], steps=4)[0].values)
+
+
+def test_true_order_of_pixels_is_best_and_its_inverse_worst_of_all_orders():
+    orders = torch.tensor(list(permutations(range(4)))).view(24, 2, 2).float()
+    deletion, insertion = (
+        area(curve) for curve in curves(torch.cat([orders, GREYS[None], -GREYS[None]]), steps=4)
+    )
+    for scores, best, worst in ((deletion, torch.amin, torch.amax), (insertion, torch.amax, torch.amin)):
+        assert scores[24] == best(scores, 0)
+        assert scores[25] == worst(scores, 0)
+
+
+def test_constant_map_erases_in_random_order():
+    # Bright above, dark below: the area is half the score in random order, a quarter in raster order.
+    image = torch.zeros(32, 32)
+    image[:16] = 1
+    for constant in (torch.zeros(1, 32, 32), torch.ones(1, 32, 32)):
+        deletion, insertion = curves(constant, image=image, steps=16)
+        assert area(deletion).item() == pytest.approx(0.25, abs=0.02)
+        assert area(insertion).item() == pytest.approx(0.25, abs=0.02)
+
+
+def test_ties_follow_the_seed_alone():
+    constant, image = torch.zeros(2, 8, 8), torch.linspace(0, 1, 64).view(8, 8)
+    first, again, other = (curves(constant, image=image, steps=8, seed=seed)[0].values for seed in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert torch.equal(first[0], first[1])
+    assert not torch.equal(first, other)
+
+
+def test_curves_are_linear_in_random_order_on_average():
+    image = torch.rand(24, 24, generator=torch.Generator().manual_seed(0))
+    heatmap = torch.rand(50, 24, 24, generator=torch.Generator().manual_seed(1))
+    deletion, insertion = curves(heatmap, image=image, steps=4)
+    line = image.mean().double() * torch.linspace(0, 1, 5, dtype=torch.float64)
+    torch.testing.assert_close(insertion.values.mean(0), line, rtol=0, atol=5e-3)
+    torch.testing.assert_close(deletion.values.mean(0), line.flip(0), rtol=0, atol=5e-3)
+
+
+def example(images: int = 3) -> Explanation:
+    generator = torch.Generator().manual_seed(7)
+    pictures = torch.rand(images, 3, 6, 5, generator=generator)
+    # Halves, so that many pixels tie.
+    heatmap = torch.randint(0, 5, (images, 6, 5), generator=generator) / 2
+    return Explanation(pictures, torch.arange(images) % 4, heatmap, model=small_network())
+
+
+@pytest.mark.parametrize("reference", ["mean_colour", "blur"])
+def test_curves_run_from_image_to_reference_and_back(reference):
+    explanation = example()
+    result = deletion_insertion(explanation, reference, steps=3)
+    without = reference_images(explanation.images, explanation.model, reference)
+    for images, first, last in ((explanation.images, 0, -1), (without, -1, 0)):
+        with torch.no_grad():
+            probability = explanation.model(images).double().softmax(1)[torch.arange(3), explanation.target]
+        for name, end in (("deletion", first), ("insertion", last)):
+            values = result[f"{name}_{reference}"].values[:, end]
+            torch.testing.assert_close(values, probability, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("reference", ["mean_colour", "blur"])
+@pytest.mark.parametrize("steps", [1, 4, 30, 50])
+def test_curves_equal_their_formula_by_plain_loops(reference, steps):
+    explanation = example(2)
+    model, pixels = explanation.model, 30
+    without = reference_images(explanation.images, model, reference)
+    shuffled = torch.randperm(pixels, generator=torch.Generator().manual_seed(0)).tolist()
+    result = deletion_insertion(explanation, reference, steps)
+    for n in range(2):
+        heat = explanation.heatmap[n].flatten().tolist()
+        order = sorted(shuffled, key=lambda pixel: -heat[pixel])
+        pictures = {"deletion": [], "insertion": []}
+        for k in range(steps + 1):
+            deleted, inserted = explanation.images[n].clone(), without[n].clone()
+            for pixel in order[: int(k * pixels / steps + 0.5)]:
+                y, x = divmod(pixel, 5)
+                deleted[:, y, x] = without[n, :, y, x]
+                inserted[:, y, x] = explanation.images[n, :, y, x]
+            pictures["deletion"].append(deleted)
+            pictures["insertion"].append(inserted)
+        for name, shown in pictures.items():
+            with torch.no_grad():
+                expected = model(torch.stack(shown)).double().softmax(1)[:, explanation.target[n]]
+            values = result[f"{name}_{reference}"].values[n]
+            torch.testing.assert_close(values, expected, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 24, 1000])
+def test_both_curves_share_one_pass_of_whole_batches(batch_size):
+    explanation, sizes = example(), []
+    handle = explanation.model.register_forward_hook(lambda _, inputs, __: sizes.append(len(inputs[0])))
+    chunked = deletion_insertion(explanation, steps=4, batch_size=batch_size)
+    handle.remove()
+    assert sum(sizes) == 2 * 4 * 3
+    assert all(size == batch_size for size in sizes[:-1])
+    assert sizes[-1] <= batch_size
+    whole = deletion_insertion(explanation, steps=4)
+    for name, curve in whole.items():
+        torch.testing.assert_close(chunked[name].values, curve.values, rtol=1e-5, atol=1e-7)
+
+
+def test_no_gradient_is_kept():
+    explanation = example()
+    with Cost(explanation.model) as cost:
+        result = deletion_insertion(explanation, steps=2)
+    assert not any(curve.values.requires_grad for curve in result.values())
+    assert (cost.forward_passes, cost.backward_passes) == (12, 0)
+
+
+def test_heatmap_that_is_not_finite_is_undefined_and_leaves_its_neighbours_alone():
+    explanation = example()
+    expected = deletion_insertion(explanation, steps=4)
+    explanation.heatmap[1, 2, 2] = torch.nan
+    for name, curve in deletion_insertion(explanation, steps=4).items():
+        assert curve.values[1].isnan().all()
+        torch.testing.assert_close(curve.values[[0, 2]], expected[name].values[[0, 2]])
+
+
+def test_what_is_missing_or_unknown_is_named():
+    explanation = example()
+    with pytest.raises(UserError, match="reference='noise' is unknown"):
+        deletion_insertion(explanation, reference="noise")
+    with pytest.raises(UserError, match="steps=0"):
+        deletion_insertion(explanation, steps=0)
+    with pytest.raises(UserError, match="needs the model"):
+        deletion_insertion(Explanation(explanation.images, explanation.target, explanation.heatmap))

@@ -1,0 +1,244 @@
+"""What every metric under conf/metric keeps; a new YAML file is tested by being there."""
+
+from collections.abc import Mapping
+from functools import partial
+from inspect import signature
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from torch import Tensor, nn
+
+from evident.errors import UserError
+from evident.metrics.explanation import Curve, Explanation, area, direction_of, metric, needs_of
+from evident.models.flower_net import FlowerNet
+
+FILES = sorted((Path(__file__).parents[2] / "conf" / "metric").glob("*.yaml"))
+every_file = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+
+
+def configured(file: Path) -> partial:
+    config = OmegaConf.create({"scale": {"steps": 3}, "metric": OmegaConf.load(file)})
+    return instantiate(config.metric[file.stem])
+
+
+def explanation(images: int = 3, height: int = 16, width: int = 20) -> Explanation:
+    generator = torch.Generator().manual_seed(0)
+    torch.manual_seed(0)
+    return Explanation(
+        images=torch.rand(images, 3, height, width, generator=generator),
+        target=torch.arange(images) % 6,
+        heatmap=torch.randn(images, height, width, generator=generator),
+        mask=torch.rand(images, height, width, generator=generator) < 0.3,
+        model=FlowerNet(6).eval(),
+    )
+
+
+def part(whole: Explanation, images: slice) -> Explanation:
+    return Explanation(
+        whole.images[images],
+        whole.target[images],
+        whole.heatmap[images],
+        whole.mask[images],
+        whole.model,
+    )
+
+
+def values(result: Tensor | Curve | Mapping[str, Tensor | Curve]) -> dict[str, Tensor]:
+    """Scores and curves by name."""
+    named = result if isinstance(result, Mapping) else {"": result}
+    return {name: r.values if isinstance(r, Curve) else r for name, r in named.items()}
+
+
+def scores(result: Tensor | Curve | Mapping[str, Tensor | Curve]) -> dict[str, Tensor]:
+    named = result if isinstance(result, Mapping) else {"": result}
+    return {name: area(r) if isinstance(r, Curve) else r for name, r in named.items()}
+
+
+def assert_same(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
+    # A network in float32 may add up in another order in another batch.
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-7)
+
+
+def state(model: nn.Module) -> list[object]:
+    hooks = [
+        (len(m._forward_hooks), len(m._forward_pre_hooks), len(m._backward_hooks)) for m in model.modules()
+    ]
+    modes = [m.training for m in model.modules()]
+    tensors = [t.clone() for t in model.state_dict().values()]
+    return [hooks, modes, [(p.requires_grad, p.grad is None) for p in model.parameters()], tensors]
+
+
+def test_every_published_metric_is_here():
+    assert {file.stem for file in FILES} >= {
+        *("iou_area", "iou_best", "pointing_game", "mass_accuracy", "rank_accuracy", "average_precision"),
+        *("perturbation_mean_colour", "perturbation_blur", "gini", "entropy"),
+    }
+
+
+@every_file
+def test_file_says_what_it_is_and_names_its_metric(file):
+    comment, *_ = file.read_text().splitlines()
+    assert comment.startswith("# ")
+    assert list(OmegaConf.load(file)) == [file.stem]
+
+
+@every_file
+def test_direction_and_needs_are_declared(file):
+    score = configured(file)
+    assert set(needs_of(score)) <= {"mask", "model"}
+    for name in scores(score(explanation())):
+        assert direction_of(score, name) in ("higher", "lower")
+
+
+@every_file
+def test_metric_uses_only_what_it_needs(file):
+    whole, score = explanation(), configured(file)
+    needed = {need: getattr(whole, need) for need in needs_of(score)}
+    assert_same(
+        values(score(Explanation(whole.images, whole.target, whole.heatmap, **needed))), values(score(whole))
+    )
+
+
+@every_file
+@pytest.mark.parametrize("shape", [(16, 16), (17, 24)])
+def test_one_finite_score_an_image(file, shape):
+    for score in scores(configured(file)(explanation(3, *shape))).values():
+        assert score.shape == (3,)
+        assert score.dtype in (torch.float32, torch.float64)
+        assert score.isfinite().all()
+        assert not score.requires_grad
+
+
+@every_file
+def test_curves_run_over_zero_to_one(file):
+    result = configured(file)(explanation())
+    for curve in result.values() if isinstance(result, Mapping) else [result]:
+        if isinstance(curve, Curve):
+            assert curve.values.shape == (3, len(curve.at))
+            assert (curve.at.diff() > 0).all()
+            assert curve.at.min() >= 0
+            assert curve.at.max() <= 1
+
+
+@every_file
+def test_an_image_scores_the_same_in_any_batch(file):
+    whole, score = explanation(), configured(file)
+    together = values(score(whole))
+    for n in range(3):
+        alone = values(score(part(whole, slice(n, n + 1))))
+        assert_same(alone, {name: rows[n : n + 1] for name, rows in together.items()})
+
+
+@pytest.mark.parametrize("batch_size", [1, 7])
+@pytest.mark.parametrize(
+    "file",
+    [file for file in FILES if "batch_size" in signature(configured(file)).parameters],
+    ids=lambda file: file.stem,
+)
+def test_batch_size_changes_no_result(file, batch_size):
+    score = configured(file)
+    assert_same(values(score(explanation(), batch_size=batch_size)), values(score(explanation())))
+
+
+@every_file
+def test_scoring_twice_gives_equal_bytes_and_touches_nothing(file):
+    whole, score = explanation(), configured(file)
+    inputs = [whole.images, whole.target, whole.heatmap, whole.mask]
+    copies, before, numbers = [tensor.clone() for tensor in inputs], state(whole.model), torch.get_rng_state()
+    first, second = values(score(whole)), values(score(whole))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert all(map(torch.equal, inputs, copies))
+    assert torch.equal(torch.get_rng_state(), numbers)
+    *settings, tensors = state(whole.model)
+    assert settings == before[:-1]
+    assert all(map(torch.equal, tensors, before[-1]))
+
+
+@every_file
+def test_no_grad_and_frozen_weights_change_no_result(file):
+    whole, score = explanation(), configured(file)
+    expected = values(score(whole))
+    with torch.no_grad():
+        assert_same(values(score(whole)), expected)
+    whole.model.requires_grad_(False)
+    assert_same(values(score(whole)), expected)
+    assert not any(weights.requires_grad for weights in whole.model.parameters())
+
+
+@every_file
+def test_heatmap_with_a_gradient_is_scored_like_any_other(file):
+    whole, score = explanation(), configured(file)
+    expected = values(score(whole))
+    whole.heatmap.requires_grad_()
+    assert_same(values(score(whole)), expected)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@every_file
+def test_gpu_scores_as_the_cpu_does(file):
+    whole, score = explanation(), configured(file)
+    expected = values(score(whole))
+    tensors = (whole.images.cuda(), whole.target.cuda(), whole.heatmap.cuda(), whole.mask.cuda())
+    there = values(score(Explanation(*tensors, whole.model.cuda())))
+    for name, rows in there.items():
+        assert rows.is_cuda
+        torch.testing.assert_close(rows.cpu(), expected[name], rtol=1e-3, atol=1e-4)
+
+
+# The pieces of the contract
+
+
+def curve(at: list[float], rows: list[list[float]]) -> Curve:
+    return Curve(torch.tensor(at), torch.tensor(rows))
+
+
+def test_area_is_the_trapezoid_rule_where_the_ends_are_given():
+    uneven = curve([0, 0.1, 0.5, 1], [[1, 3, 2, 0], [0, 0.1, 0.5, 1]])
+    expected = torch.trapezoid(uneven.values.double(), uneven.at.double())
+    torch.testing.assert_close(area(uneven), expected)
+
+
+def test_area_is_the_mean_where_bins_have_their_middles():
+    assert area(curve([0.125, 0.375, 0.625, 0.875], [[4, 0, 1, 3]])).tolist() == [2]
+
+
+@pytest.mark.parametrize("constant", [0.0, 1.0, 1 / 3])
+def test_area_under_a_constant_is_exactly_that_constant(constant):
+    at = torch.rand(101, generator=torch.Generator().manual_seed(0)).sort().values
+    value = torch.tensor(constant, dtype=torch.float64)
+    assert torch.equal(area(Curve(at, value.expand(2, 101))), value.expand(2))
+
+
+def test_area_is_undefined_where_a_value_is():
+    assert area(curve([0, 0.5, 1], [[1, torch.nan, 1], [1, 1, 1]])).isnan().tolist() == [True, False]
+
+
+@metric(direction={"deletion": "lower", "insertion": "higher"}, needs=("model",))
+def paired(explanation: Explanation) -> dict[str, Tensor]:
+    return {}
+
+
+@metric(direction="lower")
+def single(explanation: Explanation) -> Tensor:
+    return explanation.heatmap.sum((1, 2))
+
+
+def test_direction_is_found_by_base_name():
+    assert direction_of(paired, "deletion_blur") == "lower"
+    assert direction_of(paired, "insertion") == "higher"
+    assert direction_of(single, "anything") == "lower"
+
+
+def test_declarations_show_through_a_partial():
+    assert direction_of(partial(paired), "insertion_blur") == "higher"
+    assert needs_of(partial(paired)) == needs_of(paired) == ("model",)
+    assert needs_of(single) == ()
+
+
+@pytest.mark.parametrize("name", ["deletions", "blur_deletion", "area"])
+def test_name_without_a_direction_is_an_error_that_says_which_there_are(name):
+    with pytest.raises(UserError, match=f"'{name}'.*deletion, insertion"):
+        direction_of(paired, name)

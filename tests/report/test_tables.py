@@ -1,0 +1,73 @@
+"""Tables from scores whose answers are known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from evident.report import tables
+
+DIRECTIONS = {"up": "higher", "down": "lower"}
+
+
+def scores(means: dict[str, float], metric: str = "up", seeds: int = 1, images: int = 40) -> pd.DataFrame:
+    spread = np.linspace(-0.1, 0.1, images)
+    labels = {"experiment": "e", "data": "d", "model": "m", "metric": metric, "target": 0, "at": np.nan}
+    names = [f"image{index:02d}" for index in range(images)]
+    return pd.concat(
+        [
+            pd.DataFrame({**labels, "explainer": name, "seed": seed, "image": names, "value": mean + spread})
+            for name, mean in means.items()
+            for seed in range(seeds)
+        ],
+        ignore_index=True,
+    )
+
+
+def test_a_row_holds_mean_interval_spread_and_counts() -> None:
+    frame = scores({"ours": 0.5}, seeds=2)
+    frame.loc[3, "value"] = np.nan
+    [row] = tables.table(frame, DIRECTIONS).to_dict("records")
+    assert row["explainer"] == "ours"
+    assert row["direction"] == "higher"
+    assert row["mean"] == pytest.approx(0.5, abs=0.01)
+    assert row["ci_low"] < row["mean"] < row["ci_high"]
+    assert row["std"] == pytest.approx(frame["value"].std())
+    assert (row["n"], row["n_undefined"], row["seeds"]) == (79, 1, "0 1")
+
+
+def test_the_mean_of_seeds_is_over_images_not_over_more_images() -> None:
+    one = tables.table(scores({"ours": 0.5}), DIRECTIONS)
+    five = tables.table(scores({"ours": 0.5}, seeds=5), DIRECTIONS)
+    columns = ["mean", "ci_low", "ci_high"]
+    assert five[columns].to_numpy() == pytest.approx(one[columns].to_numpy())
+
+
+@pytest.mark.parametrize(("metric", "best"), [("up", "high"), ("down", "low")])
+def test_the_best_is_bold_in_its_direction_and_ties_are_marked(metric: str, best: str) -> None:
+    frame = scores({"low": 0.2, "high": 0.8, f"near_{best}": 0.2 if best == "low" else 0.8, "random": 0.99}, metric)
+    text = tables.markdown(tables.table(frame, DIRECTIONS), {"random"}, "title")
+    lines = {line.split(" | ")[0].strip("| *"): line for line in text.splitlines() if line.startswith("| ")}
+    assert "**" in lines[best]
+    assert "≈" in lines[f"near_{best}"]
+    assert "**" not in lines["random"]
+    assert lines["explainer"].endswith("↑ |" if metric == "up" else "↓ |")
+
+
+def test_undefined_scores_are_shown() -> None:
+    frame = scores({"ours": 0.5})
+    frame.loc[:2, "value"] = np.nan
+    assert "∅3" in tables.markdown(tables.table(frame, DIRECTIONS), set(), "title")
+
+
+def test_curves_average_every_position() -> None:
+    parts = [scores({"ours": at}).assign(at=at) for at in (0.0, 0.5, 1.0)]
+    curve = tables.curves(pd.concat(parts, ignore_index=True))
+    assert curve["at"].tolist() == [0, 0.5, 1]
+    assert curve["mean"].tolist() == pytest.approx([0, 0.5, 1])
+
+
+def test_significance_pairs_every_two_explainers() -> None:
+    frame = pd.concat([scores({"a": 0.1, "b": 0.2, "c": 0.3}), scores({"a": 0, "b": 0}, "down")])
+    tests = tables.significance(frame)
+    assert tests.groupby("metric").size().to_dict() == {"up": 3, "down": 1}
+    assert tests[tests["metric"] == "up"]["p_holm"].max() < 0.01

@@ -1,0 +1,29 @@
+"""Bad input gets one clear line: what was given and what exists."""
+
+from pathlib import Path
+
+import pytest
+
+from conftest import Runner
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("explainer=grad_cat", "explainer=grad_cat is unknown; use activations centre"),
+        ("experiment=flowers", "experiment=flowers is unknown; use an8flower"),
+        ("scale=huge", "scale=huge is unknown; use paper quick smoke"),
+        ("sede=1", "sede is no key of the config; there are data"),
+        ("explained.imags=3", "explained.imags is no key of the config; there are batch_size"),
+        ("seed=first", "seed=first is no whole number"),
+        ("task=explain", "Missing mandatory value: image"),
+        ("task=report", "without scores"),
+    ],
+)
+def test_one_line_says_what_was_given_and_what_exists(evident: Runner, tmp_path: Path, given: str, told: str) -> None:
+    run = evident(given, "logger=none", "hydra.sweeper.params.explainer=random", store=tmp_path)
+    assert run.returncode == 1
+    assert told in run.stderr
+    assert "Traceback" not in run.stderr
+    if given != "task=report":
+        assert len(run.stderr.strip().splitlines()) == 1

@@ -1,0 +1,92 @@
+"""Any picture is explained, or refused in one clear line."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from conftest import Runner
+from evident.errors import UserError
+from evident.picture import read_picture
+
+RAMP = np.linspace(0, 255, 60 * 40).reshape(40, 60).astype(np.uint8)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "CMYK", "P", "1", "LA", "YCbCr", "HSV"])
+def test_every_mode_of_a_picture_becomes_rgb(tmp_path: Path, mode: str) -> None:
+    suffix = {"CMYK": "jpg", "YCbCr": "jpg", "HSV": "tif"}.get(mode, "png")
+    source = Image.fromarray(RAMP)
+    picture = source.convert("RGB").convert(mode) if mode == "HSV" else source.convert(mode)
+    if mode == "HSV":
+        picture = picture.convert("RGB")
+    picture.save(tmp_path / f"picture.{suffix}")
+    image = read_picture(tmp_path / f"picture.{suffix}", 16)
+    assert image.shape == (3, 16, 16)
+    assert image.dtype == torch.float32
+    assert 0 <= image.min() < image.max() <= 1
+
+
+def test_sixteen_bits_keep_their_brightness(tmp_path: Path) -> None:
+    Image.fromarray((RAMP.astype(np.uint16) * 257)).save(tmp_path / "deep.png")
+    Image.fromarray(RAMP).save(tmp_path / "grey.png")
+    assert torch.allclose(read_picture(tmp_path / "deep.png", 16), read_picture(tmp_path / "grey.png", 16), atol=0.01)
+
+
+def test_transparency_is_laid_on_white(tmp_path: Path) -> None:
+    Image.new("RGBA", (8, 8), (255, 0, 0, 0)).save(tmp_path / "clear.png")
+    assert torch.equal(read_picture(tmp_path / "clear.png", 4), torch.ones(3, 4, 4))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 5000), (3000, 2), (640, 480)])
+def test_every_shape_becomes_the_networks_square(tmp_path: Path, shape: tuple[int, int]) -> None:
+    Image.new("RGB", shape, (10, 20, 30)).save(tmp_path / "shape.png")
+    image = read_picture(tmp_path / "shape.png", 28)
+    assert torch.allclose(image, torch.tensor([10, 20, 30]).view(3, 1, 1).expand(3, 28, 28) / 255)
+
+
+def test_a_huge_picture_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    Image.new("1", (20_000, 6_000)).save(tmp_path / "huge.png")
+    with pytest.raises(UserError, match=r"huge.png has 20000 x 6000 pixels; make it smaller"):
+        read_picture(tmp_path / "huge.png", 28)
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture at all", b"\x89PNG\r\n\x1a\n broken"])
+def test_a_broken_picture_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "broken.png").write_bytes(content)
+    with pytest.raises(UserError, match=r"broken.png cannot be read as a picture"):
+        read_picture(tmp_path / "broken.png", 28)
+
+
+def test_a_truncated_picture_is_refused_by_name(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "whole.jpg")
+    (tmp_path / "half.jpg").write_bytes((tmp_path / "whole.jpg").read_bytes()[:1500])
+    with pytest.raises(UserError, match=r"half.jpg cannot be read as a picture"):
+        read_picture(tmp_path / "half.jpg", 28)
+
+
+def test_a_missing_picture_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"image=.*none.png is not a file"):
+        read_picture(tmp_path / "none.png", 28)
+
+
+def test_the_front_door_explains_a_picture(evident: Runner, tmp_path: Path) -> None:
+    Image.fromarray(RAMP).save(tmp_path / "ramp.png")
+    picture = f"image={tmp_path / 'ramp.png'}"
+    settings = ("task=explain", picture, "model=flower_net", "scale=smoke", "logger=none")
+    run = evident(*settings, "explainer=grad_cam", "target=2", store=tmp_path)
+    assert run.returncode == 0, run.stderr
+    folder = tmp_path / "results" / "explain" / "ramp_flower_net_grad_cam"
+    assert Image.open(folder / "heatmap.png").size == (112, 112)
+    assert Image.open(folder / "overlay.png").width > 224
+    prediction = json.loads((folder / "prediction.json").read_text())
+    assert prediction["target"]["index"] == 2
+    assert len(prediction["best"]) == 5
+    for bad, told in [("target=6", "use 0 to 5"), ("explainer=oracle", "needs a mask")]:
+        run = evident(*settings, bad, store=tmp_path)
+        assert run.returncode == 1
+        assert told in run.stderr
+        assert "Traceback" not in run.stderr

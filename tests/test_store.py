@@ -1,0 +1,107 @@
+"""An artefact is either whole or not there."""
+
+import json
+import multiprocessing
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from evident import store
+from evident.errors import UserError
+
+IDENTITY = {"data": "digits", "seed": 0}
+
+
+def write_text(folder: Path) -> None:
+    (folder / "value.txt").write_text("42")
+
+
+def test_it_is_made_once_and_described(tmp_path: Path) -> None:
+    calls = []
+
+    def make(folder: Path) -> None:
+        calls.append(folder)
+        write_text(folder)
+
+    first = store.artefact(tmp_path, "cells", IDENTITY, make)
+    second = store.artefact(tmp_path, "cells", dict(reversed(IDENTITY.items())), make)
+    assert first == second == tmp_path / "cells" / store.digest(IDENTITY)
+    assert len(calls) == 1
+    assert {path.name for path in first.iterdir()} == {"value.txt", "config.yaml", "environment.json", "DONE"}
+    assert json.loads((first / "environment.json").read_text())["packages"]["torch"] == torch.__version__.split("+")[0]
+
+
+def test_other_settings_and_seeds_are_other_artefacts(tmp_path: Path) -> None:
+    folders = {store.artefact(tmp_path, "cells", {**IDENTITY, "seed": seed}, write_text) for seed in (0, 1, "0", 1.5)}
+    assert len(folders) == 4
+
+
+def test_nothing_is_left_of_what_failed_half_way(tmp_path: Path) -> None:
+    def break_off(folder: Path) -> None:
+        write_text(folder)
+        raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError, match="half way"):
+        store.artefact(tmp_path, "cells", IDENTITY, break_off)
+    assert [path for path in (tmp_path / "cells").iterdir() if path.is_dir()] == []
+
+
+def test_what_a_killed_process_left_is_not_used(tmp_path: Path) -> None:
+    scratch = tmp_path / "cells" / f".{store.digest(IDENTITY)}.making"
+    scratch.mkdir(parents=True)
+    (scratch / "half.bin").write_text("half")
+    folder = store.artefact(tmp_path, "cells", IDENTITY, write_text)
+    assert not (folder / "half.bin").exists()
+    assert not scratch.exists()
+
+
+@pytest.mark.parametrize("damage", ["truncate", "delete", "garble DONE"])
+def test_a_damaged_artefact_is_refused_by_name(tmp_path: Path, damage: str) -> None:
+    folder = store.artefact(tmp_path, "cells", IDENTITY, write_text)
+    file = folder / ("DONE" if damage == "garble DONE" else "value.txt")
+    if damage == "delete":
+        file.unlink()
+    else:
+        file.write_text("{")
+    with pytest.raises(UserError, match=f"{file} is damaged; delete the folder {folder} and run again"):
+        store.artefact(tmp_path, "cells", IDENTITY, write_text)
+
+
+def test_a_failure_is_kept_until_the_artefact_is_made(tmp_path: Path) -> None:
+    failed = store.record_failure(tmp_path, "cells", IDENTITY, "Traceback ...")
+    assert failed == store.location(tmp_path, "cells", IDENTITY) / "FAILED"
+    assert failed.read_text() == "Traceback ..."
+    assert not store.is_whole(failed.parent)
+    folder = store.artefact(tmp_path, "cells", IDENTITY, write_text)
+    assert folder == failed.parent
+    assert not failed.exists()
+
+
+def slow_make(folder: Path) -> None:
+    with open(folder.parent / "made.txt", "a") as log:
+        log.write("made\n")
+    time.sleep(0.5)
+    write_text(folder)
+
+
+def make_in_process(root: Path) -> None:
+    store.artefact(root, "models", IDENTITY, slow_make)
+
+
+def test_of_two_processes_one_makes_and_the_other_waits(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=make_in_process, args=(tmp_path,)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert (tmp_path / "models" / "made.txt").read_text() == "made\n"
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "cells").write_text("a file where the folder should be")
+    with pytest.raises(UserError, match=r"cannot write to .*cells.*EVIDENT_STORE"):
+        store.artefact(tmp_path, "cells", IDENTITY, write_text)

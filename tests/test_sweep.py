@@ -1,0 +1,198 @@
+"""The real entry point: sweeps that end, go on, fail in part, and give the same bytes."""
+
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from conftest import Runner, command, options
+
+FEW = "explainer=random,oracle,gradient,grad_cam"
+QUIET = ("scale=smoke", "logger=none")
+TABLES = ["table.csv", "table.md", "significance.csv", "curves.csv"]
+COLUMNS = ["experiment", "data", "model", "explainer", "seed", "image", "target", "metric", "at", "value"]
+
+
+@pytest.fixture(scope="module")
+def finished(evident: Runner, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store of an uninterrupted sweep over a few explainers, results beside it."""
+    store = tmp_path_factory.mktemp("finished")
+    run = evident(FEW, *QUIET, store=store)
+    assert run.returncode == 0, run.stderr
+    assert "| gradient |" in run.stdout
+    return store
+
+
+def results_of(store: Path) -> Path:
+    return store / "results" / "an8flower"
+
+
+def test_a_sweep_leaves_tables_figures_and_provenance(finished: Path) -> None:
+    results = results_of(finished)
+    names = {path.relative_to(results).as_posix() for path in results.rglob("*") if path.is_file()}
+    figures = {f"figures/{name}.png" for name in ("examples", "scores", "curves")}
+    assert names == {*TABLES, "cost.csv", "provenance.json", "index.html", *figures}
+    provenance = json.loads((results / "provenance.json").read_text())
+    assert len(provenance["cells"]) == 4
+    assert provenance["seeds"] == [0]
+    assert provenance["models"][0]["accuracy"]["test"] >= 0
+
+
+def test_scores_are_long_and_one_an_image(finished: Path) -> None:
+    for file in (finished / "cells").glob("*/scores.parquet"):
+        scores = pd.read_parquet(file)
+        assert list(scores.columns) == COLUMNS
+        assert not scores.duplicated(["image", "metric", "at"]).any()
+        assert (scores.groupby("metric")["image"].nunique() == 4).all()
+
+
+def test_the_reference_rows_lie_where_they_must(finished: Path) -> None:
+    table = pd.read_csv(results_of(finished) / "table.csv")
+    assert list(table.columns) == (
+        "explainer data model metric direction mean ci_low ci_high std n n_undefined seeds".split()
+    )
+    means = table.pivot_table("mean", "explainer", "metric")
+    for metric in ("iou_area", "iou_best", "pointing_game", "mass_accuracy", "rank_accuracy", "average_precision"):
+        assert means.loc["oracle", metric] == pytest.approx(1)
+        assert means.drop("oracle")[metric].max() < 1
+
+
+def test_a_second_run_does_nothing_over_again(finished: Path, evident: Runner) -> None:
+    before = written(finished)
+    run = evident(FEW, *QUIET, store=finished)
+    assert run.returncode == 0, run.stderr
+    assert run.stderr.count("there already") == 4
+    assert written(finished) == before
+
+
+def test_the_report_is_rebuilt_from_the_scores_alone(finished: Path, evident: Runner, tmp_path: Path) -> None:
+    run = evident("task=report", FEW, *QUIET, store=finished, results=tmp_path)
+    assert run.returncode == 0, run.stderr
+    for path in results_of(finished).rglob("*.*"):
+        again = tmp_path / "an8flower" / path.relative_to(results_of(finished))
+        assert again.read_bytes() == path.read_bytes(), path.name
+
+
+def test_killed_at_any_moment_it_ends_with_the_same_bytes(finished: Path, evident: Runner, tmp_path: Path) -> None:
+    moments: list[Callable[[], bool]] = [
+        lambda: any(tmp_path.glob("data/.*.making")),
+        lambda: any(tmp_path.glob("models/.*.making")),
+        lambda: any(tmp_path.glob("cells/.*.making")) and any(tmp_path.glob("models/*/DONE")),
+        lambda: len(list(tmp_path.glob("cells/*/DONE"))) >= 2,
+        lambda: (results_of(tmp_path) / "table.csv").exists(),
+    ]
+    for number, moment in enumerate(moments):
+        made = written(tmp_path)
+        assert kill_when(moment, tmp_path), f"moment {number} never came"
+        assert made.items() <= written(tmp_path).items(), "something done was made again"
+    run = evident(FEW, *QUIET, store=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert not list(tmp_path.glob("*/.*.making"))
+    for name in TABLES:
+        assert (results_of(tmp_path) / name).read_bytes() == (results_of(finished) / name).read_bytes(), name
+
+
+def kill_when(moment: Callable[[], bool], store: Path) -> bool:
+    settings = options()
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(command(FEW, *QUIET, store=store), cwd=settings["cwd"], env=settings["env"], **pipes)
+    while process.poll() is None:
+        if moment():
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            return True
+        time.sleep(0.005)
+    return moment()
+
+
+def written(store: Path) -> dict[str, int]:
+    """Every finished artefact and when it was written."""
+    return {str(path.relative_to(store)): path.stat().st_mtime_ns for path in store.glob("*/*/DONE")}
+
+
+def test_a_failing_cell_is_kept_and_the_others_go_on(finished: Path, evident: Runner, tmp_path: Path) -> None:
+    broken = ("explainer=gradient,grad_cam", "model.layer=no_such_layer")
+    run = evident(*broken, *QUIET, store=finished, results=tmp_path)
+    assert run.returncode == 1
+    [failed] = (finished / "cells").glob("*/FAILED")
+    assert "no_such_layer" in failed.read_text()
+    assert str(failed.parent) in run.stderr
+    assert "grad_cam seed 0: FAILED" in run.stderr
+    assert "| gradient |" in run.stdout
+
+
+def test_a_damaged_cell_is_named_and_left_alone(finished: Path, evident: Runner, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    run = evident("explainer=random", *QUIET, store=store)
+    assert run.returncode == 0, run.stderr
+    [scores] = store.glob("cells/*/scores.parquet")
+    scores.write_bytes(scores.read_bytes()[:100])
+    run = evident("explainer=random", *QUIET, store=store)
+    assert run.returncode == 1
+    assert f"{scores} is damaged; delete the folder {scores.parent} and run again" in run.stderr
+    assert scores.stat().st_size == 100
+
+
+def test_two_sweeps_at_once_share_one_store(finished: Path, tmp_path: Path) -> None:
+    settings = {key: value for key, value in options().items() if key in ("cwd", "env")}
+    processes = [
+        subprocess.Popen(
+            command(FEW, *QUIET, store=tmp_path, results=tmp_path / f"results{number}"),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            **settings,
+        )
+        for number in range(2)
+    ]
+    errors = [process.communicate(timeout=300)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], errors
+    assert len(list(tmp_path.glob("models/*/DONE"))) == 1
+    assert len(list(tmp_path.glob("cells/*/DONE"))) == 4
+    for number in range(2):
+        again = tmp_path / f"results{number}" / "an8flower" / "table.csv"
+        assert again.read_bytes() == (results_of(finished) / "table.csv").read_bytes()
+
+
+def test_a_baseline_of_ones_own_joins_the_table(finished: Path, evident: Runner, tmp_path: Path) -> None:
+    folder = tmp_path / "explainer"
+    folder.mkdir()
+    (folder / "deep_lift.yaml").write_text(
+        "# DeepLift (Shrikumar et al., ICML 2017), captum.\n"
+        "name: deep_lift\n"
+        "build:\n"
+        "  _target_: evident.explainers.captum_method.CaptumMethod\n"
+        "  method: captum.attr.InputXGradient\n"
+        "  heatmap: absolute_maximum\n"
+    )
+    run = evident(
+        f"hydra.searchpath=[file://{tmp_path}]", "explainer=deep_lift", *QUIET, store=finished, results=tmp_path
+    )
+    assert run.returncode == 0, run.stderr
+    for name in ("deep_lift", "gradient", "grad_cam"):
+        assert f"| {name} |" in run.stdout
+    assert run.stderr.count("there already") == 0
+
+
+@pytest.mark.real_data
+def test_mnist_runs_whole_and_has_no_mask_metrics(evident: Runner, tmp_path: Path) -> None:
+    run = evident("experiment=mnist", *QUIET, store=tmp_path)
+    assert run.returncode == 0, run.stderr
+    table = pd.read_csv(tmp_path / "results" / "mnist" / "table.csv")
+    assert {"iou_area", "pointing_game"}.isdisjoint(table["metric"])
+    assert {"deletion_mean_colour", "insertion_blur"} <= set(table["metric"])
+    assert table["mean"].notna().all()
+
+
+def test_the_default_experiment_runs_whole_with_its_loggers(evident: Runner, tmp_path: Path) -> None:
+    run = evident("scale=smoke", store=tmp_path)
+    assert run.returncode == 0, run.stderr
+    table = pd.read_csv(results_of(tmp_path) / "table.csv")
+    assert table["explainer"].nunique() == len(list(tmp_path.glob("cells/*/DONE"))) >= 18
+    assert len(list(tmp_path.glob("logs/wandb/offline-run-*"))) >= 18
+    assert len(list(tmp_path.glob("logs/an8flower/*/metrics.csv"))) >= 18
