@@ -1,16 +1,9 @@
-"""Shared by all tests: real data by EVIDENT_DATA, an own store, the real entry point as a process."""
+"""Shared by all tests: real data by EVIDENT_DATA, one thread a process."""
 
 import os
-import subprocess
-import sys
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
-
-ROOT = Path(__file__).parents[1]
-Runner = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -25,25 +18,3 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def one_thread() -> None:
     """Two test processes share two cores."""
     torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="session")
-def evident() -> Runner:
-    """`python run.py` with overrides, in a process of its own."""
-
-    def run(*overrides: str, store: Path, results: Path | None = None) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(command(*overrides, store=store, results=results), **options())
-
-    return run
-
-
-def command(*overrides: str, store: Path, results: Path | None = None) -> list[str]:
-    """The command line of the real entry point."""
-    places = [f"paths.store={store}", f"paths.results={results or store / 'results'}"]
-    return [sys.executable, str(ROOT / "run.py"), "threads=1", *places, *overrides]
-
-
-def options() -> dict:
-    """How the process is run: from the project's root, its output caught, W&B kept off the network."""
-    environment = {**os.environ, "WANDB_MODE": "offline"}
-    return {"cwd": ROOT, "env": environment, "capture_output": True, "text": True, "timeout": 300}

@@ -3,8 +3,7 @@
 from pathlib import Path
 
 import pytest
-
-from conftest import Runner
+from entry_point import run
 
 
 @pytest.mark.parametrize(
@@ -20,10 +19,10 @@ from conftest import Runner
         ("task=report", "without scores"),
     ],
 )
-def test_one_line_says_what_was_given_and_what_exists(evident: Runner, tmp_path: Path, given: str, told: str) -> None:
-    run = evident(given, "logger=none", "hydra.sweeper.params.explainer=random", store=tmp_path)
-    assert run.returncode == 1
-    assert told in run.stderr
-    assert "Traceback" not in run.stderr
+def test_one_line_says_what_was_given_and_what_exists(tmp_path: Path, given: str, told: str) -> None:
+    ended = run(given, "logger=none", "hydra.sweeper.params.explainer=random", store=tmp_path)
+    assert ended.returncode == 1
+    assert told in ended.stderr
+    assert "Traceback" not in ended.stderr
     if given != "task=report":
-        assert len(run.stderr.strip().splitlines()) == 1
+        assert len(ended.stderr.strip().splitlines()) == 1

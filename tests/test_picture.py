@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from entry_point import run
 from PIL import Image
 
-from conftest import Runner
 from evident.errors import UserError
 from evident.picture import read_picture
 
@@ -30,7 +30,7 @@ def test_every_mode_of_a_picture_becomes_rgb(tmp_path: Path, mode: str) -> None:
 
 
 def test_sixteen_bits_keep_their_brightness(tmp_path: Path) -> None:
-    Image.fromarray((RAMP.astype(np.uint16) * 257)).save(tmp_path / "deep.png")
+    Image.fromarray(RAMP.astype(np.uint16) * 257).save(tmp_path / "deep.png")
     Image.fromarray(RAMP).save(tmp_path / "grey.png")
     assert torch.allclose(read_picture(tmp_path / "deep.png", 16), read_picture(tmp_path / "grey.png", 16), atol=0.01)
 
@@ -73,12 +73,12 @@ def test_a_missing_picture_is_refused_by_name(tmp_path: Path) -> None:
         read_picture(tmp_path / "none.png", 28)
 
 
-def test_the_front_door_explains_a_picture(evident: Runner, tmp_path: Path) -> None:
+def test_the_front_door_explains_a_picture(tmp_path: Path) -> None:
     Image.fromarray(RAMP).save(tmp_path / "ramp.png")
     picture = f"image={tmp_path / 'ramp.png'}"
     settings = ("task=explain", picture, "model=flower_net", "scale=smoke", "logger=none")
-    run = evident(*settings, "explainer=grad_cam", "target=2", store=tmp_path)
-    assert run.returncode == 0, run.stderr
+    ended = run(*settings, "explainer=grad_cam", "target=2", store=tmp_path)
+    assert ended.returncode == 0, ended.stderr
     folder = tmp_path / "results" / "explain" / "ramp_flower_net_grad_cam"
     assert Image.open(folder / "heatmap.png").size == (112, 112)
     assert Image.open(folder / "overlay.png").width > 224
@@ -86,7 +86,7 @@ def test_the_front_door_explains_a_picture(evident: Runner, tmp_path: Path) -> N
     assert prediction["target"]["index"] == 2
     assert len(prediction["best"]) == 5
     for bad, told in [("target=6", "use 0 to 5"), ("explainer=oracle", "needs a mask")]:
-        run = evident(*settings, bad, store=tmp_path)
-        assert run.returncode == 1
-        assert told in run.stderr
-        assert "Traceback" not in run.stderr
+        ended = run(*settings, bad, store=tmp_path)
+        assert ended.returncode == 1
+        assert told in ended.stderr
+        assert "Traceback" not in ended.stderr

@@ -22,7 +22,11 @@ def test_conda_users_get_the_same_packages() -> None:
     assert python == f"python{PROJECT['requires-python']}"
     assert pip == "pip"
     listed = [entry.replace(" ", "") for entry in packages["pip"]]
-    assert listed == ["--constraint=constraints.txt", *sorted(f"{n}{v}" for n, v in requirements().items()), "--editable=."]
+    assert listed == [
+        "--constraint=constraints.txt",
+        *sorted(f"{n}{v}" for n, v in requirements().items()),
+        "--editable=.",
+    ]
 
 
 def test_every_requirement_has_one_exact_version() -> None:

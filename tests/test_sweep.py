@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-
-from conftest import Runner, command, options
+from entry_point import command, options, run
 
 FEW = "explainer=random,oracle,gradient,grad_cam"
 QUIET = ("scale=smoke", "logger=none")
@@ -19,12 +18,12 @@ COLUMNS = ["experiment", "data", "model", "explainer", "seed", "image", "target"
 
 
 @pytest.fixture(scope="module")
-def finished(evident: Runner, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The store of an uninterrupted sweep over a few explainers, results beside it."""
     store = tmp_path_factory.mktemp("finished")
-    run = evident(FEW, *QUIET, store=store)
-    assert run.returncode == 0, run.stderr
-    assert "| gradient |" in run.stdout
+    ended = run(FEW, *QUIET, store=store)
+    assert ended.returncode == 0, ended.stderr
+    assert "| gradient |" in ended.stdout
     return store
 
 
@@ -53,32 +52,39 @@ def test_scores_are_long_and_one_an_image(finished: Path) -> None:
 
 def test_the_reference_rows_lie_where_they_must(finished: Path) -> None:
     table = pd.read_csv(results_of(finished) / "table.csv")
-    assert list(table.columns) == (
-        "explainer data model metric direction mean ci_low ci_high std n n_undefined seeds".split()
-    )
+    described = ["explainer", "data", "model", "metric", "direction"]
+    counted = ["mean", "ci_low", "ci_high", "std", "n", "n_undefined", "seeds"]
+    assert list(table.columns) == described + counted
     means = table.pivot_table("mean", "explainer", "metric")
-    for metric in ("iou_area", "iou_best", "pointing_game", "mass_accuracy", "rank_accuracy", "average_precision"):
+    for metric in (
+        "iou_area",
+        "iou_best",
+        "pointing_game",
+        "mass_accuracy",
+        "rank_accuracy",
+        "average_precision",
+    ):
         assert means.loc["oracle", metric] == pytest.approx(1)
         assert means.drop("oracle")[metric].max() < 1
 
 
-def test_a_second_run_does_nothing_over_again(finished: Path, evident: Runner) -> None:
+def test_a_second_run_does_nothing_over_again(finished: Path) -> None:
     before = written(finished)
-    run = evident(FEW, *QUIET, store=finished)
-    assert run.returncode == 0, run.stderr
-    assert run.stderr.count("there already") == 4
+    ended = run(FEW, *QUIET, store=finished)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stderr.count("there already") == 4
     assert written(finished) == before
 
 
-def test_the_report_is_rebuilt_from_the_scores_alone(finished: Path, evident: Runner, tmp_path: Path) -> None:
-    run = evident("task=report", FEW, *QUIET, store=finished, results=tmp_path)
-    assert run.returncode == 0, run.stderr
+def test_the_report_is_rebuilt_from_the_scores_alone(finished: Path, tmp_path: Path) -> None:
+    ended = run("task=report", FEW, *QUIET, store=finished, results=tmp_path)
+    assert ended.returncode == 0, ended.stderr
     for path in results_of(finished).rglob("*.*"):
         again = tmp_path / "an8flower" / path.relative_to(results_of(finished))
         assert again.read_bytes() == path.read_bytes(), path.name
 
 
-def test_killed_at_any_moment_it_ends_with_the_same_bytes(finished: Path, evident: Runner, tmp_path: Path) -> None:
+def test_killed_at_any_moment_it_ends_with_the_same_bytes(finished: Path, tmp_path: Path) -> None:
     moments: list[Callable[[], bool]] = [
         lambda: any(tmp_path.glob("data/.*.making")),
         lambda: any(tmp_path.glob("models/.*.making")),
@@ -90,8 +96,8 @@ def test_killed_at_any_moment_it_ends_with_the_same_bytes(finished: Path, eviden
         made = written(tmp_path)
         assert kill_when(moment, tmp_path), f"moment {number} never came"
         assert made.items() <= written(tmp_path).items(), "something done was made again"
-    run = evident(FEW, *QUIET, store=tmp_path)
-    assert run.returncode == 0, run.stderr
+    ended = run(FEW, *QUIET, store=tmp_path)
+    assert ended.returncode == 0, ended.stderr
     assert not list(tmp_path.glob("*/.*.making"))
     for name in TABLES:
         assert (results_of(tmp_path) / name).read_bytes() == (results_of(finished) / name).read_bytes(), name
@@ -115,26 +121,26 @@ def written(store: Path) -> dict[str, int]:
     return {str(path.relative_to(store)): path.stat().st_mtime_ns for path in store.glob("*/*/DONE")}
 
 
-def test_a_failing_cell_is_kept_and_the_others_go_on(finished: Path, evident: Runner, tmp_path: Path) -> None:
+def test_a_failing_cell_is_kept_and_the_others_go_on(finished: Path, tmp_path: Path) -> None:
     broken = ("explainer=gradient,grad_cam", "model.layer=no_such_layer")
-    run = evident(*broken, *QUIET, store=finished, results=tmp_path)
-    assert run.returncode == 1
+    ended = run(*broken, *QUIET, store=finished, results=tmp_path)
+    assert ended.returncode == 1
     [failed] = (finished / "cells").glob("*/FAILED")
     assert "no_such_layer" in failed.read_text()
-    assert str(failed.parent) in run.stderr
-    assert "grad_cam seed 0: FAILED" in run.stderr
-    assert "| gradient |" in run.stdout
+    assert str(failed.parent) in ended.stderr
+    assert "grad_cam seed 0: FAILED" in ended.stderr
+    assert "| gradient |" in ended.stdout
 
 
-def test_a_damaged_cell_is_named_and_left_alone(finished: Path, evident: Runner, tmp_path: Path) -> None:
+def test_a_damaged_cell_is_named_and_left_alone(finished: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
-    run = evident("explainer=random", *QUIET, store=store)
-    assert run.returncode == 0, run.stderr
+    ended = run("explainer=random", *QUIET, store=store)
+    assert ended.returncode == 0, ended.stderr
     [scores] = store.glob("cells/*/scores.parquet")
     scores.write_bytes(scores.read_bytes()[:100])
-    run = evident("explainer=random", *QUIET, store=store)
-    assert run.returncode == 1
-    assert f"{scores} is damaged; delete the folder {scores.parent} and run again" in run.stderr
+    ended = run("explainer=random", *QUIET, store=store)
+    assert ended.returncode == 1
+    assert f"{scores} is damaged; delete the folder {scores.parent} and run again" in ended.stderr
     assert scores.stat().st_size == 100
 
 
@@ -159,7 +165,7 @@ def test_two_sweeps_at_once_share_one_store(finished: Path, tmp_path: Path) -> N
         assert again.read_bytes() == (results_of(finished) / "table.csv").read_bytes()
 
 
-def test_a_baseline_of_ones_own_joins_the_table(finished: Path, evident: Runner, tmp_path: Path) -> None:
+def test_a_baseline_of_ones_own_joins_the_table(finished: Path, tmp_path: Path) -> None:
     folder = tmp_path / "explainer"
     folder.mkdir()
     (folder / "deep_lift.yaml").write_text(
@@ -170,28 +176,32 @@ def test_a_baseline_of_ones_own_joins_the_table(finished: Path, evident: Runner,
         "  method: captum.attr.InputXGradient\n"
         "  heatmap: absolute_maximum\n"
     )
-    run = evident(
-        f"hydra.searchpath=[file://{tmp_path}]", "explainer=deep_lift", *QUIET, store=finished, results=tmp_path
+    ended = run(
+        f"hydra.searchpath=[file://{tmp_path}]",
+        "explainer=deep_lift",
+        *QUIET,
+        store=finished,
+        results=tmp_path,
     )
-    assert run.returncode == 0, run.stderr
+    assert ended.returncode == 0, ended.stderr
     for name in ("deep_lift", "gradient", "grad_cam"):
-        assert f"| {name} |" in run.stdout
-    assert run.stderr.count("there already") == 0
+        assert f"| {name} |" in ended.stdout
+    assert ended.stderr.count("there already") == 0
 
 
 @pytest.mark.real_data
-def test_mnist_runs_whole_and_has_no_mask_metrics(evident: Runner, tmp_path: Path) -> None:
-    run = evident("experiment=mnist", *QUIET, store=tmp_path)
-    assert run.returncode == 0, run.stderr
+def test_mnist_runs_whole_and_has_no_mask_metrics(tmp_path: Path) -> None:
+    ended = run("experiment=mnist", *QUIET, store=tmp_path)
+    assert ended.returncode == 0, ended.stderr
     table = pd.read_csv(tmp_path / "results" / "mnist" / "table.csv")
     assert {"iou_area", "pointing_game"}.isdisjoint(table["metric"])
     assert {"deletion_mean_colour", "insertion_blur"} <= set(table["metric"])
     assert table["mean"].notna().all()
 
 
-def test_the_default_experiment_runs_whole_with_its_loggers(evident: Runner, tmp_path: Path) -> None:
-    run = evident("scale=smoke", store=tmp_path)
-    assert run.returncode == 0, run.stderr
+def test_the_default_experiment_runs_whole_with_its_loggers(tmp_path: Path) -> None:
+    ended = run("scale=smoke", store=tmp_path)
+    assert ended.returncode == 0, ended.stderr
     table = pd.read_csv(results_of(tmp_path) / "table.csv")
     assert table["explainer"].nunique() == len(list(tmp_path.glob("cells/*/DONE"))) >= 18
     assert len(list(tmp_path.glob("logs/wandb/offline-run-*"))) >= 18

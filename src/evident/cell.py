@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from hydra.utils import instantiate
@@ -36,7 +37,7 @@ warnings.filterwarnings("ignore", ".*isinstance\\(treespec, LeafSpec\\).*")
 
 def identity(config: DictConfig) -> store.Identity:
     """Everything that decides the scores of the cell, and nothing else."""
-    resolved = OmegaConf.to_container(config, resolve=True)
+    resolved: Any = OmegaConf.to_container(config, resolve=True)
     explained = {key: resolved["explained"][key] for key in ("images", "target", "examples")}
     return {
         "format": CELL_FORMAT,

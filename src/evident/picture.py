@@ -4,6 +4,7 @@ import json
 import logging
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +31,8 @@ def explain(config: DictConfig) -> None:
     """
     torch.set_num_threads(config.threads)
     image = read_picture(Path(config.image), config.data.size)
-    network, _, classes = vars(trained(config, partial(load_data, config), [])).values()
+    model = trained(config, partial(load_data, config), [])
+    network, classes = model.network, model.classes
     explainer = instantiate(config.explainer.build, _partial_=True)(network)
     if getattr(explainer, "needs_mask", False):
         raise UserError(f"explainer={config.explainer.name} needs a mask of the true evidence, which no picture has")
@@ -41,7 +43,7 @@ def explain(config: DictConfig) -> None:
         raise UserError(f"target={target} is no class of {config.model.name}; use 0 to {len(classes) - 1}")
     attribution = explainer.attribute(image[None], torch.tensor([target]))
     heatmap = explainer.heatmap(attribution)[0]
-    prediction = {
+    prediction: dict[str, Any] = {
         "image": str(config.image),
         "model": config.model.name,
         "data": config.data.name,
@@ -53,10 +55,11 @@ def explain(config: DictConfig) -> None:
         ],
         "environment": store.environment(),
     }
-    folder = Path(config.paths.results) / "explain" / f"{Path(config.image).stem}_{config.model.name}_{config.explainer.name}"
+    name = f"{Path(config.image).stem}_{config.model.name}_{config.explainer.name}"
+    folder = Path(config.paths.results) / "explain" / name
     _write(folder, image, heatmap, prediction)
     best = prediction["target"]
-    log.info("%s: %s (%.1f %%) -> %s", config.image, best["class"], 100 * best["probability"], folder)  # type: ignore[index]
+    log.info("%s: %s (%.1f %%) -> %s", config.image, best["class"], 100 * best["probability"], folder)
 
 
 def read_picture(path: Path, size: int) -> Tensor:
@@ -74,18 +77,22 @@ def read_picture(path: Path, size: int) -> Tensor:
                     f"image={path} has {picture.width} x {picture.height} pixels; "
                     f"make it smaller than {LARGEST // 1_000_000} megapixels"
                 )
-            picture = ImageOps.exif_transpose(picture)
-            if picture.mode.startswith("I;16") or picture.mode in "IF":
-                values = np.asarray(picture, dtype=np.float64)
-                top = 65535 if values.max() > 255 else 255
-                picture = Image.fromarray((values / top * 255).clip(0, 255).astype(np.uint8))
-            if picture.has_transparency_data:
-                picture = picture.convert("RGBA")
-                picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-            square = ImageOps.fit(picture.convert("RGB"), (size, size), Image.Resampling.BICUBIC)
+            upright = _as_rgb(ImageOps.exif_transpose(picture))
+            square = ImageOps.fit(upright, (size, size), Image.Resampling.BICUBIC)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(f"image={path} cannot be read as a picture ({error}); give a whole PNG or JPEG file") from error
     return torch.from_numpy(np.array(square)).permute(2, 0, 1).float() / 255
+
+
+def _as_rgb(picture: Image.Image) -> Image.Image:
+    if picture.mode.startswith("I;16") or picture.mode in "IF":
+        values = np.asarray(picture, dtype=np.float64)
+        white = 65535 if values.max() > 255 else 255
+        picture = Image.fromarray((values / white * 255).clip(0, 255).astype(np.uint8))
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+    return picture.convert("RGB")
 
 
 def _write(folder: Path, image: Tensor, heatmap: Tensor, prediction: dict) -> None:

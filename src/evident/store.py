@@ -18,7 +18,16 @@ from filelock import FileLock
 from evident.errors import UserError
 
 Identity = dict[str, Any]
-PACKAGES = ("evident", "torch", "torchvision", "pytorch-lightning", "captum", "numpy", "scikit-image", "pandas")
+PACKAGES = (
+    "evident",
+    "torch",
+    "torchvision",
+    "pytorch-lightning",
+    "captum",
+    "numpy",
+    "scikit-image",
+    "pandas",
+)
 
 
 def digest(identity: Identity) -> str:
@@ -102,9 +111,7 @@ def commit() -> str:
     """The commit of the project's checkout, with `+changes` where its code or config differs from it."""
 
     def git(*arguments: str) -> str:
-        run = subprocess.run(
-            ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
-        )
+        run = subprocess.run(["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
         return run.stdout.strip()
 
     try:
@@ -121,7 +128,9 @@ def _lock(folder: Path) -> FileLock:
         # The system releases the lock of a process that was killed.
         return FileLock(folder.with_name(f".{folder.name}.lock"))
     except OSError as error:
-        raise UserError(f"cannot write to {folder.parent}: {error}; set EVIDENT_STORE to a folder that can be") from error
+        raise UserError(
+            f"cannot write to {folder.parent}: {error}; set EVIDENT_STORE to a folder that can be"
+        ) from error
 
 
 def _describe(folder: Path, identity: Identity) -> None:

@@ -11,8 +11,9 @@ from hydra import compose
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from evident import cell, store
 from evident.errors import UserError
@@ -36,7 +37,8 @@ def grid(config: DictConfig) -> Grid:
     An override of an axis narrows what is computed, never what the table shows: a baseline of one's own stands
     beside all that is there already.
     """
-    axes = [f"{key}={value}" for key, value in OmegaConf.to_object(config.hydra.sweeper.params).items()]
+    params = config.hydra.sweeper.params
+    axes = [f"{key}={params[key]}" for key in params]
     parser = OverridesParser.create()
     own = parser.parse_overrides(axes)
     given = parser.parse_overrides(list(config.hydra.overrides.task))
@@ -59,16 +61,16 @@ class Sweep(Callback):
         bars.start()
         self._progress = self._bar.__enter__()
 
-    def on_job_end(self, config: DictConfig, **_: Any) -> None:
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
         if hasattr(self, "_progress"):  # a parallel launcher's workers have no bar
             self._progress.advance()
 
-    def on_multirun_end(self, config: DictConfig, config_name: str, **_: Any) -> None:
+    def on_multirun_end(self, config: DictConfig, **named: Any) -> None:
         self._bar.__exit__(None, None, None)
         bars.stop()
         # Hydra turns a callback's exception into a warning; only an exit reaches the shell.
         try:
-            missing = _report(config, config_name)
+            missing = _report(config, named["config_name"])
         except UserError as error:
             sys.exit(str(error))
         except Exception:

@@ -112,5 +112,5 @@ def test_a_metric_without_its_masks_is_an_error_not_a_zero() -> None:
 
 
 def test_an_unknown_target_is_named() -> None:
-    with pytest.raises(UserError, match="explained.target='first' is unknown; use label or predicted"):
+    with pytest.raises(UserError, match=r"explained.target='first' is unknown; use label or predicted"):
         explain({}, target="first")

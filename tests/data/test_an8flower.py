@@ -27,7 +27,7 @@ def rendered(tmp_path: Path, **changed: object):
 
 
 def authors(folder: Path, classes: int = 6, scenes: int = 21, size: int = 40) -> Path:
-    """Files as the authors name them: grey pictures as light as their scene's number, masks of the left half."""
+    """Files as the authors name them: pictures as light as their scene's number, masks of the left half."""
     for label in range(1, classes + 1):
         place = folder / f"class{label}"
         (place / "masks").mkdir(parents=True)

@@ -6,25 +6,21 @@ import pytest
 import torch
 from torch import Tensor
 
+from evident.data.render.casting import Camera, Grid, nearest, shadowed, swept
 from evident.data.render.quadrics import (
     HITS,
     MISS,
     NORMALS,
-    Camera,
-    Grid,
     Shapes,
     dot,
     ellipsoid,
     frustum,
     frustum_normal,
-    nearest,
     plane,
-    shadowed,
     shapes,
     sheet,
     sheet_normal,
     sine,
-    swept,
     unit,
 )
 
@@ -170,9 +166,8 @@ def test_a_box_that_reaches_behind_the_eye_is_looked_for_everywhere():
 
 def test_the_nearer_of_two_shapes_is_seen():
     front, back = (one("ellipsoid", (0, 0, z), (1, 1, 1), form()) for z in (1.0, -4.0))
-    join = [
-        torch.cat([a, b], -1) for a, b in zip(list(vars(back).values())[1:], list(vars(front).values())[1:])
-    ]
+    fields = ("origin", "rows", "corners", "form", "shown")
+    join = [torch.cat([getattr(back, name), getattr(front, name)], -1) for name in fields]
     depth, slot = nearest(Shapes(("ellipsoid", "ellipsoid"), *join), camera(5, 0.4), Grid(33, 33))
     assert slot[0, 16, 16] == 1
     assert depth[0, 16, 16] == pytest.approx(3)

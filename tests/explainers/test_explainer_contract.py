@@ -97,7 +97,7 @@ def has_batch_size(file: Path) -> bool:
 
 
 every_explainer = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-chunked = pytest.mark.parametrize("file", filter(has_batch_size, FILES), ids=lambda file: file.stem)
+chunked = pytest.mark.parametrize("file", list(filter(has_batch_size, FILES)), ids=lambda file: file.stem)
 TARGET = torch.tensor([2, 0, 1])
 
 

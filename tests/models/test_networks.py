@@ -18,9 +18,7 @@ def test_normalise_measures_the_training_pixels_exactly() -> None:
     normalise.measure(images)
     pixels = images.double() / 255
     assert normalise.mean.flatten().double() == pytest.approx(pixels.mean((0, 2, 3)).numpy(), abs=1e-6)
-    assert normalise.std.flatten().double() == pytest.approx(
-        pixels.std((0, 2, 3), correction=0).numpy(), abs=1e-6
-    )
+    assert normalise.std.flatten().double() == pytest.approx(pixels.std((0, 2, 3), correction=0).numpy(), abs=1e-6)
     normalised = normalise(images.float() / 255)
     assert normalised.mean((0, 2, 3)) == pytest.approx(torch.zeros(3), abs=1e-5)
 
@@ -53,7 +51,7 @@ def test_flower_net_has_nine_layers_and_strides() -> None:
 def test_mnist_net_is_the_papers() -> None:
     network = MnistNet(10)
     kinds = [type(module).__name__ for module in network.modules() if not list(module.children())]
-    assert kinds == "Normalise Conv2d MaxPool2d Conv2d MaxPool2d Flatten Linear ReLU Linear".split()
+    assert kinds == ["Normalise", "Conv2d", "MaxPool2d", "Conv2d", "MaxPool2d", "Flatten", "Linear", "ReLU", "Linear"]
     assert sum(parameter.numel() for parameter in network.parameters()) == 431_080
     assert network(torch.rand(2, 3, 28, 28)).shape == (2, 10)
 

@@ -32,7 +32,14 @@ def test_without_masks_nothing_is_outlined() -> None:
 
 def test_scores_are_sorted_best_on_top() -> None:
     rows = [
-        {"explainer": name, "metric": metric, "direction": direction, "mean": mean, "ci_low": mean, "ci_high": mean}
+        {
+            "explainer": name,
+            "metric": metric,
+            "direction": direction,
+            "mean": mean,
+            "ci_low": mean,
+            "ci_high": mean,
+        }
         for metric, direction in (("iou", "higher"), ("deletion", "lower"))
         for name, mean in (("a", 0.1), ("b", 0.9), ("random", 0.5))
     ]

@@ -41,9 +41,7 @@ class Explain(Callback):
         if self.target not in ("label", "predicted"):
             raise UserError(f"explained.target={self.target!r} is unknown; use label or predicted")
 
-    def on_test_batch_end(
-        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Batch, *_: Any
-    ) -> None:
+    def on_test_batch_end(self, trainer: Trainer, module: Any, outputs: Any, batch: Batch, *_: Any) -> None:
         explanation = self._explain(module.network, batch)
         for name, metric in self.metrics.items():
             if "mask" in needs_of(metric) and explanation.mask is None:
@@ -103,7 +101,8 @@ class Explain(Callback):
     def cost(self) -> dict[str, float]:
         """Totals over all images: seconds, passes in images, and the highest memory of any batch in bytes."""
         costs = pd.DataFrame(self._costs)
-        return {**costs.drop(columns="peak_memory").sum().to_dict(), "peak_memory": costs["peak_memory"].max()}
+        totals = {str(name): float(value) for name, value in costs.drop(columns="peak_memory").sum().items()}
+        return {**totals, "peak_memory": float(costs["peak_memory"].max())}
 
 
 def _rows(name: str, result: Tensor | Curve, index: Tensor, target: Tensor) -> list[pd.DataFrame]:

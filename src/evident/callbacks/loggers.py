@@ -33,7 +33,7 @@ def wandb(folder: str, project: str, *, experiment: str, name: str, config: dict
 def log_scores(loggers: list[Logger], scores: pd.DataFrame, examples: dict[str, Tensor]) -> None:
     """Mean scores to every logger; to Weights & Biases the table of all scores and the first heatmaps too."""
     whole = scores[scores["at"].isna()]
-    means = whole.groupby("metric")["value"].mean().to_dict()
+    means = {str(metric): float(value) for metric, value in whole.groupby("metric")["value"].mean().items()}
     for logger in loggers:
         logger.log_metrics(means)
         if isinstance(logger, WandbLogger):

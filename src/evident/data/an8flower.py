@@ -1,7 +1,7 @@
 """an8Flower: flowers of which one part's colour is the class, with that part's mask.
 
-Synthetic, after FGVis's companion data set: the authors' own files where a user has them on disk, our rendering
-of the same idea (`evident.data.render.flowers`) otherwise.
+Synthetic, after FGVis's companion data set: the authors' own files where a user has them on disk, our
+rendering of the same idea (`evident.data.render.flowers`) otherwise.
 """
 
 import re
@@ -48,15 +48,15 @@ def an8flower(
 ) -> Splits:
     """Splits of so many images of size x size, with masks; no scene is in two of them.
 
-    `source` "rendered" renders the splits once from `seed` and keeps them in `store`; "authors" reads at most so
-    many of the files under `root`, evenly over the classes, and does not look at `seed`. Raises UserError for an
-    unknown variant or source and for files that are missing, unreadable or wrongly named.
+    `source` "rendered" renders the splits once from `seed` and keeps them in `store`; "authors" reads at most
+    so many of the files under `root`, evenly over the classes, and does not look at `seed`. Raises UserError
+    for an unknown variant or source and for files that are missing, unreadable or wrongly named.
     """
     variant = known(variant.replace("_", "-"))
     counts = dict(zip(SPLITS, (train, val, test), strict=True))
     if source == "rendered":
-        sets = [_rendered(variant, split, count, seed, size, store) for split, count in counts.items()]
-        return Splits(*sets, CLASSES[variant])
+        sets = {split: _rendered(variant, split, count, seed, size, store) for split, count in counts.items()}
+        return Splits(**sets, classes=CLASSES[variant])
     if source == "authors":
         return _authors(root, variant, counts, size)
     raise UserError(f"no an8Flower source {source!r}; there are authors, rendered")
@@ -74,9 +74,7 @@ def _rendered(variant: str, split: str, count: int, seed: int, size: int, store:
             for start in range(0, max(count, 1), CHUNK)
         ]
         names = ("images", "labels", "parts", "masks")
-        whole = {
-            name: torch.cat(column) for name, column in zip(names, zip(*chunks, strict=True), strict=True)
-        }
+        whole = {name: torch.cat(column) for name, column in zip(names, zip(*chunks, strict=True), strict=True)}
         save_file(whole, folder / "images.safetensors")
 
     held = load_file(artefacts.artefact(store, "data", identity, make) / "images.safetensors")
@@ -87,37 +85,34 @@ def _rendered(variant: str, split: str, count: int, seed: int, size: int, store:
 def _authors(root: Path, variant: str, counts: dict[str, int], size: int) -> Splits:
     folder = _folder(root, variant)
     if folder is None:
-        raise UserError(
-            f"no folder {root / f'an8Flower_{variant}'}; put the authors' files there or ask for rendered"
-        )
+        raise UserError(f"no folder {root / f'an8Flower_{variant}'}; put the authors' files there or ask for rendered")
     paths = sorted(p for p in folder.glob("*/*") if p.suffix.lower() in SUFFIXES and p.parent.name != "masks")
-    files = [(path, _numbers(path)) for path in paths]
+    files = sorted(((path, _numbers(path)) for path in paths), key=lambda file: file[1])
     classes = sorted({numbers[0] for _, numbers in files})
     if len(classes) != len(CLASSES[variant]):
         raise UserError(
-            f"{folder} holds images of {len(classes)} classes and not the {len(CLASSES[variant])} of {variant}; "
-            "unpack the whole set there"
+            f"{folder} holds images of {len(classes)} classes and not the {len(CLASSES[variant])} "
+            f"of {variant}; unpack the whole set there"
         )
     chosen: dict[str, list[tuple[Path, int]]] = {split: [] for split in SPLITS}
     for split, count in counts.items():
         queues = [
-            [path for path, numbers in files if numbers[0] == name and _split(numbers[1]) == split]
-            for name in classes
+            [path for path, numbers in files if numbers[0] == name and _split(numbers[1]) == split] for name in classes
         ]
         # Round by round one file of every class, so that however few are taken, the classes stay even.
         longest = max(len(queue) for queue in queues)
         rounds = [(q[i], label) for i in range(longest) for label, q in enumerate(queues) if i < len(q)]
         chosen[split] = rounds[:count]
-    names = tuple(f"class{name}" for name in classes)
-    return Splits(*(_read(folder, chosen[split], size) for split in SPLITS), names)
+    sets = {split: _read(folder, files, size) for split, files in chosen.items()}
+    return Splits(**sets, classes=tuple(f"class{name}" for name in classes))
 
 
-def _numbers(path: Path) -> tuple[int, int]:
-    """Class and scene number of a file name."""
+def _numbers(path: Path) -> tuple[int, ...]:
+    """Class, scene, p and r of a file name."""
     match = NAME.fullmatch(path.stem)
     if match is None:
         raise UserError(f"{path} is not named like class2_img30_p1_r2.jpg; rename it or take it away")
-    return int(match[1]), int(match[2])
+    return tuple(int(number) for number in match.groups())
 
 
 def _split(scene: int) -> str:
@@ -139,9 +134,7 @@ def _pixels(path: Path, mode: str, size: int) -> Tensor:
         with Image.open(path) as image:
             picture = image.convert(mode).resize((size, size), Image.Resampling.BILINEAR)
     except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(
-            f"{path} is not a readable image ({error}); fetch it again or take it away"
-        ) from error
+        raise UserError(f"{path} is not a readable image ({error}); fetch it again or take it away") from error
     return torch.from_numpy(np.array(picture))
 
 

@@ -20,9 +20,7 @@ class ImageSet(Dataset[Batch]):
     and, where the set has masks, `mask` bool (B, H, W).
     """
 
-    def __init__(
-        self, images: Tensor, labels: Tensor, names: Sequence[str], masks: Tensor | None = None
-    ) -> None:
+    def __init__(self, images: Tensor, labels: Tensor, names: Sequence[str], masks: Tensor | None = None) -> None:
         self.images, self.labels, self.names, self.masks = images, labels.long(), tuple(names), masks
 
     def __len__(self) -> int:

@@ -86,9 +86,7 @@ def _relu6(input: Tensor, inplace: bool = False) -> Rectifier:
     return Rectifier(input, 6.0, inplace)
 
 
-def _hardtanh(
-    input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
-) -> Rectifier | None:
+def _hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Rectifier | None:
     return Rectifier(input, max_val, inplace) if min_val == 0 else None
 
 

@@ -34,9 +34,7 @@ def _find(method: str | type[Attribution]) -> type[Attribution]:
         try:
             method = getattr(importlib.import_module(module), name)
         except (ImportError, AttributeError, ValueError):
-            raise UserError(
-                f"method={method!r} is not to be found; use one like captum.attr.DeepLift"
-            ) from None
+            raise UserError(f"method={method!r} is not to be found; use one like captum.attr.DeepLift") from None
     if not (isinstance(method, type) and issubclass(method, Attribution)):
         raise UserError(f"method={method!r} is no captum Attribution; use one like captum.attr.DeepLift")
     return method
@@ -75,9 +73,7 @@ class CaptumMethod(Attribution):
         self.heatmap = reduction(heatmap)
         self.construct = dict(construct or {})
         self.noise_tunnel = noise_tunnel is not None
-        self.settings = {
-            key: _plain(value) for key, value in {**(attribute or {}), **(noise_tunnel or {})}.items()
-        }
+        self.settings = {key: _plain(value) for key, value in {**(attribute or {}), **(noise_tunnel or {})}.items()}
         self.baseline, self.seed, self.batch_size = baseline, seed, batch_size
 
     def attribute(self, inputs: Tensor, target: Tensor | int) -> Tensor:
@@ -96,9 +92,7 @@ class CaptumMethod(Attribution):
         state = global_state(images.device)
         attribution = self._call(images, target)
         if not all(map(torch.equal, state, global_state(images.device))):
-            raise UserError(
-                f"{self.method.__name__} draws random numbers; add `seed: ${{seed}}` to its build"
-            )
+            raise UserError(f"{self.method.__name__} draws random numbers; add `seed: ${{seed}}` to its build")
         return attribution
 
     def _call(self, images: Tensor, target: Tensor) -> Tensor:

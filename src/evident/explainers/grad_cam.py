@@ -88,9 +88,7 @@ def run_to_layer(model: nn.Module, layer: str, images: Tensor) -> tuple[Tensor, 
     activations = outputs[-1]
     if not isinstance(activations, Tensor) or activations.dim() != 4:
         shape = tuple(activations.shape) if isinstance(activations, Tensor) else type(activations).__name__
-        raise UserError(
-            f"layer={layer!r} gives {shape}, not feature maps (N, K, h, w); name a convolution layer"
-        )
+        raise UserError(f"layer={layer!r} gives {shape}, not feature maps (N, K, h, w); name a convolution layer")
     return activations, scores
 
 
@@ -108,9 +106,7 @@ class GradCAM(Attribution):
 
     heatmap = staticmethod(channel_norm)
 
-    def __init__(
-        self, model: nn.Module, layer: str, weights: Weights = "grad_cam", guided: bool = False
-    ) -> None:
+    def __init__(self, model: nn.Module, layer: str, weights: Weights = "grad_cam", guided: bool = False) -> None:
         if weights not in _WEIGHTS:
             raise UserError(f"weights={weights!r} is unknown; use {' or '.join(_WEIGHTS)}")
         _submodule(model, layer)

@@ -43,9 +43,7 @@ class Occlusion(Attribution):
         self.batch_size, self.reference = batch_size, reference
 
     def attribute(self, inputs: Tensor, target: Tensor | int) -> Tensor:
-        window, stride = (
-            max(1, round(share * min(inputs.shape[-2:]))) for share in (self.window, self.stride)
-        )
+        window, stride = (max(1, round(share * min(inputs.shape[-2:]))) for share in (self.window, self.stride))
         with untouched(self.model), torch.no_grad():
             classes = targets(target, len(inputs)).to(inputs.device).split(self.batch_size)
             drops = [
@@ -57,9 +55,7 @@ class Occlusion(Attribution):
                     target=classes_of_images,
                     perturbations_per_eval=max(1, self.batch_size // len(images)),
                 )
-                for images, classes_of_images in zip(
-                    inputs.detach().split(self.batch_size), classes, strict=True
-                )
+                for images, classes_of_images in zip(inputs.detach().split(self.batch_size), classes, strict=True)
             ]
         # The window covers all channels, so that they carry the same number.
         return torch.cat(drops)[:, :1]

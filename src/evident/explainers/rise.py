@@ -43,9 +43,7 @@ class RISE(Attribution):
         reference: Reference = "mean_colour",
     ) -> None:
         if not 0 < keep < 1 or masks < 1 or cells < 1:
-            raise UserError(
-                f"masks={masks}, cells={cells}, keep={keep}: RISE needs masks, cells >= 1, 0 < keep < 1"
-            )
+            raise UserError(f"masks={masks}, cells={cells}, keep={keep}: RISE needs masks, cells >= 1, 0 < keep < 1")
         super().__init__(model)
         self.model, self.masks, self.cells, self.keep = model, masks, cells, keep
         self.seed, self.batch_size, self.reference = seed, batch_size, reference

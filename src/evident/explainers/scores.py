@@ -13,9 +13,7 @@ def targets(target: Tensor | int, count: int) -> Tensor:
     """
     indices = torch.as_tensor(target, dtype=torch.int64)
     if indices.dim() > 1 or indices.numel() not in (1, count):
-        raise UserError(
-            f"target of shape {tuple(indices.shape)} for {count} images; give one class for each, or one"
-        )
+        raise UserError(f"target of shape {tuple(indices.shape)} for {count} images; give one class for each, or one")
     return indices.expand(count).clone()
 
 
@@ -25,12 +23,8 @@ def target_scores(outputs: Tensor, target: Tensor | int) -> Tensor:
     Raises `UserError` for outputs of another shape and for a class that the network does not have.
     """
     if outputs.dim() != 2:
-        raise UserError(
-            f"the network's output has shape {tuple(outputs.shape)}; explainers need scores (N, classes)"
-        )
+        raise UserError(f"the network's output has shape {tuple(outputs.shape)}; explainers need scores (N, classes)")
     index = targets(target, len(outputs)).to(outputs.device)
     if len(index) and not (index.min() >= 0 and index.max() < outputs.shape[1]):
-        raise UserError(
-            f"target {index.tolist()} is outside the network's classes; use 0 to {outputs.shape[1] - 1}"
-        )
+        raise UserError(f"target {index.tolist()} is outside the network's classes; use 0 to {outputs.shape[1] - 1}")
     return outputs.gather(1, index[:, None])[:, 0]

@@ -52,9 +52,7 @@ Result = Tensor | Curve | Mapping[str, "Tensor | Curve"]
 Metric = TypeVar("Metric", bound=Callable[..., Result])
 
 
-def metric(
-    direction: Direction | Mapping[str, Direction], needs: tuple[Need, ...] = ()
-) -> Callable[[Metric], Metric]:
+def metric(direction: Direction | Mapping[str, Direction], needs: tuple[Need, ...] = ()) -> Callable[[Metric], Metric]:
     """Mark a function of an `Explanation` as a metric.
 
     It returns one score per image (N,), NaN where undefined, or a `Curve`; several that share their forward

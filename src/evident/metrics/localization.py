@@ -11,9 +11,7 @@ from evident.metrics.explanation import Curve, Explanation, metric
 def _pixels(explanation: Explanation) -> tuple[Tensor, Tensor]:
     """Heatmap (N, HW) float64 and mask (N, HW) bool."""
     if explanation.mask is None:
-        raise UserError(
-            "this metric needs masks, and the data set has none; leave it out or choose other data"
-        )
+        raise UserError("this metric needs masks, and the data set has none; leave it out or choose other data")
     return explanation.heatmap.detach().flatten(1).double(), explanation.mask.flatten(1)
 
 

@@ -1,5 +1,7 @@
 """The LightningModule that trains and tests any network of class scores."""
 
+from typing import Any
+
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
@@ -37,17 +39,15 @@ class Classifier(LightningModule):
     def _step(self, batch: Batch, stage: str) -> Tensor:
         scores = self(batch["image"])
         loss = F.cross_entropy(scores, batch["label"])
-        accuracy = self.accuracies[stage]
+        accuracy: Any = self.accuracies[stage]
         accuracy(scores, batch["label"])
         size = len(batch["label"])
         self.log(f"{stage}loss", loss, on_step=False, on_epoch=True, batch_size=size)
         self.log(f"{stage}accuracy", accuracy, on_step=False, on_epoch=True, batch_size=size)
         return loss
 
-    def configure_optimizers(self) -> dict:
-        optimiser = torch.optim.AdamW(
-            self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay
-        )
+    def configure_optimizers(self) -> Any:
+        optimiser = torch.optim.AdamW(self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, self.learning_rate, steps)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -20,9 +20,7 @@ class MnistNet(nn.Module):
             nn.Conv2d(20, 50, 5),
             nn.MaxPool2d(2),
         )
-        self.classifier = nn.Sequential(
-            nn.Flatten(), nn.Linear(50 * 4 * 4, 500), nn.ReLU(), nn.Linear(500, classes)
-        )
+        self.classifier = nn.Sequential(nn.Flatten(), nn.Linear(50 * 4 * 4, 500), nn.ReLU(), nn.Linear(500, classes))
 
     def forward(self, images: Tensor) -> Tensor:
         grey = self.normalise(images).mean(1, keepdim=True)

@@ -60,7 +60,11 @@ def _models(cells: list[Cell]) -> list[dict[str, Any]]:
         folder = store.location(Path(cell.config.paths.store), "models", training.identity(cell.config))
         if store.is_whole(folder):
             accuracy = json.loads((folder / "about.json").read_text())["accuracy"]
-            described = {"data": cell.config.data.name, "model": cell.config.model.name, "seed": cell.config.seed}
+            described = {
+                "data": cell.config.data.name,
+                "model": cell.config.model.name,
+                "seed": cell.config.seed,
+            }
             found[folder.name] = {**described, "hash": folder.name, "accuracy": accuracy}
     return list(found.values())
 
@@ -105,9 +109,7 @@ def _provenance(cells: list[Cell], models: list[dict[str, Any]]) -> dict[str, An
     }
 
 
-def _figures(
-    cells: list[Cell], table: pd.DataFrame, curves: pd.DataFrame, references: set[str]
-) -> dict[str, Figure]:
+def _figures(cells: list[Cell], table: pd.DataFrame, curves: pd.DataFrame, references: set[str]) -> dict[str, Figure]:
     drawn: dict[str, Figure] = {}
     for (data, model), part in table.groupby(["data", "model"], sort=False):
         suffix = "" if len(table.groupby(["data", "model"])) == 1 else f"_{data}_{model}"

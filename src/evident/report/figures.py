@@ -4,19 +4,21 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from torch import Tensor
 
 from evident.callbacks.figures import draw_heatmap, draw_image
 
-COLUMN_LABEL = {"size": 8}
+
+def _tight() -> ConstrainedLayoutEngine:
+    return ConstrainedLayoutEngine(w_pad=0.01, h_pad=0.03, wspace=0.01, hspace=0.01)
 
 
 def examples_figure(examples: dict[str, dict[str, Tensor]]) -> Figure:
     """Images down, explainers across, the true evidence outlined in white."""
     first = next(iter(examples.values()))
     count = len(first["images"])
-    figure = Figure(figsize=(1.05 * (len(examples) + 1), 1.05 * count + 0.7), dpi=100, layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.01, hspace=0.01)  # type: ignore[union-attr]
+    figure = Figure(figsize=(1.05 * (len(examples) + 1), 1.05 * count + 0.7), dpi=100, layout=_tight())
     grid = figure.subplots(count, len(examples) + 1, squeeze=False)
     for row in range(count):
         draw_image(grid[row, 0], first["images"][row])

@@ -10,7 +10,9 @@ def gallery(experiment: str, table: str, figures: list[str]) -> str:
     """HTML of the experiment, with the Markdown `table` and `figures`, names of PNG files in `figures/`."""
     environment = Environment(loader=PackageLoader("evident.report", "templates"), autoescape=True)
     template = environment.get_template("gallery.html")
-    return template.render(experiment=experiment, blocks=[_block(block) for block in table.split("\n\n")], figures=figures)
+    return template.render(
+        experiment=experiment, blocks=[_block(block) for block in table.split("\n\n")], figures=figures
+    )
 
 
 def _block(text: str) -> Markup:

@@ -18,7 +18,7 @@ def table(scores: pd.DataFrame, directions: dict[str, str]) -> pd.DataFrame:
         mean, low, high = mean_interval(values)[:, 0]
         undefined = int(part["value"].isna().sum())
         row = dict(zip(GROUP, group, strict=True))
-        row |= {"direction": directions[row["metric"]], "mean": mean, "ci_low": low, "ci_high": high}
+        row |= {"direction": directions[str(row["metric"])], "mean": mean, "ci_low": low, "ci_high": high}
         row |= {"std": part["value"].std(), "n": len(part) - undefined, "n_undefined": undefined}
         seeds = " ".join(map(str, sorted(part["seed"].unique())))
         rows.append({"explainer": explainer, **row, "seeds": seeds})
@@ -32,7 +32,7 @@ def significance(scores: pd.DataFrame) -> pd.DataFrame:
     for group, part in whole.groupby(GROUP, sort=False):
         tests = paired_tests(_images_by(part, "explainer"))
         for position, (name, value) in enumerate(zip(GROUP, group, strict=True)):
-            tests.insert(position, name, value)
+            tests.insert(position, name, str(value))
         parts.append(tests)
     return pd.concat(parts, ignore_index=True)
 
@@ -44,10 +44,11 @@ def curves(scores: pd.DataFrame) -> pd.DataFrame:
     for (explainer, *group), part in points.groupby(["explainer", *GROUP], sort=False):
         by_position = _images_by(part, "at")
         mean, low, high = mean_interval(by_position.to_numpy())
-        columns = {"at": by_position.columns, "mean": mean, "ci_low": low, "ci_high": high}
-        parts.append(pd.DataFrame({"explainer": explainer, **dict(zip(GROUP, group, strict=True)), **columns}))
-    columns = ["explainer", *GROUP, "at", "mean", "ci_low", "ci_high"]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+        labels = {"explainer": explainer, **dict(zip(GROUP, group, strict=True))}
+        values = {"at": by_position.columns, "mean": mean, "ci_low": low, "ci_high": high}
+        parts.append(pd.DataFrame({**labels, **values}))
+    empty = pd.DataFrame(columns=["explainer", *GROUP, "at", "mean", "ci_low", "ci_high"])
+    return pd.concat(parts, ignore_index=True) if parts else empty
 
 
 def markdown(table: pd.DataFrame, references: set[str], title: str) -> str:
@@ -61,9 +62,14 @@ def markdown(table: pd.DataFrame, references: set[str], title: str) -> str:
         metrics = list(dict.fromkeys(part["metric"]))
         names = list(dict.fromkeys(part["explainer"]))
         cells = {(row.explainer, row.metric): row for row in part.itertuples()}
-        best = {metric: _best(part[(part["metric"] == metric) & ~part["explainer"].isin(references)]) for metric in metrics}
+        best = {
+            metric: _best(part[(part["metric"] == metric) & ~part["explainer"].isin(references)]) for metric in metrics
+        }
         direction = part.drop_duplicates("metric").set_index("metric")["direction"]
-        header = ["explainer", *(f"{metric.replace('_', ' ')} {ARROW[direction[metric]]}" for metric in metrics)]
+        header = [
+            "explainer",
+            *(f"{metric.replace('_', ' ')} {ARROW[direction[metric]]}" for metric in metrics),
+        ]
         lines = [header, ["---"] + ["---:"] * len(metrics)]
         for name in [n for n in names if n not in references] + [n for n in names if n in references]:
             label = f"*{name}*" if name in references else name

@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
+from evident.data.render.casting import Grid, shadowed, swept
 from evident.data.render.flower_scene import Draws, Scene
-from evident.data.render.quadrics import Grid, plane, shadowed, sine, swept
+from evident.data.render.quadrics import plane, sine
 from evident.data.render.shading import hsv, lamp_colours, noise, smooth, wave
 
 TILE = 8
@@ -31,10 +32,13 @@ def _shadow(scene: Scene, size: int) -> Tensor:
     lit = 1 - untile(shadowed(scene.shapes, points, tiles, scene.lights, may, jitter).float(), images, size)
     padded = torch.nn.functional.pad(lit[:, None], (2, 2, 2, 2), mode="replicate")[:, 0]
     # Four places of the lamp a row and a column: a window of four, its ends halved, sees each equally.
-    rows = sum(w * padded[:, i : i + size] for i, w in enumerate((0.125, 0.25, 0.25, 0.25, 0.125)))
-    return torch.as_tensor(
-        sum(w * rows[:, :, i : i + size] for i, w in enumerate((0.125, 0.25, 0.25, 0.25, 0.125)))
-    )
+    window = (0.125, 0.25, 0.25, 0.25, 0.125)
+    rows, blurred = torch.zeros_like(padded[:, :size]), torch.zeros_like(padded[:, :size, :size])
+    for i, weight in enumerate(window):
+        rows = rows + weight * padded[:, i : i + size]
+    for i, weight in enumerate(window):
+        blurred = blurred + weight * rows[:, :, i : i + size]
+    return blurred
 
 
 def _ground(scene: Scene, d: Draws, x: Tensor, z: Tensor, far: Tensor, image: Tensor) -> Tensor:
@@ -45,17 +49,13 @@ def _ground(scene: Scene, d: Draws, x: Tensor, z: Tensor, far: Tensor, image: Te
     u, v = (c * x + s * z) * scale, (c * z - s * x) * scale
     sharp = 11 / (far * far + 1)  # finer than a pixel, a pattern is its mean
     patches = noise(d["noise"].T, image, u * 1.9 + 5, v * 1.9)
-    grain = noise(d["noise"].T, image, u * 3.1, v * 11 + 8)
+    grain = noise(d["noise"].T, image, u * 3.1, v * 6 + 8) * sharp.clamp(max=1)
     planks = smooth((wave(v * 1.2) - 0.06) * sharp * 4 + 0.5) * 2 - 1
-    tone = noise(d["noise"].T, image, v.mul(2.4).floor() * 3 + 0.5, u * 0) * 0.8
+    tone = noise(d["noise"].T, image, v.mul(2.4).floor() * 3 + 0.5, u * 0) * 0.8 * sharp.clamp(max=1)
     planks = torch.where(planks < 0.9, planks * 0.9, tone + 0.25 * grain)
-    checks = (((wave(u) - 0.5) * sharp).clamp(-1, 1)) * (
-        ((wave(v) - 0.5) * sharp).clamp(-1, 1)
-    ) + 0.2 * patches
+    checks = (((wave(u) - 0.5) * sharp).clamp(-1, 1)) * (((wave(v) - 0.5) * sharp).clamp(-1, 1)) + 0.2 * patches
     style = d["pattern"][0][one]
-    pattern = torch.where(
-        style < 0.36, planks, torch.where(style < 0.62, checks, patches * 1.2 + 0.3 * grain)
-    )
+    pattern = torch.where(style < 0.36, planks, torch.where(style < 0.62, checks, patches * 1.2 + 0.3 * grain))
     contrast = (0.1 + 0.32 * d["ground_contrast"][0][one]) / (1 + far * far * 0.012)
     colour = d["ground_colour"]
     base = hsv(colour[0], 0.05 + 0.33 * colour[1] * colour[1], 0.42 + 0.4 * colour[2])[(slice(None), *one)]
@@ -104,7 +104,5 @@ def backdrop(scene: Scene, d: Draws, size: int) -> Tensor:
     lost = smooth((t - 4) * (0.02 + 0.1 * d["haze"][0])[:, None, None])
     below = smooth(-direction[1] * 60)
     mixed = ground * (1 - lost) + wall * lost
-    vignette = 1 - 0.16 * (
-        whole.steps()[0] * whole.steps()[0] + (whole.steps()[0] * whole.steps()[0])[:, None]
-    )
+    vignette = 1 - 0.16 * (whole.steps()[0] * whole.steps()[0] + (whole.steps()[0] * whole.steps()[0])[:, None])
     return (mixed * below + wall * (1 - below)) * vignette

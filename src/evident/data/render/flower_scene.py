@@ -1,20 +1,22 @@
 """The geometry of a potted flower: from uniform numbers to slots of quadrics, a camera and a lamp.
 
-Lengths are in units of about a foot: pots are half a unit high and stems about one; y is up, the ground y = 0.
-Nothing here knows a label, so nothing here can tell one.
+Lengths are in units of about a foot: pots are half a unit high and stems about one; y is up, the ground y =
+0. Nothing here knows a label, so nothing here can tell one.
 """
 
 import hashlib
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from evident.data.render.quadrics import Camera, Shapes, cross, shapes, sine, unit
+from evident.data.render.casting import Camera
+from evident.data.render.quadrics import Shapes, cross, shapes, sine, unit
 
 PARTS = ("background", "pot", "stem", "leaf", "calyx", "disc", "petal")
-SEGMENTS, LEAVES, PETALS = 5, 3, 8
+SEGMENTS, LEAVES, PETALS = 6, 3, 8
 SLOTS = (
     *(("frustum", "pot"), ("frustum", "pot")),
     *((("frustum", "stem"),) * SEGMENTS),
@@ -27,29 +29,30 @@ PART_OF_SLOT = torch.tensor([PARTS.index(part) for _, part in SLOTS] + [0], dtyp
 NOISE = 16  # side of the random grid from which soft textures are blended
 
 DRAWS: dict[str, tuple[int, float, float]] = {  # name: (how many, from, to)
-    "azimuth": (1, 0, 1), "elevation": (1, -0.012, 0.115), "distance": (1, 3.0, 4.3), "roll": (1, -0.012, 0.012),
-    "shift": (2, -1, 1), "focus": (1, 0.5, 0.66),
-    "light_azimuth": (1, 0, 1), "light_elevation": (1, 0.095, 0.2), "lamp": (1, 0.02, 0.07),
-    "sun": (1, 1.0, 1.55), "warmth": (1, -0.12, 0.2), "ambient": (1, 0.32, 0.54),
-    "pot_height": (1, 0.42, 0.6), "pot_radius": (1, 0.27, 0.38), "pot_foot": (1, 0.6, 0.92),
-    "rim_height": (1, 0.08, 0.14), "rim": (1, 1.07, 1.16),
-    "height": (1, 0.8, 1.15), "lean": (2, -0.16, 0.16), "stem": (1, 0.048, 0.066),
-    "face": (1, -1, 1), "tilt": (1, 0.03, 0.19),
-    "leaf_at": (LEAVES, 0.12, 0.5), "leaf_azimuth": (LEAVES, -0.09, 0.09), "leaf_turn": (1, 0, 1),
-    "leaf_rise": (LEAVES, 0.05, 0.16), "leaf_length": (LEAVES, 0.36, 0.62), "leaf_width": (LEAVES, 0.09, 0.15),
+    "azimuth": (1, 0, 1), "elevation": (1, -0.012, 0.115), "distance": (1, 3.0, 4.3),
+    "roll": (1, -0.012, 0.012), "shift": (2, -1, 1), "focus": (1, 0.5, 0.66), "light_azimuth": (1, 0, 1),
+    "light_elevation": (1, 0.095, 0.2), "lamp": (1, 0.02, 0.07), "sun": (1, 1.0, 1.55),
+    "warmth": (1, -0.12, 0.2), "ambient": (1, 0.32, 0.54), "pot_height": (1, 0.42, 0.6),
+    "pot_radius": (1, 0.27, 0.38), "pot_foot": (1, 0.6, 0.92), "rim_height": (1, 0.08, 0.14),
+    "rim": (1, 1.07, 1.16), "height": (1, 0.8, 1.15), "lean": (2, -0.16, 0.16), "stem": (1, 0.048, 0.066),
+    "face": (1, -1, 1), "tilt": (1, 0.03, 0.19), "leaf_at": (LEAVES, 0.12, 0.5),
+    "leaf_azimuth": (LEAVES, -0.09, 0.09), "leaf_turn": (1, 0, 1), "leaf_rise": (LEAVES, 0.05, 0.16),
+    "leaf_length": (LEAVES, 0.36, 0.62), "leaf_width": (LEAVES, 0.09, 0.15),
     "leaf_bend": (LEAVES, -0.6, -0.1), "leaf_channel": (LEAVES, 0.02, 0.09), "leaf_count": (1, 1.6, 4),
-    "disc": (1, 0.12, 0.18), "disc_height": (1, 0.05, 0.1),
-    "petals": (1, 5, 9), "petal_length": (1, 0.36, 0.5), "petal_width": (1, 0.85, 1.2),
-    "petal_tilt": (1, -0.015, 0.1), "petal_bend": (1, -0.42, 0.3), "petal_channel": (1, -0.03, 0.16),
-    "petal_point": (1, 0, 1), "petal_broad": (1, 0, 1), "petal_turn": (1, 0, 1), "overlap": (1, 0.006, 0.022),
-    "each_length": (PETALS, 0.92, 1.06), "each_width": (PETALS, 0.93, 1.07), "each_turn": (PETALS, -0.011, 0.011),
-    "each_tilt": (PETALS, -0.012, 0.012), "each_roll": (PETALS, -0.03, 0.03), "each_bend": (PETALS, -0.08, 0.08),
-    "hue_jitter": (1, -1, 1), "value_jitter": (1, -1, 1), "saturation_jitter": (1, -1, 1),
-    "leaf_colour": (3, 0, 1), "stem_colour": (3, 0, 1), "petal_colour": (3, 0, 1), "disc_colour": (3, 0, 1),
-    "pot_colour": (3, 0, 1), "band_colour": (3, 0, 1), "band": (2, 0, 1), "eye": (1, 0, 1), "streaks": (1, 0, 1),
-    "wall_colour": (3, 0, 1), "wall_fade": (2, 0, 1), "ground_colour": (3, 0, 1), "ground_contrast": (1, 0, 1),
-    "pattern": (1, 0, 1), "pattern_turn": (1, 0, 1), "pattern_scale": (1, 0.75, 1.6), "haze": (1, 0, 1),
-    "glow_at": (12, -1.1, 1.1), "glow_size": (6, 0.1, 0.34), "glow_tone": (6, -1, 1), "glows": (1, 0, 1),
+    "disc": (1, 0.12, 0.18), "disc_height": (1, 0.05, 0.1), "petals": (1, 5, 9),
+    "petal_length": (1, 0.36, 0.5), "petal_width": (1, 0.85, 1.2), "petal_tilt": (1, -0.015, 0.1),
+    "petal_bend": (1, -0.42, 0.3), "petal_channel": (1, -0.03, 0.16), "petal_point": (1, 0, 1),
+    "petal_broad": (1, 0, 1), "petal_turn": (1, 0, 1), "overlap": (1, 0.006, 0.022),
+    "each_length": (PETALS, 0.92, 1.06), "each_width": (PETALS, 0.93, 1.07),
+    "each_turn": (PETALS, -0.011, 0.011), "each_tilt": (PETALS, -0.012, 0.012),
+    "each_roll": (PETALS, -0.03, 0.03), "each_bend": (PETALS, -0.08, 0.08), "hue_jitter": (1, -1, 1),
+    "value_jitter": (1, -1, 1), "saturation_jitter": (1, -1, 1), "leaf_colour": (3, 0, 1),
+    "stem_colour": (3, 0, 1), "petal_colour": (3, 0, 1), "disc_colour": (3, 0, 1), "pot_colour": (3, 0, 1),
+    "band_colour": (3, 0, 1), "band": (2, 0, 1), "eye": (1, 0, 1), "streaks": (1, 0, 1),
+    "wall_colour": (3, 0, 1), "wall_fade": (2, 0, 1), "ground_colour": (3, 0, 1),
+    "ground_contrast": (1, 0, 1), "pattern": (1, 0, 1), "pattern_turn": (1, 0, 1),
+    "pattern_scale": (1, 0.75, 1.6), "haze": (1, 0, 1), "glow_at": (12, -1.1, 1.1),
+    "glow_size": (6, 0.1, 0.34), "glow_tone": (6, -1, 1), "glows": (1, 0, 1),
     "noise": (NOISE * NOISE, -1, 1),
 }  # fmt: skip
 COUNT = sum(count for count, _, _ in DRAWS.values())
@@ -58,7 +61,7 @@ Draws = dict[str, Tensor]
 
 
 def draws(variant: str, split: str, indices: list[int], attempts: list[int], seed: int) -> Draws:
-    """Random numbers (count, N) float64 by name; each scene has a stream of its own, named by all arguments."""
+    """Random numbers (count, N) float64 by name; each scene has a stream of its own."""
     table = np.empty((len(indices), COUNT))
     for row, index, attempt in zip(table, indices, attempts, strict=True):
         name = f"flower/{variant}/{split}/{seed}/{index}/{attempt}".encode()
@@ -66,8 +69,7 @@ def draws(variant: str, split: str, indices: list[int], attempts: list[int], see
         row[:] = np.random.Generator(np.random.Philox(key=key)).random(COUNT)
     columns = torch.from_numpy(table).T.split([count for count, _, _ in DRAWS.values()])
     return {
-        name: low + (high - low) * column
-        for (name, (_, low, high)), column in zip(DRAWS.items(), columns, strict=True)
+        name: low + (high - low) * column for (name, (_, low, high)), column in zip(DRAWS.items(), columns, strict=True)
     }
 
 
@@ -107,9 +109,7 @@ def _pot(d: Draws) -> list[tuple[Tensor, Tensor, Tensor]]:
 
     def upright(low: Tensor, high: Tensor, bottom: Tensor, above: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         radius = (bottom + above) / 2
-        axes = _stack(
-            _stack(radius, zero, zero), _stack(zero, zero, radius), _stack(zero, (high - low) / 2, zero)
-        )
+        axes = _stack(_stack(radius, zero, zero), _stack(zero, zero, radius), _stack(zero, (high - low) / 2, zero))
         form = _stack((above - bottom) / (above + bottom), zero, zero, zero, zero)
         return _stack(zero, (low + high) / 2, zero), axes, form
 
@@ -120,26 +120,26 @@ def _pot(d: Draws) -> list[tuple[Tensor, Tensor, Tensor]]:
 
 
 def _stem(d: Draws, root: Tensor, head: Tensor, axis: Tensor, t: Tensor | float) -> Tensor:
-    """Points (3, ...) of the cubic Bézier curve that leaves the soil upright and meets the head along its axis."""
+    """Points (3, ...) of the cubic Bézier curve that leaves the soil upright and meets the head along its
+    axis.
+    """
     lift = torch.zeros_like(root)
     lift[1] = 0.45 * d["height"][0]
-    bend = head - axis * (0.3 * d["height"][0])
+    bend = head - axis * (0.42 * d["height"][0])
     s = 1 - t
     return root * (s * s * s) + (root + lift) * (3 * s * s * t) + bend * (3 * s * t * t) + head * (t * t * t)
 
 
 def _stem_segments(d: Draws, root: Tensor, head: Tensor, axis: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
     ends = [_stem(d, root, head, axis, i / SEGMENTS) for i in range(SEGMENTS + 1)]
-    ends[0] = ends[0] - _stack(
-        *[torch.zeros_like(root[0]), torch.full_like(root[0], 0.05), torch.zeros_like(root[0])]
-    )
+    ends[0] = ends[0] - _stack(*[torch.zeros_like(root[0]), torch.full_like(root[0], 0.05), torch.zeros_like(root[0])])
     found = []
-    for low, high in zip(ends, ends[1:], strict=False):
+    for low, high in itertools.pairwise(ends):
         half = (high - low) / 2
         x, y = _beside(unit(half))
         radius = d["stem"][0]
         form = torch.zeros(5, *radius.shape, dtype=radius.dtype)
-        found.append(((low + high) / 2, _stack(x * radius, y * radius, half * 1.05), form))
+        found.append(((low + high) / 2, _stack(x * radius, y * radius, half * 1.02), form))
     return found
 
 
@@ -230,8 +230,6 @@ def build(d: Draws) -> Scene:
     light = _around(d["light_azimuth"][0], d["light_elevation"][0])
     across = [beside * d["lamp"][0] for beside in _beside(light)]
     made = shapes(KINDS, origin, axes, form, shown)
-    made = Shapes(
-        KINDS, made.origin.float(), made.rows.float(), made.corners.float(), made.form.float(), made.shown
-    )
+    made = Shapes(KINDS, made.origin.float(), made.rows.float(), made.corners.float(), made.form.float(), made.shown)
     lights = (light.float(), across[0].float(), across[1].float())
     return Scene(made, _camera(d, head), lights, d["pot_radius"][0].float(), head.float())

@@ -1,8 +1,8 @@
 """Rendered flowers after an8Flower: only the colour of one part tells the classes apart.
 
 *single-6c*: six colours of the petals. *double-12c*: six colours of the petals or of the stem, the other part
-plain. A scene is drawn before its label is looked at, from a random stream named by (variant, split, seed, index);
-the label, index mod classes, chooses colours and nothing else.
+plain. A scene is drawn before its label is looked at, from a random stream named by (variant, split, seed,
+index); the label, index mod classes, chooses colours and nothing else.
 """
 
 from collections.abc import Iterable
@@ -13,8 +13,9 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d
 
 from evident.data.render.backdrop import TILE, backdrop, untile
-from evident.data.render.flower_scene import PART_OF_SLOT, PARTS, SLOTS, Draws, Scene, build, draws
-from evident.data.render.quadrics import MISS, Grid, nearest, shadowed, swept
+from evident.data.render.casting import Grid, nearest, shadowed, swept
+from evident.data.render.flower_scene import PART_OF_SLOT, PARTS, Draws, Scene, build, draws
+from evident.data.render.quadrics import MISS
 from evident.data.render.shading import hsv, surfaces
 from evident.errors import UserError
 
@@ -43,7 +44,9 @@ CHUNK = 16
 
 
 class Rendered(NamedTuple):
-    """N pictures: images uint8 (N, 3, S, S), labels (N,), parts uint8 (N, S, S) of PARTS, mask bool (N, S, S)."""
+    """N pictures: images uint8 (N, 3, S, S), labels (N,), parts uint8 (N, S, S) of PARTS, mask bool (N, S,
+    S).
+    """
 
     images: Tensor
     labels: Tensor
@@ -110,18 +113,16 @@ def _flower(scene: Scene, d: Draws, albedo: Tensor, depth: Tensor, slot: Tensor,
 
 def _boxes(samples: Tensor) -> Tensor:
     """Sums (..., tile / SAMPLES, tile / SAMPLES) over the samples of each pixel, added in a fixed order."""
-    return torch.as_tensor(
-        sum(samples[..., i::SAMPLES, j::SAMPLES] for i in range(SAMPLES) for j in range(SAMPLES))
-    )
+    return torch.as_tensor(sum(samples[..., i::SAMPLES, j::SAMPLES] for i in range(SAMPLES) for j in range(SAMPLES)))
 
 
 def _visible(scene: Scene, size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Depth and slot of each sample (see `nearest`), and counts uint8 (7, N, S, S) of a pixel's samples by part."""
+    """Depth and slot of each sample (see `nearest`), and counts uint8 (7, N, S, S) of a pixel's samples by
+    part.
+    """
     depth, slot = nearest(scene.shapes, scene.camera, Grid(size * SAMPLES, TILE * SAMPLES))
     part = PART_OF_SLOT[slot.long()]
-    counts = [
-        untile(_boxes((part == k).to(torch.uint8)), len(scene.head[0]), size) for k in range(len(PARTS))
-    ]
+    counts = [untile(_boxes((part == k).to(torch.uint8)), len(scene.head[0]), size) for k in range(len(PARTS))]
     return depth, slot, torch.stack(counts)
 
 
@@ -140,7 +141,9 @@ def _pictures(variant: str, d: Draws, labels: Tensor, size: int) -> Rendered:
 
 
 def _largest(counts: Tensor) -> Tensor:
-    """The part uint8 (N, S, S) that most samples of a pixel see, the later one of PARTS where two see as many."""
+    """The part uint8 (N, S, S) that most samples of a pixel see, the later one of PARTS where two see as
+    many.
+    """
     largest, part = counts[0].clone(), torch.zeros_like(counts[0])
     for k, count in enumerate(counts):
         part[count >= largest] = k
@@ -149,7 +152,8 @@ def _largest(counts: Tensor) -> Tensor:
 
 
 def _fit(counts: Tensor) -> Tensor:
-    """Whether (N,) petals and stem are both well seen, and neither shows more than REACH pixels from its mask.
+    """Whether (N,) petals and stem are both well seen, and neither shows more than REACH pixels from its
+    mask.
 
     Both are asked for whichever is coloured, so that being drawn again tells nothing of the label.
     """
@@ -163,7 +167,9 @@ def _fit(counts: Tensor) -> Tensor:
 
 
 def _draws(variant: str, split: str, indices: list[int], seed: int, size: int) -> Draws:
-    """Draws of fit scenes: those that are not are drawn again, with the attempt's number in the stream's name."""
+    """Draws of fit scenes: those that are not are drawn again, with the attempt's number in the stream's
+    name.
+    """
     found = draws(variant, split, indices, [0] * len(indices), seed)
     todo, attempt = torch.arange(len(indices)), 0
     while len(todo):
@@ -183,17 +189,16 @@ def render(
     size: int = 112,
     labels: Tensor | None = None,
 ) -> Rendered:
-    """Pictures of (variant, split, index, seed), each the same bytes in any batch, order and number of threads.
+    """Pictures of (variant, split, index, seed), each the same bytes in any batch, order and number of
+    threads.
 
-    `labels` (N,) repaints the same scenes as other classes than index mod classes. Raises UserError for an unknown
-    variant.
+    `labels` (N,) repaints the same scenes as other classes than index mod classes. Raises UserError for an
+    unknown variant.
     """
     classes, wanted = len(CLASSES[known(variant)]), list(indices)
     given = torch.tensor(wanted, dtype=torch.long) % classes if labels is None else labels.long()
     made = [
-        _pictures(
-            variant, _draws(variant, split, wanted[i : i + CHUNK], seed, size), given[i : i + CHUNK], size
-        )
+        _pictures(variant, _draws(variant, split, wanted[i : i + CHUNK], seed, size), given[i : i + CHUNK], size)
         for i in range(0, max(1, len(wanted)), CHUNK)
     ]
     return Rendered(*(torch.cat(column).contiguous() for column in zip(*made, strict=True)))

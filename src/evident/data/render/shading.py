@@ -1,7 +1,7 @@
 """Light and colour of what a rendered flower is made of, in linear light.
 
-Only exactly rounded operations, as in `quadrics`; no light goes from one surface to another, so that a coloured
-part colours nothing but itself.
+Only exactly rounded operations, as in `quadrics`; no light goes from one surface to another, so that a
+coloured part colours nothing but itself.
 """
 
 import torch
@@ -15,7 +15,9 @@ THROUGH = {"leaf": 0.5, "petal": 0.6}  # of the light from behind
 
 
 def hsv(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:
-    """Linear light (3, ...) of a hue in turns, a saturation and a value in [0, 1]; display is the square root."""
+    """Linear light (3, ...) of a hue in turns, a saturation and a value in [0, 1]; display is the square
+    root.
+    """
     ramps = [((((hue + shift) % 1) * 6 - 3).abs() - 1).clamp(0, 1) for shift in (0, 2 / 3, 1 / 3)]
     shown = torch.stack([value * (1 - saturation * (1 - ramp)) for ramp in ramps])
     return shown * shown
@@ -69,9 +71,7 @@ def _leaf(q: Tensor, at: Tensor, d: Draws) -> tuple[Tensor, Tensor]:
 def _disc(q: Tensor, at: Tensor, d: Draws) -> tuple[Tensor, Tensor]:
     x, y, z = q
     seeds = wave((x + y) * 4.1) * wave((x - y) * 4.1)
-    return (0.45 + 0.95 * seeds) * (0.5 + 0.75 * smooth(2.4 * (x * x + y * y))), 0.6 + 0.4 * smooth(
-        z * 1.5 + 0.2
-    )
+    return (0.45 + 0.95 * seeds) * (0.5 + 0.75 * smooth(2.4 * (x * x + y * y))), 0.6 + 0.4 * smooth(z * 1.5 + 0.2)
 
 
 def _plain(q: Tensor, at: Tensor, d: Draws) -> tuple[Tensor, Tensor]:
@@ -83,7 +83,9 @@ TEXTURES = {"petal": _petal, "leaf": _leaf, "disc": _disc, "stem": _plain, "caly
 
 
 def _glaze(q: Tensor, world: Tensor, slot: Tensor, at: Tensor, d: Draws, pot: Tensor) -> tuple[Tensor, ...]:
-    """Colour (3, H), openness and polish of the pot (slot 0: a painted band) and its rim (slot 1: earth inside)."""
+    """Colour (3, H), openness and polish of the pot (slot 0: a painted band) and its rim (slot 1: earth
+    inside).
+    """
     x, y, z = q
     rim = slot == 1
     band = hsv(d["band_colour"][0], 0.5 * d["band_colour"][1], 0.3 + 0.6 * d["band_colour"][2])[:, at]
@@ -95,19 +97,16 @@ def _glaze(q: Tensor, world: Tensor, slot: Tensor, at: Tensor, d: Draws, pot: Te
     crumbs = 0.7 + 0.5 * noise(d["noise"].T, at, world[0] * 19 + 3, world[2] * 19)
     soil = torch.stack([0.060 * crumbs, 0.042 * crumbs, 0.030 * crumbs])
     under = torch.where(rim, 1.0, 0.5 + 0.5 * smooth(3 * (1 - z)))
-    openness = torch.where(
-        earth, 0.55 + 0.45 * smooth(far * 1.6), under * (0.45 + 0.55 * smooth(world[1] * 3.5))
-    )
+    openness = torch.where(earth, 0.55 + 0.45 * smooth(far * 1.6), under * (0.45 + 0.55 * smooth(world[1] * 3.5)))
     return torch.where(earth, soil, colour), openness, (~earth).float()
 
 
-def surfaces(
-    scene: Scene, d: Draws, albedo: Tensor, hits: Tensor, view: Tensor, world: Tensor, dark: Tensor
-) -> Tensor:
-    """Linear colours (3, H) of what samples hit: `hits` (2, H) image and slot; `view`, `world` (3, H); `dark` (H,).
+def surfaces(scene: Scene, d: Draws, albedo: Tensor, hits: Tensor, view: Tensor, world: Tensor, dark: Tensor) -> Tensor:
+    """Linear colours (3, H) of what samples hit: `hits` (2, H) image and slot; `view`, `world` (3, H); `dark`
+    (H,).
 
-    Lambert's law, light from the sky and the ground, a soft highlight and, through petals and leaves, light from
-    behind. `albedo` is (7, 3, N): one colour for each of PARTS.
+    Lambert's law, light from the sky and the ground, a soft highlight and, through petals and leaves, light
+    from behind. `albedo` is (7, 3, N): one colour for each of PARTS.
     """
     direct, around = lamp_colours(d)
     colour, shapes = torch.empty_like(world), scene.shapes
