@@ -15,7 +15,7 @@ from entry_point import run
         ("sede=1", "sede is no key of the config; there are data"),
         ("explained.imags=3", "explained.imags is no key of the config; there are batch_size"),
         ("seed=first", "seed=first is no whole number"),
-        ("task=explain", "Missing mandatory value: image"),
+        ("task=explain", "image is not given; add image=..."),
         ("task=report", "without scores"),
     ],
 )

@@ -49,14 +49,14 @@ def test_every_shape_becomes_the_networks_square(tmp_path: Path, shape: tuple[in
 
 def test_a_huge_picture_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
     Image.new("1", (20_000, 6_000)).save(tmp_path / "huge.png")
-    with pytest.raises(UserError, match=r"huge.png has 20000 x 6000 pixels; make it smaller"):
+    with pytest.raises(UserError, match=r"huge.png cannot be read .*120000000 pixels"):
         read_picture(tmp_path / "huge.png", 28)
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture at all", b"\x89PNG\r\n\x1a\n broken"])
 def test_a_broken_picture_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "broken.png").write_bytes(content)
-    with pytest.raises(UserError, match=r"broken.png cannot be read as a picture"):
+    with pytest.raises(UserError, match=r"broken.png cannot be read"):
         read_picture(tmp_path / "broken.png", 28)
 
 
@@ -64,7 +64,7 @@ def test_a_truncated_picture_is_refused_by_name(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "whole.jpg")
     (tmp_path / "half.jpg").write_bytes((tmp_path / "whole.jpg").read_bytes()[:1500])
-    with pytest.raises(UserError, match=r"half.jpg cannot be read as a picture"):
+    with pytest.raises(UserError, match=r"half.jpg cannot be read"):
         read_picture(tmp_path / "half.jpg", 28)
 
 
@@ -80,8 +80,9 @@ def test_the_front_door_explains_a_picture(tmp_path: Path) -> None:
     ended = run(*settings, "explainer=grad_cam", "target=2", store=tmp_path)
     assert ended.returncode == 0, ended.stderr
     folder = tmp_path / "results" / "explain" / "ramp_flower_net_grad_cam"
-    assert Image.open(folder / "heatmap.png").size == (112, 112)
-    assert Image.open(folder / "overlay.png").width > 224
+    with Image.open(folder / "heatmap.png") as heatmap, Image.open(folder / "overlay.png") as overlay:
+        assert heatmap.size == (112, 112)
+        assert overlay.width > 2 * heatmap.width
     prediction = json.loads((folder / "prediction.json").read_text())
     assert prediction["target"]["index"] == 2
     assert len(prediction["best"]) == 5

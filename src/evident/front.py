@@ -9,7 +9,7 @@ from pathlib import Path
 from hydra.errors import HydraException, MissingConfigException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ConfigAttributeError, OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, MissingMandatoryValue, OmegaConfBaseException
 from rich.logging import RichHandler
 
 from evident.data.an8flower import source_of
@@ -34,9 +34,9 @@ def hand_over(config: DictConfig) -> None:
     """Do the configured task; an error of the user's making ends the process in one line."""
     try:
         instantiate(config.task)(config)
-    except UserError as error:
+    except (UserError, MissingMandatoryValue) as error:
         # Hydra would put lines of its own before an exception, but lets an exit pass.
-        sys.exit(str(error))
+        sys.exit(one_line(error))
 
 
 def prepare() -> None:
@@ -52,10 +52,12 @@ def prepare() -> None:
 
 
 def one_line(error: Exception) -> str:
-    """What was given and what exists, from an error of Hydra or OmegaConf."""
+    """What was given and what exists, from an error of ours, of Hydra or of OmegaConf."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, given = error.missing_cfg_file.rpartition("/")
         return f"{group}={given} is unknown; use {' '.join(error.options or [])}"
+    if isinstance(error, MissingMandatoryValue):
+        return f"{error.full_key} is not given; add {error.full_key}=..."
     cause = error.__cause__
     if isinstance(cause, ConfigAttributeError) and cause.full_key:
         parent = cause.parent_node

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import warnings
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,6 @@ from evident.cell import load_data
 from evident.errors import UserError
 from evident.models.training import trained
 
-LARGEST = 100_000_000  # pixels; a picture beyond it takes gigabytes to decode
 log = logging.getLogger("evident")
 
 
@@ -71,16 +71,15 @@ def read_picture(path: Path, size: int) -> Tensor:
     if not path.is_file():
         raise UserError(f"image={path} is not a file; give the path of a picture")
     try:
-        with Image.open(path) as picture:
-            if picture.width * picture.height > LARGEST:
-                raise UserError(
-                    f"image={path} has {picture.width} x {picture.height} pixels; "
-                    f"make it smaller than {LARGEST // 1_000_000} megapixels"
-                )
+        with warnings.catch_warnings():
+            # Pillow's limit on pixels, beyond which decoding takes gigabytes, is ours.
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            picture = Image.open(path)
+        with picture:
             upright = _as_rgb(ImageOps.exif_transpose(picture))
             square = ImageOps.fit(upright, (size, size), Image.Resampling.BICUBIC)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(f"image={path} cannot be read as a picture ({error}); give a whole PNG or JPEG file") from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise UserError(f"image={path} cannot be read ({error}); give a whole picture of ordinary size") from error
     return torch.from_numpy(np.array(square)).permute(2, 0, 1).float() / 255
 
 

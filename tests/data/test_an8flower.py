@@ -87,8 +87,7 @@ def test_the_authors_files_are_split_by_scene_and_taken_evenly(tmp_path):
     authors(tmp_path / "data" / "an8Flower_single-6c")
     splits = read(tmp_path)
     scenes = {
-        name: {int(stem.split("_")[1][3:]) for stem in getattr(splits, name).names}
-        for name in ("train", "val", "test")
+        name: {int(stem.split("_")[1][3:]) for stem in getattr(splits, name).names} for name in ("train", "val", "test")
     }
     assert scenes["test"] == {10, 20}
     assert scenes["val"] == {1, 11}

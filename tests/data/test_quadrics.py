@@ -127,9 +127,7 @@ def camera(distance: float, wide: float) -> Camera:
 
 def one(kind: str, centre: tuple[float, ...], lengths: tuple[float, ...], shape: Tensor) -> Shapes:
     axes = torch.diag(torch.tensor(lengths, dtype=torch.float64))[..., None, None]
-    return shapes(
-        (kind,), vector(*centre)[..., None], axes, shape[..., None], torch.ones(1, 1, dtype=torch.bool)
-    )
+    return shapes((kind,), vector(*centre)[..., None], axes, shape[..., None], torch.ones(1, 1, dtype=torch.bool))
 
 
 def covered(scene: Shapes, view: Camera, tile: int = 16) -> Tensor:
@@ -141,9 +139,7 @@ def covered(scene: Shapes, view: Camera, tile: int = 16) -> Tensor:
 def test_the_silhouette_of_a_sphere_has_the_area_of_its_circle():
     # Seen from a distance D, a unit sphere fills the cone with tangent 1 / sqrt(D² - 1).
     expected = math.pi / (5**2 - 1) / (2 * 0.4) ** 2
-    assert covered(one("ellipsoid", (0, 0, 0), (1, 1, 1), form()), camera(5, 0.4)) == pytest.approx(
-        expected, rel=5e-3
-    )
+    assert covered(one("ellipsoid", (0, 0, 0), (1, 1, 1), form()), camera(5, 0.4)) == pytest.approx(expected, rel=5e-3)
 
 
 def test_the_silhouette_of_a_flat_ellipsoid_has_the_area_of_its_ellipse():

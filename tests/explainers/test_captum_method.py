@@ -39,9 +39,7 @@ def images(side: int = 8, count: int = 3) -> Tensor:
 
 
 def gradient(model: nn.Module, **settings: Any) -> CaptumMethod:
-    return CaptumMethod(
-        model, "captum.attr.Saliency", "absolute_maximum", attribute={"abs": False}, **settings
-    )
+    return CaptumMethod(model, "captum.attr.Saliency", "absolute_maximum", attribute={"abs": False}, **settings)
 
 
 def test_gradient_of_a_linear_model_is_its_weights() -> None:
@@ -63,8 +61,7 @@ def test_smooth_grad_draws_other_noise_for_another_seed_and_another_image() -> N
     model = FlowerNet(4)
     same = images(32, 1).repeat(2, 1, 1, 1)
     maps = [
-        gradient(model, noise_tunnel={"nt_samples": 3, "stdevs": 0.15}, seed=seed).attribute(same, 1)
-        for seed in (0, 1)
+        gradient(model, noise_tunnel={"nt_samples": 3, "stdevs": 0.15}, seed=seed).attribute(same, 1) for seed in (0, 1)
     ]
     assert torch.equal(maps[0][0], maps[0][1])
     assert not torch.equal(maps[0], maps[1])

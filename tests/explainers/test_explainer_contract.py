@@ -196,9 +196,7 @@ def test_model_comes_back_after_an_exception(file: Path, model: nn.Module) -> No
 
 @every_explainer
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
-def test_frozen_weights_and_disabled_gradients_make_no_difference(
-    file: Path, model: nn.Module, mode: Any
-) -> None:
+def test_frozen_weights_and_disabled_gradients_make_no_difference(file: Path, model: nn.Module, mode: Any) -> None:
     expected = explain(make(file, model), pictures(), TARGET)
     model.requires_grad_(False)
     explainer = make(file, model)

@@ -36,9 +36,7 @@ def assert_close(ours: Tensor, theirs: Tensor) -> None:
 
 @pytest.mark.parametrize("layer", ["features.3", "features.9", "features.12"])
 def test_grad_cam_agrees_with_captum(network: nn.Module, layer: str) -> None:
-    theirs = LayerGradCam(network, network.get_submodule(layer)).attribute(
-        images(), target=3, relu_attributions=True
-    )
+    theirs = LayerGradCam(network, network.get_submodule(layer)).attribute(images(), target=3, relu_attributions=True)
     theirs = LayerAttribution.interpolate(theirs, (64, 64), "bilinear").detach()
     assert_close(GradCAM(network, layer).attribute(images(), 3), theirs)
 

@@ -146,8 +146,7 @@ def test_lime_draws_other_neighbours_for_another_seed() -> None:
     region = torch.zeros(24, 24, dtype=torch.bool)
     region[2:10, 14:22] = True
     first, second = (
-        LIME(Probable(region), segments=4, samples=20, seed=seed).attribute(quarters()[None], 0)
-        for seed in (0, 1)
+        LIME(Probable(region), segments=4, samples=20, seed=seed).attribute(quarters()[None], 0) for seed in (0, 1)
     )
     assert not torch.equal(first, second)
 

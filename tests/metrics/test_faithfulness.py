@@ -68,9 +68,7 @@ def test_score_is_the_probability_of_the_target():
 
 def test_true_order_of_pixels_is_best_and_its_inverse_worst_of_all_orders():
     orders = torch.tensor(list(permutations(range(4)))).view(24, 2, 2).float()
-    deletion, insertion = (
-        area(curve) for curve in curves(torch.cat([orders, GREYS[None], -GREYS[None]]), steps=4)
-    )
+    deletion, insertion = (area(curve) for curve in curves(torch.cat([orders, GREYS[None], -GREYS[None]]), steps=4))
     for scores, best, worst in ((deletion, torch.amin, torch.amax), (insertion, torch.amax, torch.amin)):
         assert scores[24] == best(scores, 0)
         assert scores[25] == worst(scores, 0)

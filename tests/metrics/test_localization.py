@@ -173,9 +173,7 @@ def test_mass_accuracy_without_positive_relevance_is_undefined():
 
 def test_rank_accuracy_gives_ties_at_the_last_rank_their_expectation():
     # K = 2: the first rank hits, the second is one of three tied pixels, of which one lies in the mask.
-    assert score(rank_accuracy, [[[5.0, 2.0, 2.0, 2.0]]], [[[1, 1, 0, 0]]]).item() == pytest.approx(
-        (1 + 1 / 3) / 2
-    )
+    assert score(rank_accuracy, [[[5.0, 2.0, 2.0, 2.0]]], [[[1, 1, 0, 0]]]).item() == pytest.approx((1 + 1 / 3) / 2)
 
 
 # Where there is no answer

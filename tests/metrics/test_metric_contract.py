@@ -63,9 +63,7 @@ def assert_same(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
 
 
 def state(model: nn.Module) -> list[object]:
-    hooks = [
-        (len(m._forward_hooks), len(m._forward_pre_hooks), len(m._backward_hooks)) for m in model.modules()
-    ]
+    hooks = [(len(m._forward_hooks), len(m._forward_pre_hooks), len(m._backward_hooks)) for m in model.modules()]
     modes = [m.training for m in model.modules()]
     tensors = [t.clone() for t in model.state_dict().values()]
     return [hooks, modes, [(p.requires_grad, p.grad is None) for p in model.parameters()], tensors]
@@ -97,9 +95,7 @@ def test_direction_and_needs_are_declared(file):
 def test_metric_uses_only_what_it_needs(file):
     whole, score = explanation(), configured(file)
     needed = {need: getattr(whole, need) for need in needs_of(score)}
-    assert_same(
-        values(score(Explanation(whole.images, whole.target, whole.heatmap, **needed))), values(score(whole))
-    )
+    assert_same(values(score(Explanation(whole.images, whole.target, whole.heatmap, **needed))), values(score(whole)))
 
 
 @every_file

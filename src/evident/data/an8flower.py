@@ -1,7 +1,7 @@
-"""an8Flower: flowers of which one part's colour is the class, with that part's mask.
+"""an8Flower (Oramas et al., ICLR 2019): flowers of which one part's colour is the class, with that part's mask.
 
-Synthetic, after FGVis's companion data set: the authors' own files where a user has them on disk, our
-rendering of the same idea (`evident.data.render.flowers`) otherwise.
+The authors' own files are read where a user has them; otherwise flowers of the same kind are rendered
+(`evident.data.render.flowers`). The original renderer is not on file: parts, viewpoints and light are our choice.
 """
 
 import re

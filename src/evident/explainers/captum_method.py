@@ -2,11 +2,11 @@
 
     build:
       _target_: evident.explainers.captum_method.CaptumMethod
-      method: captum.attr.DeepLift        # the class, built from the model
-      construct: {multiply_by_inputs: true}   # what else its constructor takes
-      attribute: {}                       # what else its `attribute` takes
-      baseline: mean_colour               # handed on as `baselines`; leave it out where there is none
-      heatmap: positive_sum               # how the attribution becomes a heatmap
+      method: captum.attr.FeatureAblation     # the class, built from the model
+      construct: {}                           # what else its constructor takes
+      attribute: {perturbations_per_eval: 8}  # what else its `attribute` takes
+      baseline: mean_colour                   # handed on as `baselines`; left out where there is none
+      heatmap: positive_sum                   # how the attribution becomes a heatmap
 
 A method that draws random numbers also takes `seed: ${seed}`.
 """

@@ -11,8 +11,6 @@ Ridge regression with alpha = 1 and sigma = 0.25 are those of the authors' code 
 captum's.
 """
 
-import math
-
 import numpy as np
 import torch
 from captum._utils.models.linear_model import SkLearnRidge
@@ -63,17 +61,17 @@ class LIME(Attribution):
         self.kernel_width, self.ridge = kernel_width, ridge
         self.seed, self.batch_size, self.reference = seed, batch_size, reference
 
-    def _similarity(self, image: Tensor, neighbour: Tensor, seen: Tensor, **_: object) -> float:
+    def _similarity(self, image: Tensor, neighbour: Tensor, seen: Tensor, **_: object) -> Tensor:
         """pi(z'): the cosine of z' and all ones is the root of the share that is seen."""
-        distance = 1 - math.sqrt(float(seen.float().mean()))
-        return math.sqrt(math.exp(-(distance**2) / self.kernel_width**2))
+        distance = 1 - seen.float().mean().sqrt()
+        return (-(distance**2) / self.kernel_width**2).exp().sqrt()
 
     def attribute(self, inputs: Tensor, target: Tensor | int) -> Tensor:
         with untouched(self.model), torch.no_grad():
-            classes = targets(target, len(inputs)).to(inputs.device)
+            classes = targets(target, len(inputs)).tolist()
             return torch.cat([self._explain(*one) for one in zip(inputs.detach(), classes, strict=True)])
 
-    def _explain(self, image: Tensor, target: Tensor) -> Tensor:
+    def _explain(self, image: Tensor, target: int) -> Tensor:
         lime = Lime(
             lambda neighbours: target_scores(self.model(neighbours).softmax(1), target),
             interpretable_model=SkLearnRidge(alpha=self.ridge),

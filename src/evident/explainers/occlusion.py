@@ -22,8 +22,8 @@ from evident.models.reference import Reference, reference_images
 class Occlusion(Attribution):
     """The mean drop of the class score (N, 1, H, W) where windows hide a pixel.
 
-    `window` and `stride` are shares of the shorter side.
-    `batch_size` occluded images are evaluated at once. Raises `UserError` unless 0 < stride <= window <= 1.
+    `window` and `stride` are shares of the shorter side; `batch_size` occluded images are evaluated at once.
+    Raises `UserError` unless 0 < stride <= window <= 1.
     """
 
     heatmap = staticmethod(positive_sum)

@@ -60,20 +60,20 @@ class RISE(Attribution):
         """Masks (B, 1, H, W) in [0, 1] from B grids and corners."""
         large = [(self.cells + 1) * -(-side // self.cells) for side in (height, width)]
         smooth = F.interpolate(grids, large, mode="bilinear", align_corners=False)
-        rows = corners[:, 0, None] + torch.arange(height)
-        columns = corners[:, 1, None] + torch.arange(width)
-        which = torch.arange(len(grids))[:, None, None]
+        rows = corners[:, 0, None] + torch.arange(height, device=corners.device)
+        columns = corners[:, 1, None] + torch.arange(width, device=corners.device)
+        which = torch.arange(len(grids), device=corners.device)[:, None, None]
         return smooth[which, 0, rows[:, :, None], columns[:, None, :]][:, None]
 
     def attribute(self, inputs: Tensor, target: Tensor | int) -> Tensor:
         height, width = inputs.shape[-2:]
         drawn = zip(*(part.split(self.batch_size) for part in self.draw(height, width)), strict=True)
         with untouched(self.model), torch.no_grad():
-            classes = targets(target, len(inputs))
+            classes = targets(target, len(inputs)).tolist()
             saliency = torch.zeros_like(inputs[:, :1])
             unseen = reference_images(inputs, self.model, self.reference)
             for grids, corners in drawn:
-                masks = self.grow(grids, corners, height, width).to(inputs)
+                masks = self.grow(grids.to(inputs), corners.to(inputs.device), height, width)
                 # A full batch of masks for each image: the forward pass is what costs.
                 for n in range(len(inputs)):
                     outputs = self.model(torch.lerp(unseen[n], inputs[n], masks))

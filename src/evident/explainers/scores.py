@@ -24,7 +24,7 @@ def target_scores(outputs: Tensor, target: Tensor | int) -> Tensor:
     """
     if outputs.dim() != 2:
         raise UserError(f"the network's output has shape {tuple(outputs.shape)}; explainers need scores (N, classes)")
-    index = targets(target, len(outputs)).to(outputs.device)
+    index = targets(target, len(outputs))
     if len(index) and not (index.min() >= 0 and index.max() < outputs.shape[1]):
         raise UserError(f"target {index.tolist()} is outside the network's classes; use 0 to {outputs.shape[1] - 1}")
-    return outputs.gather(1, index[:, None])[:, 0]
+    return outputs.gather(1, index[:, None].to(outputs.device))[:, 0]

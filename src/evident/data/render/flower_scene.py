@@ -139,7 +139,7 @@ def _stem_segments(d: Draws, root: Tensor, head: Tensor, axis: Tensor) -> list[t
         x, y = _beside(unit(half))
         radius = d["stem"][0]
         form = torch.zeros(5, *radius.shape, dtype=radius.dtype)
-        found.append(((low + high) / 2, _stack(x * radius, y * radius, half * 1.02), form))
+        found.append(((low + high) / 2, _stack(x * radius, y * radius, half * 1.06), form))
     return found
 
 

@@ -40,7 +40,7 @@ COVERAGE, REACH = (
     0.01,
     2,
 )  # what every mask covers at least; how many pixels beyond it the part is seen at most
-CHUNK = 16
+CHUNK = 32  # tensors that fit the cache
 
 
 class Rendered(NamedTuple):

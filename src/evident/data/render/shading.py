@@ -18,7 +18,8 @@ def hsv(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:
     """Linear light (3, ...) of a hue in turns, a saturation and a value in [0, 1]; display is the square
     root.
     """
-    ramps = [((((hue + shift) % 1) * 6 - 3).abs() - 1).clamp(0, 1) for shift in (0, 2 / 3, 1 / 3)]
+    turns = [hue + shift for shift in (0, 2 / 3, 1 / 3)]
+    ramps = [(((turn - turn.floor()) * 6 - 3).abs() - 1).clamp(0, 1) for turn in turns]
     shown = torch.stack([value * (1 - saturation * (1 - ramp)) for ramp in ramps])
     return shown * shown
 
@@ -119,6 +120,8 @@ def surfaces(scene: Scene, d: Draws, albedo: Tensor, hits: Tensor, view: Tensor,
         offset = where - shapes.origin.flatten(1)[:, flat]
         q = torch.stack([dot(row, offset) for row in rows])
         inner = NORMALS[SLOTS[slots[0]][0]](q, form)
+        if name == "stem":  # where its segments meet there is no edge
+            inner = torch.stack([q[0], q[1], 0.01 * q[2]])
         normal = unit(torch.stack([dot(rows[:, i], inner) for i in range(3)]))
         towards = -unit(view[:, chosen])
         normal = torch.where(dot(normal, towards) < 0, -normal, normal)
