@@ -52,6 +52,7 @@ def _rendering(config: DictConfig) -> Row:
 def _explainers(config: DictConfig) -> list[Row]:
     torch.manual_seed(0)
     network = instantiate(config.model.build, _partial_=True)(classes=config.data.classes).eval()
+    network.to(memory_format=torch.channels_last)  # as trained networks are
     images = torch.rand(config.benchmark.images, 3, config.data.size, config.data.size)
     target = torch.arange(len(images)) % config.data.classes
     mask = torch.rand(images[:, 0].shape) > 0.5

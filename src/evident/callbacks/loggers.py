@@ -25,9 +25,16 @@ def wandb(folder: str, project: str, *, experiment: str, name: str, config: dict
         project=project,
         group=experiment,
         config=config,
-        offline=not weights_and_biases.login(prompt=False),
+        mode=None if _is_logged_in() else "offline",
         settings=weights_and_biases.Settings(silent=True),
     )
+
+
+def _is_logged_in() -> bool:
+    try:
+        return weights_and_biases.login(prompt=False)
+    except weights_and_biases.errors.UsageError:
+        return False
 
 
 def log_scores(loggers: list[Logger], scores: pd.DataFrame, examples: dict[str, Tensor]) -> None:

@@ -26,7 +26,7 @@ def deletion_insertion(
     explanation: Explanation,
     reference: Reference = "mean_colour",
     steps: int = 100,
-    batch_size: int = 256,
+    batch_size: int = 64,
     seed: int = 0,
 ) -> dict[str, Curve]:
     """Target probability as a heatmap's highest pixels are taken from the image, or given to its reference.

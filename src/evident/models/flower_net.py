@@ -25,13 +25,13 @@ class FlowerNet(nn.Module):
         super().__init__()
         self.normalise = Normalise()
         self.features = nn.Sequential(
-            *_convolution(3, 24, 5, 2),
-            *_convolution(24, 32, 3, 1),
-            *_convolution(32, 48, 3, 2),
-            *_convolution(48, 64, 3, 1),
-            *_convolution(64, 64, 3, 2),
-            *_convolution(64, 96, 3, 1),
-            *_convolution(96, 96, 3, 2),
+            *_convolution(3, 16, 5, 2),
+            *_convolution(16, 24, 3, 1),
+            *_convolution(24, 32, 3, 2),
+            *_convolution(32, 48, 3, 1),
+            *_convolution(48, 64, 3, 2),
+            *_convolution(64, 64, 3, 1),
+            *_convolution(64, 96, 3, 2),
         )
         self.classifier = nn.Sequential(
             nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(96, 96), nn.ReLU(), nn.Linear(96, classes)

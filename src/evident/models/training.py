@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback, Trainer, seed_everything
@@ -53,7 +54,9 @@ def trained(config: DictConfig, splits: Callable[[], Splits], loggers: list[Logg
 
 
 def _network(config: DictConfig) -> nn.Module:
-    return instantiate(config.model.build, _partial_=True)(classes=config.data.classes)
+    network = instantiate(config.model.build, _partial_=True)(classes=config.data.classes)
+    # Two to four times as fast on a CPU as the default layout.
+    return network.to(memory_format=torch.channels_last)
 
 
 def _train(config: DictConfig, load: Callable[[], Splits], loggers: list[Logger], folder: Path) -> None:
@@ -80,7 +83,8 @@ def _train(config: DictConfig, load: Callable[[], Splits], loggers: list[Logger]
     accuracy = {"val": float(trainer.callback_metrics["val_accuracy"])}
     trainer.test(classifier, loader(splits.test, 256), verbose=False)
     accuracy["test"] = float(trainer.callback_metrics["test_accuracy"])
-    save_file(network.state_dict(), folder / "network.safetensors")
+    weights = {name: value.contiguous() for name, value in network.state_dict().items()}
+    save_file(weights, folder / "network.safetensors")
     (folder / "about.json").write_text(json.dumps({"accuracy": accuracy, "classes": splits.classes}, indent=1))
 
 

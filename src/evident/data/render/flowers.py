@@ -36,17 +36,13 @@ CLASSES = {
 }
 PETAL, STEM = PARTS.index("petal"), PARTS.index("stem")
 SAMPLES = 2  # a pixel is the mean of SAMPLES x SAMPLES
-COVERAGE, REACH = (
-    0.01,
-    2,
-)  # what every mask covers at least; how many pixels beyond it the part is seen at most
+COVERAGE = 0.01  # of the image that every mask covers at least
+REACH = 2  # pixels beyond its mask that a part is seen at most
 CHUNK = 32  # tensors that fit the cache
 
 
 class Rendered(NamedTuple):
-    """N pictures: images uint8 (N, 3, S, S), labels (N,), parts uint8 (N, S, S) of PARTS, mask bool (N, S,
-    S).
-    """
+    """N pictures: images uint8 (N, 3, S, S), labels (N,), parts uint8 (N, S, S) of PARTS, mask bool (N, S, S)."""
 
     images: Tensor
     labels: Tensor
@@ -117,9 +113,7 @@ def _boxes(samples: Tensor) -> Tensor:
 
 
 def _visible(scene: Scene, size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Depth and slot of each sample (see `nearest`), and counts uint8 (7, N, S, S) of a pixel's samples by
-    part.
-    """
+    """Depth and slot of each sample (see `nearest`), and counts uint8 (7, N, S, S) of a pixel's samples by part."""
     depth, slot = nearest(scene.shapes, scene.camera, Grid(size * SAMPLES, TILE * SAMPLES))
     part = PART_OF_SLOT[slot.long()]
     counts = [untile(_boxes((part == k).to(torch.uint8)), len(scene.head[0]), size) for k in range(len(PARTS))]
@@ -141,9 +135,7 @@ def _pictures(variant: str, d: Draws, labels: Tensor, size: int) -> Rendered:
 
 
 def _largest(counts: Tensor) -> Tensor:
-    """The part uint8 (N, S, S) that most samples of a pixel see, the later one of PARTS where two see as
-    many.
-    """
+    """The part uint8 (N, S, S) that most samples of a pixel see, the later one of PARTS where two see as many."""
     largest, part = counts[0].clone(), torch.zeros_like(counts[0])
     for k, count in enumerate(counts):
         part[count >= largest] = k
@@ -152,8 +144,7 @@ def _largest(counts: Tensor) -> Tensor:
 
 
 def _fit(counts: Tensor) -> Tensor:
-    """Whether (N,) petals and stem are both well seen, and neither shows more than REACH pixels from its
-    mask.
+    """Whether (N,) petals and stem are both well seen, neither more than REACH pixels from its mask.
 
     Both are asked for whichever is coloured, so that being drawn again tells nothing of the label.
     """
@@ -167,9 +158,7 @@ def _fit(counts: Tensor) -> Tensor:
 
 
 def _draws(variant: str, split: str, indices: list[int], seed: int, size: int) -> Draws:
-    """Draws of fit scenes: those that are not are drawn again, with the attempt's number in the stream's
-    name.
-    """
+    """Draws of fit scenes: those that are not are drawn again, the attempt being part of the stream's name."""
     found = draws(variant, split, indices, [0] * len(indices), seed)
     todo, attempt = torch.arange(len(indices)), 0
     while len(todo):
@@ -189,8 +178,7 @@ def render(
     size: int = 112,
     labels: Tensor | None = None,
 ) -> Rendered:
-    """Pictures of (variant, split, index, seed), each the same bytes in any batch, order and number of
-    threads.
+    """Pictures of (variant, split, index, seed), each the same bytes in any batch, order, number of threads.
 
     `labels` (N,) repaints the same scenes as other classes than index mod classes. Raises UserError for an
     unknown variant.
