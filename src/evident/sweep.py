@@ -13,6 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
+from hydra.types import TaskFunction
 from omegaconf import DictConfig
 
 from evident import cell, store
@@ -25,10 +26,10 @@ log = logging.getLogger("evident")
 
 @dataclass(frozen=True)
 class Grid:
-    """Overrides of each cell: of those asked for, and of those that the experiment's own axes hold besides."""
+    """Overrides of each cell: of those to compute, and of those that the table shows where they are there."""
 
     asked: list[list[str]]
-    others: list[list[str]]
+    shown: list[list[str]]
 
 
 def grid(config: DictConfig) -> Grid:
@@ -45,7 +46,7 @@ def grid(config: DictConfig) -> Grid:
     names = {override.get_key_element() for override in own}
     asked = _expand(own + given)
     whole = _expand(own + [override for override in given if override.get_key_element() not in names])
-    return Grid(asked, [overrides for overrides in whole if overrides not in asked])
+    return Grid(asked, whole + [overrides for overrides in asked if overrides not in whole])
 
 
 def _expand(overrides: list[Override]) -> list[list[str]]:
@@ -56,10 +57,17 @@ def _expand(overrides: list[Override]) -> list[list[str]]:
 class Sweep(Callback):
     """Hydra's callback: a bar while cells run, and from their scores the report once all have been tried."""
 
+    def __init__(self) -> None:
+        self._composed: dict[frozenset[str], DictConfig] = {}
+
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         self._bar = bar(config.experiment, len(grid(config).asked))
         bars.start()
         self._progress = self._bar.__enter__()
+
+    def on_job_start(self, config: DictConfig, *, task_function: TaskFunction, **_: Any) -> None:
+        # What Hydra has composed once need not be composed again for the report.
+        self._composed[frozenset(config.hydra.overrides.task)] = config
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
         if hasattr(self, "_progress"):  # a parallel launcher's workers have no bar
@@ -70,7 +78,7 @@ class Sweep(Callback):
         bars.stop()
         # Hydra turns a callback's exception into a warning; only an exit reaches the shell.
         try:
-            missing = _report(config, named["config_name"])
+            missing = self._report(config, named["config_name"])
         except UserError as error:
             sys.exit(str(error))
         except Exception:
@@ -79,24 +87,23 @@ class Sweep(Callback):
         if missing:
             sys.exit("without scores, run python run.py for them:\n" + "\n".join(missing))
 
-
-def _report(config: DictConfig, config_name: str) -> list[str]:
-    cells: dict[Path, Cell] = {}
-    missing = []
-    wanted = grid(config)
-    for overrides in wanted.asked + wanted.others:
-        composed = compose(config_name, overrides)
-        folder = store.location(Path(composed.paths.store), "cells", cell.identity(composed))
-        try:
-            whole = store.is_whole(folder)
-        except UserError as error:
-            whole = False
-            log.error("%s", error)
-        if whole:
-            cells[folder] = Cell(composed, folder)
-        elif overrides in wanted.asked:
-            state = "FAILED" if (folder / "FAILED").exists() else "missing"
-            missing.append(f"{composed.explainer.name} seed {composed.seed}: {state} ({folder})")
-    if cells:
-        print(write(list(cells.values()), Path(config.paths.results) / config.experiment))
-    return missing
+    def _report(self, config: DictConfig, config_name: str) -> list[str]:
+        cells: dict[Path, Cell] = {}
+        missing = []
+        wanted = grid(config)
+        for overrides in wanted.shown:
+            composed = self._composed.get(frozenset(overrides)) or compose(config_name, overrides)
+            folder = store.location(Path(composed.paths.store), "cells", cell.identity(composed))
+            try:
+                whole = store.is_whole(folder)
+            except UserError as error:
+                whole = False
+                log.error("%s", error)
+            if whole:
+                cells[folder] = Cell(composed, folder)
+            elif overrides in wanted.asked:
+                state = "FAILED" if (folder / "FAILED").exists() else "missing"
+                missing.append(f"{composed.explainer.name} seed {composed.seed}: {state} ({folder})")
+        if cells:
+            print(write(list(cells.values()), Path(config.paths.results) / config.experiment))
+        return missing

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from evident.callbacks.figures import overlay
+from evident.callbacks.figures import heatmap_colours, overlay
 from evident.report import figures
 from evident.report.gallery import gallery
 
@@ -20,9 +20,14 @@ def kept(masks: bool) -> dict[str, torch.Tensor]:
 
 
 def test_a_grid_of_images_by_explainers() -> None:
-    figure = figures.examples_figure({"gradient": kept(True), "oracle": kept(True)})
-    assert [axes.get_title() for axes in figure.axes[:3]] == ["image", "gradient", "oracle"]
-    assert len(figure.axes) == 9
+    examples = {"gradient": kept(False), "guided_grad_cam": kept(True)}
+    [axes] = figures.examples_figure(examples).axes
+    assert [text.get_text() for text in axes.texts] == ["image", "gradient", "guided\ngrad cam"]
+    canvas = axes.images[0].get_array()
+    assert canvas.shape == (3 * 20 - 4, 3 * 20 - 4, 3)
+    assert np.allclose(canvas[20:36, :16], examples["gradient"]["images"][1].permute(1, 2, 0) / 255)
+    drawn = heatmap_colours(examples["gradient"]["images"][2], examples["gradient"]["heatmaps"][2])
+    assert np.allclose(canvas[40:56, 20:36], drawn)
 
 
 def test_without_masks_nothing_is_outlined() -> None:
@@ -54,7 +59,7 @@ def test_every_explainer_has_its_curve() -> None:
         pd.DataFrame({"explainer": name, "metric": "deletion_blur", "at": at, "mean": at})
         for name in ("a", "b", "random")
     )
-    [axes] = figures.curves_figure(curves, {"random"}).axes
+    axes, _ = figures.curves_figure(curves, {"random"}).axes
     assert [line.get_label() for line in axes.lines] == ["a", "b", "random"]
     assert axes.lines[2].get_linestyle() == "--"
 

@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -13,14 +14,22 @@ def draw_image(axes: Axes, image: Tensor) -> None:
     axes.set_axis_off()
 
 
-def draw_heatmap(axes: Axes, image: Tensor, heatmap: Tensor, mask: Tensor | None) -> None:
-    """The heatmap (H, W), scaled to its own range, in jet over the grey image, as VEBI shows it."""
-    grey = image.float().mean(0).numpy() / 255
+def heatmap_colours(image: Tensor, heatmap: Tensor) -> NDArray[np.float64]:
+    """RGB (H, W, 3) of a heatmap (H, W), from its lowest value to its 99.5th percentile, over the grey image.
+
+    In jet, as VEBI shows it. Without the percentile a few bright pixels leave the rest of a gradient in the dark.
+    """
     values = heatmap.numpy()
-    span = values.max() - values.min()
-    scaled = (values - values.min()) / span if span > 0 else np.zeros_like(values)
-    colour = plt.get_cmap("jet")(scaled)[..., :3]
-    axes.imshow(0.35 * grey[..., None] + 0.65 * colour, interpolation="nearest", vmin=0, vmax=1)
+    low, high = values.min(), np.quantile(values, 0.995)
+    high = high if high > low else values.max()
+    scaled = ((values - low) / (high - low)).clip(0, 1) if high > low else np.zeros_like(values)
+    grey = image.float().mean(0).numpy()[..., None] / 255
+    return 0.35 * grey + 0.65 * plt.get_cmap("jet")(scaled)[..., :3]
+
+
+def draw_heatmap(axes: Axes, image: Tensor, heatmap: Tensor, mask: Tensor | None) -> None:
+    """The heatmap over its image, the mask outlined in white."""
+    axes.imshow(heatmap_colours(image, heatmap), interpolation="nearest")
     if mask is not None and mask.any() and not mask.all():
         axes.contour(mask.numpy(), levels=[0.5], colors="white", linewidths=0.8)
     axes.set_axis_off()

@@ -1,5 +1,6 @@
 """Intervals and tests over images: the unit that is drawn again is the image."""
 
+import functools
 import itertools
 
 import numpy as np
@@ -16,19 +17,24 @@ def mean_interval(values: NDArray[np.float64], level: float = 0.95) -> NDArray[n
     The same images are drawn again for every column and on every call, so that tables are reproducible; a
     column without values gives NaN. It is `scipy.stats.bootstrap(method="percentile")` for many columns at once.
     """
-    images = len(values)
-    draws = np.random.default_rng(0).multinomial(images, np.full(images, 1 / images), RESAMPLES)
-    defined = ~np.isnan(values)
+    draws = _draws(len(values))
+    defined = (~np.isnan(values)).astype(float)
     counts = draws @ defined
     # A draw without any defined value has no mean; it is left out of the percentiles.
     with np.errstate(invalid="ignore"):
-        means = draws @ np.where(defined, values, 0) / counts
-        mean = np.where(defined, values, 0).sum(0) / defined.sum(0)
+        means = draws @ np.nan_to_num(values) / counts
+        mean = np.nan_to_num(values).sum(0) / defined.sum(0)
     result = np.full((3, values.shape[1]), np.nan)
     there = defined.any(0)
     result[0] = mean
     result[1:, there] = np.nanquantile(means[:, there], [(1 - level) / 2, (1 + level) / 2], axis=0)
     return result
+
+
+@functools.cache
+def _draws(images: int) -> NDArray[np.float64]:
+    """How often each image is drawn, a row a resample; as floats, whose product is a fast one."""
+    return np.random.default_rng(0).multinomial(images, np.full(images, 1 / images), RESAMPLES).astype(float)
 
 
 def paired_tests(scores: pd.DataFrame) -> pd.DataFrame:

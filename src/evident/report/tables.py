@@ -5,50 +5,53 @@ import pandas as pd
 
 from evident.report.statistics import mean_interval, paired_tests
 
-GROUP = ["data", "model", "metric"]
 ARROW = {"higher": "↑", "lower": "↓"}
 
 
 def table(scores: pd.DataFrame, directions: dict[str, str]) -> pd.DataFrame:
     """One row an explainer and metric: mean, 95 % interval over images, standard deviation, counts, seeds."""
-    rows = []
-    whole = scores[scores["at"].isna()]
-    for (explainer, *group), part in whole.groupby(["explainer", *GROUP], sort=False):
-        values = _images_by(part, "metric").to_numpy()
-        mean, low, high = mean_interval(values)[:, 0]
-        undefined = int(part["value"].isna().sum())
-        row = dict(zip(GROUP, group, strict=True))
-        row |= {"direction": directions[str(row["metric"])], "mean": mean, "ci_low": low, "ci_high": high}
-        row |= {"std": part["value"].std(), "n": len(part) - undefined, "n_undefined": undefined}
-        seeds = " ".join(map(str, sorted(part["seed"].unique())))
-        rows.append({"explainer": explainer, **row, "seeds": seeds})
-    return pd.DataFrame(rows)
+    parts = []
+    for (data, model), part in scores[scores["at"].isna()].groupby(["data", "model"], sort=False):
+        by_image = _by_image(part, ["explainer", "metric"])
+        mean, low, high = mean_interval(by_image.to_numpy())
+        explainers, metrics = (by_image.columns.get_level_values(level) for level in (0, 1))
+        rows = pd.DataFrame({"explainer": explainers, "data": data, "model": model, "metric": metrics})
+        rows["direction"] = [directions[metric] for metric in metrics]
+        rows["mean"], rows["ci_low"], rows["ci_high"] = mean, low, high
+        groups = part.groupby(["explainer", "metric"])
+        counted = groups["value"].agg(["std", "count", "size"])
+        counted["seeds"] = groups["seed"].agg(lambda seeds: " ".join(map(str, sorted(set(seeds)))))
+        counted = counted.loc[by_image.columns].reset_index(drop=True)
+        rows["std"], rows["n"], rows["n_undefined"] = (
+            counted["std"],
+            counted["count"],
+            counted["size"] - counted["count"],
+        )
+        rows["seeds"] = counted["seeds"]
+        parts.append(rows)
+    return pd.concat(parts, ignore_index=True)
 
 
 def significance(scores: pd.DataFrame) -> pd.DataFrame:
     """Paired tests of all explainers over images, Holm corrected within each metric."""
-    whole = scores[scores["at"].isna()]
     parts = []
-    for group, part in whole.groupby(GROUP, sort=False):
-        tests = paired_tests(_images_by(part, "explainer"))
-        for position, (name, value) in enumerate(zip(GROUP, group, strict=True)):
-            tests.insert(position, name, str(value))
-        parts.append(tests)
+    whole = scores[scores["at"].isna()]
+    for (data, model, metric), part in whole.groupby(["data", "model", "metric"], sort=False):
+        tests = paired_tests(_by_image(part, ["explainer"]))
+        parts.append(pd.DataFrame({"data": data, "model": model, "metric": metric, **tests}))
     return pd.concat(parts, ignore_index=True)
 
 
 def curves(scores: pd.DataFrame) -> pd.DataFrame:
     """Mean and 95 % interval over images at every position of every curve."""
-    parts = []
-    points = scores[scores["at"].notna()]
-    for (explainer, *group), part in points.groupby(["explainer", *GROUP], sort=False):
-        by_position = _images_by(part, "at")
-        mean, low, high = mean_interval(by_position.to_numpy())
-        labels = {"explainer": explainer, **dict(zip(GROUP, group, strict=True))}
-        values = {"at": by_position.columns, "mean": mean, "ci_low": low, "ci_high": high}
-        parts.append(pd.DataFrame({**labels, **values}))
-    empty = pd.DataFrame(columns=["explainer", *GROUP, "at", "mean", "ci_low", "ci_high"])
-    return pd.concat(parts, ignore_index=True) if parts else empty
+    parts = [pd.DataFrame(columns=["explainer", "data", "model", "metric", "at", "mean", "ci_low", "ci_high"])]
+    for (data, model), part in scores[scores["at"].notna()].groupby(["data", "model"], sort=False):
+        by_image = _by_image(part, ["explainer", "metric", "at"])
+        mean, low, high = mean_interval(by_image.to_numpy())
+        explainer, metric, at = (by_image.columns.get_level_values(level) for level in range(3))
+        labels = {"explainer": explainer, "data": data, "model": model, "metric": metric}
+        parts.append(pd.DataFrame({**labels, "at": at, "mean": mean, "ci_low": low, "ci_high": high}))
+    return pd.concat(parts[1:] or parts, ignore_index=True)
 
 
 def markdown(table: pd.DataFrame, references: set[str], title: str) -> str:
@@ -85,11 +88,11 @@ def markdown(table: pd.DataFrame, references: set[str], title: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _images_by(part: pd.DataFrame, columns: str) -> pd.DataFrame:
-    """Scores as images x `columns`, averaged over seeds, explainers and positions in their order of appearance."""
-    order = list(dict.fromkeys(part[columns]))
-    wide = part.pivot_table("value", "image", columns, aggfunc="mean", dropna=False, observed=True, sort=False)
-    return wide.sort_index()[order]
+def _by_image(part: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """Scores as images x `columns`, averaged over seeds, columns in their order of appearance."""
+    order = part[columns].drop_duplicates()
+    wide = part.groupby(["image", *columns])["value"].mean().unstack(columns)
+    return wide[pd.MultiIndex.from_frame(order) if len(columns) > 1 else order[columns[0]].tolist()]
 
 
 def _best(rows: pd.DataFrame) -> pd.Series | None:
