@@ -184,7 +184,9 @@ def test_resnet_agrees_with_captum_on_its_twin_without_reused_modules(rule: str)
 
 
 @pytest.mark.parametrize(
-    "rectify", [F.relu6, nn.ReLU6(), nn.ReLU6(inplace=True), lambda x: F.hardtanh(x, 0, 6)], ids=str
+    "rectify",
+    [F.relu6, nn.ReLU6(), nn.ReLU6(inplace=True), lambda x: F.hardtanh(x, 0, 6)],
+    ids=["relu6", "ReLU6", "ReLU6 in place", "hardtanh"],
 )
 def test_ceiling_stops_the_guided_signal_and_not_the_deconvolved_one(
     rectify: Callable[[Tensor], Tensor],
