@@ -165,6 +165,13 @@ def test_two_sweeps_at_once_share_one_store(finished: Path, tmp_path: Path) -> N
         assert again.read_bytes() == (results_of(finished) / "table.csv").read_bytes()
 
 
+def test_parallel_cells_give_the_same_bytes(finished: Path, tmp_path: Path) -> None:
+    ended = run(FEW, *QUIET, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", store=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    for name in TABLES:
+        assert (results_of(tmp_path) / name).read_bytes() == (results_of(finished) / name).read_bytes(), name
+
+
 def test_a_baseline_of_ones_own_joins_the_table(finished: Path, tmp_path: Path) -> None:
     folder = tmp_path / "explainer"
     folder.mkdir()

@@ -32,6 +32,7 @@ def enter(main: Callable[[], None]) -> None:
 
 def hand_over(config: DictConfig) -> None:
     """Do the configured task; an error of the user's making ends the process in one line."""
+    prepare()  # the workers of a parallel launcher have not come through `enter`
     try:
         instantiate(config.task)(config)
     except (UserError, MissingMandatoryValue) as error:

@@ -60,6 +60,10 @@ class Sweep(Callback):
     def __init__(self) -> None:
         self._composed: dict[frozenset[str], DictConfig] = {}
 
+    def __reduce__(self) -> tuple[type["Sweep"], tuple[()]]:
+        # The workers of a parallel launcher get a callback of their own, without a bar and without memory.
+        return Sweep, ()
+
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         self._bar = bar(config.experiment, len(grid(config).asked))
         bars.start()

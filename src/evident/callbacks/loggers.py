@@ -1,5 +1,6 @@
 """Where a cell's metrics, scores and figures go: CSV files and Weights & Biases, through Lightning's loggers."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from evident.callbacks.figures import overlay
 
 def csv(folder: str, *, experiment: str, name: str, config: dict[str, Any]) -> CSVLogger:
     """Metrics as CSV in folder/experiment/cell."""
+    # What a killed run of the same cell has left would be mixed with ours.
+    shutil.rmtree(Path(folder) / experiment / config["cell"], ignore_errors=True)
     return CSVLogger(folder, name=experiment, version=config["cell"])
 
 
