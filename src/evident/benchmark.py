@@ -67,6 +67,7 @@ def _explainers(config: DictConfig) -> list[Row]:
         composed = compose("config", [*_kept(config), f"explainer={name}"])
         explainer = instantiate(composed.explainer.build, _partial_=True)(network)
         further: dict[str, Tensor] = {"mask": mask} if getattr(explainer, "needs_mask", False) else {}
+        explainer.attribute(images[:1], target[:1], **{key: value[:1] for key, value in further.items()})  # warms up
         ratios = []
         for _ in range(config.benchmark.repeats):
             # Base and explainer in turn, so that a slow moment of the machine slows both.

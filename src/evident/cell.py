@@ -75,7 +75,7 @@ def load_data(config: DictConfig) -> Splits:
 
 def _compute(config: DictConfig, name: str, folder: Path) -> None:
     torch.set_num_threads(config.threads)
-    with _loggers(config, name) as loggers:
+    with loggers_of(config, name) as loggers:
         splits = load_data(config)
         network = trained(config, lambda: splits, loggers).network
         images = splits.test.first(config.explained.images)
@@ -115,7 +115,8 @@ def _compute(config: DictConfig, name: str, folder: Path) -> None:
 
 
 @contextmanager
-def _loggers(config: DictConfig, name: str) -> Iterator[list[Logger]]:
+def loggers_of(config: DictConfig, name: str) -> Iterator[list[Logger]]:
+    """The configured loggers of the cell called `name`, closed at the end, as failed where it was."""
     described = {**identity(config), "cell": store.digest(identity(config))}
     loggers = [
         instantiate(logger, _partial_=True)(experiment=config.experiment, name=name, config=described)

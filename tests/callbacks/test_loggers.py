@@ -1,0 +1,59 @@
+"""Loggers are closed whatever happens to the cell."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+import wandb
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+from evident import cell, front
+from evident.callbacks.loggers import log_scores
+
+ROOT = Path(__file__).parents[2]
+
+
+def config(store: Path, *overrides: str) -> DictConfig:
+    front.prepare()
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        return compose("config", [f"paths.store={store}", "scale=smoke", *overrides])
+
+
+def scores() -> pd.DataFrame:
+    frame = pd.DataFrame({"metric": ["gini", "gini", "iou_area"], "value": [0.2, 0.4, 0.9], "image": list("abc")})
+    return frame.assign(at=float("nan"))
+
+
+def test_a_failing_cell_closes_its_run_and_the_next_gets_its_own(tmp_path: Path) -> None:
+    settings = config(tmp_path, "logger=wandb")
+    examples = {
+        "images": torch.zeros(2, 3, 8, 8, dtype=torch.uint8),
+        "target": torch.zeros(2),
+        "heatmaps": torch.rand(2, 8, 8),
+    }
+    with pytest.raises(RuntimeError, match="half way"), cell.loggers_of(settings, "first") as loggers:
+        log_scores(loggers, scores(), examples)
+        assert wandb.run is not None
+        raise RuntimeError("half way")
+    assert wandb.run is None
+    with cell.loggers_of(settings, "second") as loggers:
+        log_scores(loggers, scores(), {})
+    assert wandb.run is None
+    assert len(list((tmp_path / "logs" / "wandb").glob("offline-run-*"))) == 2
+
+
+def test_csv_holds_the_mean_scores(tmp_path: Path) -> None:
+    with cell.loggers_of(config(tmp_path, "logger=csv"), "cell") as loggers:
+        log_scores(loggers, scores(), {})
+    [file] = tmp_path.glob("logs/an8flower/*/metrics.csv")
+    [row] = pd.read_csv(file).to_dict("records")
+    assert row["gini"] == pytest.approx(0.3)
+    assert row["iou_area"] == pytest.approx(0.9)
+
+
+def test_none_means_none(tmp_path: Path) -> None:
+    with cell.loggers_of(config(tmp_path, "logger=none"), "cell") as loggers:
+        assert loggers == []
+    assert not list(tmp_path.iterdir())
