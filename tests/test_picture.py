@@ -40,6 +40,24 @@ def test_transparency_is_laid_on_white(tmp_path: Path) -> None:
     assert torch.equal(read_picture(tmp_path / "clear.png", 4), torch.ones(3, 4, 4))
 
 
+def test_a_dark_picture_of_sixteen_bits_stays_dark(tmp_path: Path) -> None:
+    Image.fromarray(np.full((8, 8), 200, dtype=np.uint16)).save(tmp_path / "dark.png")
+    assert read_picture(tmp_path / "dark.png", 4).max() < 0.01
+
+
+@pytest.mark.parametrize("top", [1, 255])
+def test_floating_point_pictures_go_to_one_or_to_255(tmp_path: Path, top: int) -> None:
+    Image.fromarray((RAMP / 255 * top).astype(np.float32)).save(tmp_path / "float.tif")
+    Image.fromarray(RAMP).save(tmp_path / "grey.png")
+    assert torch.allclose(read_picture(tmp_path / "float.tif", 16), read_picture(tmp_path / "grey.png", 16), atol=0.01)
+
+
+def test_a_picture_of_no_numbers_is_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.full((8, 8), np.nan, dtype=np.float32)).save(tmp_path / "nan.tif")
+    with pytest.raises(UserError, match=r"nan.tif cannot be read .*no number"):
+        read_picture(tmp_path / "nan.tif", 4)
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (1, 5000), (3000, 2), (640, 480)])
 def test_every_shape_becomes_the_networks_square(tmp_path: Path, shape: tuple[int, int]) -> None:
     Image.new("RGB", shape, (10, 20, 30)).save(tmp_path / "shape.png")
@@ -79,15 +97,25 @@ def test_the_front_door_explains_a_picture(tmp_path: Path) -> None:
     settings = ("task=explain", picture, "model=flower_net", "scale=smoke", "logger=none")
     ended = run(*settings, "explainer=grad_cam", "target=2", store=tmp_path)
     assert ended.returncode == 0, ended.stderr
-    folder = tmp_path / "results" / "explain" / "ramp_flower_net_grad_cam"
+    folder = tmp_path / "results" / "explain" / "ramp_flower_net_grad_cam_class2"
     with Image.open(folder / "heatmap.png") as heatmap, Image.open(folder / "overlay.png") as overlay:
         assert heatmap.size == (112, 112)
         assert overlay.width > 2 * heatmap.width
     prediction = json.loads((folder / "prediction.json").read_text())
     assert prediction["target"]["index"] == 2
     assert len(prediction["best"]) == 5
-    for bad, told in [("target=6", "use 0 to 5"), ("explainer=oracle", "needs a mask")]:
+    for bad, told in [("target=6", "use 0 to 5"), ("target=1.0", "use 0 to 5"), ("explainer=oracle", "needs a mask")]:
         ended = run(*settings, bad, store=tmp_path)
         assert ended.returncode == 1
         assert told in ended.stderr
         assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.real_data
+def test_a_network_of_another_data_set_is_explained_on_its_own(tmp_path: Path) -> None:
+    Image.fromarray(RAMP).save(tmp_path / "ramp.png")
+    picture = f"image={tmp_path / 'ramp.png'}"
+    ended = run("task=explain", picture, "model=mnist_net", "explainer=gradient", "scale=smoke", store=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    [written] = (tmp_path / "results" / "explain").glob("ramp_mnist_net_gradient_class*/prediction.json")
+    assert json.loads(written.read_text())["data"] == "mnist"

@@ -57,14 +57,14 @@ def test_what_a_killed_process_left_is_not_used(tmp_path: Path) -> None:
     assert not scratch.exists()
 
 
-@pytest.mark.parametrize("damage", ["truncate", "delete", "garble DONE"])
+@pytest.mark.parametrize("damage", ["truncate", "delete", "garble DONE", "empty DONE"])
 def test_a_damaged_artefact_is_refused_by_name(tmp_path: Path, damage: str) -> None:
     folder = store.artefact(tmp_path, "cells", IDENTITY, write_text)
-    file = folder / ("DONE" if damage == "garble DONE" else "value.txt")
+    file = folder / ("DONE" if damage.endswith("DONE") else "value.txt")
     if damage == "delete":
         file.unlink()
     else:
-        file.write_text("{")
+        file.write_text("{}" if damage == "empty DONE" else "{")
     with pytest.raises(UserError, match=f"{file} is damaged; delete the folder {folder} and run again"):
         store.artefact(tmp_path, "cells", IDENTITY, write_text)
 
@@ -104,4 +104,13 @@ def test_of_two_processes_one_makes_and_the_other_waits(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "cells").write_text("a file where the folder should be")
     with pytest.raises(UserError, match=r"cannot write to .*cells.*EVIDENT_STORE"):
+        store.artefact(tmp_path, "cells", IDENTITY, write_text)
+
+
+def test_a_lock_that_cannot_be_taken_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError("read-only")
+
+    monkeypatch.setattr(store.FileLock, "acquire", refuse)
+    with pytest.raises(UserError, match=r"cannot write to .*cells: read-only; set EVIDENT_STORE"):
         store.artefact(tmp_path, "cells", IDENTITY, write_text)

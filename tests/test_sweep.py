@@ -1,6 +1,8 @@
 """The real entry point: sweeps that end, go on, fail in part, and give the same bytes."""
 
 import json
+import re
+import shutil
 import signal
 import subprocess
 import time
@@ -9,7 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from entry_point import command, options, run
+from entry_point import ROOT, command, options, run
+from safetensors.torch import load_file
 
 FEW = "explainer=random,oracle,gradient,grad_cam"
 QUIET = ("scale=smoke", "logger=none")
@@ -68,6 +71,14 @@ def test_the_reference_rows_lie_where_they_must(finished: Path) -> None:
         assert means.drop("oracle")[metric].max() < 1
 
 
+def test_random_lies_at_its_expectation(finished: Path) -> None:
+    table = pd.read_csv(results_of(finished) / "table.csv").set_index(["explainer", "metric"])["mean"]
+    [cell] = [file.parent for file in finished.glob("cells/*/config.yaml") if "explainer: oracle" in file.read_text()]
+    share = load_file(cell / "examples.safetensors")["masks"].float().mean().item()
+    for metric in ("mass_accuracy", "rank_accuracy", "average_precision"):
+        assert table["random", metric] == pytest.approx(share, abs=0.01)
+
+
 def test_a_second_run_does_nothing_over_again(finished: Path) -> None:
     before = written(finished)
     ended = run(FEW, *QUIET, store=finished)
@@ -90,11 +101,11 @@ def test_killed_at_any_moment_it_ends_with_the_same_bytes(finished: Path, tmp_pa
         lambda: any(tmp_path.glob("models/.*.making")),
         lambda: any(tmp_path.glob("cells/.*.making")) and any(tmp_path.glob("models/*/DONE")),
         lambda: len(list(tmp_path.glob("cells/*/DONE"))) >= 2,
-        lambda: (results_of(tmp_path) / "table.csv").exists(),
+        lambda: len(list(tmp_path.glob("cells/*/DONE"))) == 4,
     ]
     for number, moment in enumerate(moments):
         made = written(tmp_path)
-        assert kill_when(moment, tmp_path), f"moment {number} never came"
+        assert kill_when(moment, tmp_path), f"ended before moment {number} came"
         assert made.items() <= written(tmp_path).items(), "something done was made again"
     ended = run(FEW, *QUIET, store=tmp_path)
     assert ended.returncode == 0, ended.stderr
@@ -113,7 +124,7 @@ def kill_when(moment: Callable[[], bool], store: Path) -> bool:
             process.wait()
             return True
         time.sleep(0.005)
-    return moment()
+    return False
 
 
 def written(store: Path) -> dict[str, int]:
@@ -173,27 +184,63 @@ def test_parallel_cells_give_the_same_bytes(finished: Path, tmp_path: Path) -> N
 
 
 def test_a_baseline_of_ones_own_joins_the_table(finished: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "explainer"
-    folder.mkdir()
-    (folder / "deep_lift.yaml").write_text(
-        "# DeepLift (Shrikumar et al., ICML 2017), captum.\n"
-        "name: deep_lift\n"
-        "build:\n"
-        "  _target_: evident.explainers.captum_method.CaptumMethod\n"
-        "  method: captum.attr.InputXGradient\n"
-        "  heatmap: absolute_maximum\n"
-    )
-    ended = run(
-        f"hydra.searchpath=[file://{tmp_path}]",
-        "explainer=deep_lift",
-        *QUIET,
-        store=finished,
-        results=tmp_path,
-    )
+    """The README's own words, tried."""
+    [described] = re.findall(r"```yaml\n(# DeepLift.*?)```", (ROOT / "README.md").read_text(), flags=re.S)
+    (tmp_path / "explainer").mkdir()
+    (tmp_path / "explainer" / "deep_lift.yaml").write_text(described)
+    place = f"hydra.searchpath=[file://{tmp_path}]"
+    ended = run(place, "explainer=deep_lift", *QUIET, store=finished, results=tmp_path)
     assert ended.returncode == 0, ended.stderr
     for name in ("deep_lift", "gradient", "grad_cam"):
         assert f"| {name} |" in ended.stdout
-    assert ended.stderr.count("there already") == 0
+    assert "FAILED" not in ended.stderr
+
+
+def test_a_setting_of_one_explainer_replaces_its_row_and_leaves_the_others(finished: Path, tmp_path: Path) -> None:
+    changed = ("explainer=grad_cam", "explainer.build.layer=features.8")
+    ended = run(*changed, *QUIET, store=finished, results=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    before, after = (
+        pd.read_csv(folder / "an8flower" / "table.csv").set_index(["explainer", "metric"])["mean"]
+        for folder in (finished / "results", tmp_path)
+    )
+    assert after.index.is_unique
+    assert after["grad_cam", "iou_area"] != before["grad_cam", "iou_area"]
+    assert after[after.index.get_level_values(0) != "grad_cam"].equals(before.drop("grad_cam", level=0))
+    provenance = json.loads((tmp_path / "an8flower" / "provenance.json").read_text())
+    assert "explainer.build.layer=features.8" in provenance["command"]
+
+
+def test_two_seeds_are_two_networks_and_one_row(tmp_path: Path) -> None:
+    ended = run("explainer=random,gradient", "seed=0,1", *QUIET, store=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert len(list(tmp_path.glob("models/*/DONE"))) == 2
+    table = pd.read_csv(results_of(tmp_path) / "table.csv")
+    assert set(table["seeds"]) == {"0 1"}
+    assert set(table["n"]) == {8}
+    assert set(pd.read_csv(results_of(tmp_path) / "significance.csv")["n"]) == {4}
+
+
+def test_the_report_needs_no_network(finished: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(finished / "cells", store / "cells")
+    ended = run("task=report", FEW, *QUIET, store=store)
+    assert ended.returncode == 0, ended.stderr
+    again = results_of(store) / "table.md"
+    assert again.read_bytes() == (results_of(finished) / "table.md").read_bytes()
+
+
+def test_an_interrupt_says_that_one_can_go_on(tmp_path: Path) -> None:
+    settings = {key: value for key, value in options().items() if key in ("cwd", "env", "text")}
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    process = subprocess.Popen(command(FEW, *QUIET, store=tmp_path), **quiet, **settings)
+    while process.poll() is None and not any(tmp_path.glob("models/.*.making")):
+        time.sleep(0.01)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=100)
+    assert process.returncode == 1
+    assert error.strip().endswith("stopped; the same command goes on from here")
 
 
 @pytest.mark.real_data

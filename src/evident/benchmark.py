@@ -4,6 +4,7 @@ import logging
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -42,10 +43,9 @@ def _row(name: str, unit: str, values: list[float]) -> Row:
 def _rendering(config: DictConfig) -> Row:
     count = config.benchmark.rendered
     render("single-6c", "benchmark", range(8))  # warms up
-    rates = [
-        count / _seconds(lambda first=first: render("single-6c", "benchmark", range(first, first + count)))  # type: ignore[misc]
-        for first in range(0, count * config.benchmark.repeats, count)
-    ]
+    starts = range(0, count * config.benchmark.repeats, count)
+    works = [partial(render, "single-6c", "benchmark", range(start, start + count)) for start in starts]
+    rates = [count / _seconds(work) for work in works]
     return _row("render an8flower 112x112", "images per second", rates)
 
 
@@ -72,7 +72,7 @@ def _explainers(config: DictConfig) -> list[Row]:
         for _ in range(config.benchmark.repeats):
             # Base and explainer in turn, so that a slow moment of the machine slows both.
             base = min(_seconds(forward_and_backward) for _ in range(3))
-            ratios.append(_seconds(lambda: explainer.attribute(images, target, **further)) / base)  # noqa: B023
+            ratios.append(_seconds(partial(explainer.attribute, images, target, **further)) / base)
         rows.append(_row(name, "forward+backward passes", ratios))
     return rows
 

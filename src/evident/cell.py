@@ -22,6 +22,7 @@ from evident.callbacks.explain import Explain
 from evident.callbacks.loggers import close, log_scores
 from evident.data.images import Splits, loader
 from evident.errors import UserError
+from evident.models import training
 from evident.models.classifier import Classifier
 from evident.models.training import trained
 from evident.progress import bar
@@ -38,19 +39,22 @@ warnings.filterwarnings("ignore", ".*isinstance\\(treespec, LeafSpec\\).*")
 def identity(config: DictConfig) -> store.Identity:
     """Everything that decides the scores of the cell, and nothing else."""
     resolved: Any = OmegaConf.to_container(config, resolve=True)
-    explained = {key: resolved["explained"][key] for key in ("images", "target", "examples")}
+    named = {"data": config.data.name, "model": config.model.name, "explainer": config.explainer.name}
     return {
         "format": CELL_FORMAT,
-        **{key: resolved[key] for key in ("experiment", "data", "model", "explainer", "metric", "seed")},
-        "explained": explained,
-        "precision": resolved["trainer"]["precision"],
+        "experiment": resolved["experiment"],
+        "names": named,
+        "network": training.identity(config),
+        "explainer": resolved["explainer"]["build"],
+        "metric": resolved["metric"],
+        "explained": resolved["explained"],
+        "seed": resolved["seed"],
     }
 
 
 def run(config: DictConfig) -> None:
     """Compute the cell unless it is there; where that fails, log the traceback, keep it as `FAILED` and go on."""
-    if not isinstance(config.seed, int):
-        raise UserError(f"seed={config.seed} is no whole number")
+    check(config)
     name = f"{config.data.name} {config.model.name} {config.explainer.name} seed {config.seed}"
     root = Path(config.paths.store)
     try:
@@ -61,6 +65,14 @@ def run(config: DictConfig) -> None:
         report = str(error) if isinstance(error, UserError) else traceback.format_exc()
         file = store.record_failure(root, "cells", identity(config), report)
         log.error("%s: FAILED (%s)\n%s", name, file, report)
+
+
+def check(config: DictConfig) -> None:
+    """Raise `UserError` for a seed or a number of threads or images that is none."""
+    for key, lowest in {"seed": 0, "threads": 1, "explained.batch_size": 1, "explained.images": 1}.items():
+        value = OmegaConf.select(config, key)
+        if not isinstance(value, int) or value < lowest:
+            raise UserError(f"{key}={value} is no whole number from {lowest} on")
 
 
 def leave(config: DictConfig) -> None:
@@ -77,7 +89,8 @@ def _compute(config: DictConfig, name: str, folder: Path) -> None:
     torch.set_num_threads(config.threads)
     with loggers_of(config, name) as loggers:
         splits = load_data(config)
-        network = trained(config, lambda: splits, loggers).network
+        model = trained(config, lambda: splits, loggers)
+        network = model.network
         images = splits.test.first(config.explained.images)
         with bar(name, len(images)) as progress:
             callback = Explain(
@@ -89,6 +102,7 @@ def _compute(config: DictConfig, name: str, folder: Path) -> None:
             )
             trainer = Trainer(
                 **config.trainer,
+                devices=1,
                 logger=loggers,
                 callbacks=[callback],
                 inference_mode=False,  # its tensors could never take part in a gradient
@@ -103,6 +117,8 @@ def _compute(config: DictConfig, name: str, folder: Path) -> None:
                 verbose=False,
             )
         scores = callback.scores(images.names)
+        if scores["image"].nunique() != len(images):
+            raise RuntimeError(f"{scores['image'].nunique()} of {len(images)} images were scored")
         labels = {"experiment": config.experiment, "data": config.data.name, "model": config.model.name}
         labels |= {"explainer": config.explainer.name, "seed": config.seed}
         for position, (column, value) in enumerate(labels.items()):
@@ -110,6 +126,8 @@ def _compute(config: DictConfig, name: str, folder: Path) -> None:
         scores.to_parquet(folder / "scores.parquet", index=False)
         save_file(callback.kept(), folder / "examples.safetensors")
         (folder / "directions.json").write_text(json.dumps(callback.directions, indent=1))
+        described = {"hash": model.hash, "accuracy": model.accuracy}
+        (folder / "network.json").write_text(json.dumps(described, indent=1))
         (folder / "cost.json").write_text(json.dumps(callback.cost(), indent=1))
         log_scores(loggers, scores, callback.kept())
 
@@ -118,11 +136,11 @@ def _compute(config: DictConfig, name: str, folder: Path) -> None:
 def loggers_of(config: DictConfig, name: str) -> Iterator[list[Logger]]:
     """The configured loggers of the cell called `name`, closed at the end, as failed where it was."""
     described = {**identity(config), "cell": store.digest(identity(config))}
-    loggers = [
-        instantiate(logger, _partial_=True)(experiment=config.experiment, name=name, config=described)
-        for logger in config.logger.values()
-    ]
+    loggers: list[Logger] = []
     try:
+        for logger in config.logger.values():
+            build = instantiate(logger, _partial_=True)
+            loggers.append(build(experiment=config.experiment, name=name, config=described))
         yield loggers
     except BaseException:
         close(loggers, failed=True)

@@ -9,12 +9,12 @@ from pathlib import Path
 from hydra.errors import HydraException, MissingConfigException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ConfigAttributeError, MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 from rich.logging import RichHandler
 
 from evident.data.an8flower import source_of
 from evident.errors import UserError
-from evident.progress import console
+from evident.progress import bars, console
 
 
 def enter(main: Callable[[], None]) -> None:
@@ -26,8 +26,13 @@ def enter(main: Callable[[], None]) -> None:
         main()
     except (HydraException, OmegaConfBaseException) as error:
         sys.exit(one_line(error))
-    except KeyboardInterrupt:
-        sys.exit("stopped; the same command goes on from here")
+    except (KeyboardInterrupt, SystemExit) as end:
+        # Lightning makes an exit of an interrupt.
+        if isinstance(end, KeyboardInterrupt) or isinstance(end.__context__, KeyboardInterrupt):
+            sys.exit("stopped; the same command goes on from here")
+        raise
+    finally:
+        bars.stop()  # gives the terminal its cursor back
 
 
 def hand_over(config: DictConfig) -> None:
@@ -48,19 +53,21 @@ def prepare() -> None:
     handler: logging.Handler = logging.StreamHandler()
     if console.is_terminal:
         handler = RichHandler(console=console, show_path=False, show_level=False)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
-    logging.getLogger("evident").setLevel(logging.INFO)
+    log = logging.getLogger("evident")
+    log.handlers = [handler]
+    log.setLevel(logging.INFO)
 
 
 def one_line(error: Exception) -> str:
     """What was given and what exists, from an error of ours, of Hydra or of OmegaConf."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, given = error.missing_cfg_file.rpartition("/")
-        return f"{group}={given} is unknown; use {' '.join(error.options or [])}"
+        options = " ".join(error.options or [f"one of conf/{group}/*.yaml"])
+        return f"{group}={given} is unknown; use {options}"
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} is not given; add {error.full_key}=..."
     cause = error.__cause__
-    if isinstance(cause, ConfigAttributeError) and cause.full_key:
+    if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.full_key:
         parent = cause.parent_node
         known = sorted(map(str, parent)) if isinstance(parent, DictConfig) else []
         return f"{cause.full_key} is no key of the config; there are {' '.join(known)}"

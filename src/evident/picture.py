@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from hydra import compose
+from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from matplotlib.figure import Figure
 from omegaconf import DictConfig
@@ -17,7 +19,7 @@ from torch import Tensor
 
 from evident import store
 from evident.callbacks.figures import draw_heatmap, draw_image
-from evident.cell import load_data
+from evident.cell import check, load_data
 from evident.errors import UserError
 from evident.models.training import trained
 
@@ -29,6 +31,10 @@ def explain(config: DictConfig) -> None:
 
     Raises `UserError` for a picture that cannot be read, an unknown class, or an explainer that needs a mask.
     """
+    check(config)
+    overrides = list(HydraConfig.get().overrides.task)
+    if not any(given.startswith(("data=", "experiment=")) for given in overrides):
+        config = compose("config", [*overrides, f"data={config.model.data}"])
     torch.set_num_threads(config.threads)
     image = read_picture(Path(config.image), config.data.size)
     model = trained(config, partial(load_data, config), [])
@@ -39,7 +45,7 @@ def explain(config: DictConfig) -> None:
     with torch.no_grad():
         probability = network(image[None]).softmax(1)[0]
     target = probability.argmax().item() if config.target is None else config.target
-    if target not in range(len(classes)):
+    if not isinstance(target, int) or target not in range(len(classes)):
         raise UserError(f"target={target} is no class of {config.model.name}; use 0 to {len(classes) - 1}")
     attribution = explainer.attribute(image[None], torch.tensor([target]))
     heatmap = explainer.heatmap(attribution)[0]
@@ -55,7 +61,7 @@ def explain(config: DictConfig) -> None:
         ],
         "environment": store.environment(),
     }
-    name = f"{Path(config.image).stem}_{config.model.name}_{config.explainer.name}"
+    name = f"{Path(config.image).stem}_{config.model.name}_{config.explainer.name}_class{target}"
     folder = Path(config.paths.results) / "explain" / name
     _write(folder, image, heatmap, prediction)
     best = prediction["target"]
@@ -86,8 +92,11 @@ def read_picture(path: Path, size: int) -> Tensor:
 def _as_rgb(picture: Image.Image) -> Image.Image:
     if picture.mode.startswith("I;16") or picture.mode in "IF":
         values = np.asarray(picture, dtype=np.float64)
-        white = 65535 if values.max() > 255 else 255
-        picture = Image.fromarray((values / white * 255).clip(0, 255).astype(np.uint8))
+        if not np.isfinite(values).all():
+            raise ValueError("it has pixels that are no number")
+        # Whole numbers are of sixteen bits; floating-point pictures go to 1, or to 255 where they exceed it.
+        white = 65535 if picture.mode != "F" else 1 if values.max() <= 1 else 255
+        picture = Image.fromarray((values / white * 255).clip(0, 255).round().astype(np.uint8))
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)

@@ -6,7 +6,8 @@ import json
 import platform
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,8 @@ from evident.errors import UserError
 
 Identity = dict[str, Any]
 PACKAGES = (
-    "evident",
-    "torch",
-    "torchvision",
-    "pytorch-lightning",
-    "captum",
-    "numpy",
-    "scikit-image",
-    "pandas",
+    *("evident", "torch", "torchvision", "pytorch-lightning", "captum", "numpy", "scipy", "pandas"),
+    *("scikit-image", "scikit-learn", "pillow"),
 )
 
 
@@ -49,6 +44,8 @@ def is_whole(folder: Path) -> bool:
     try:
         hashes = json.loads(done.read_text())
     except ValueError:
+        hashes = None
+    if not isinstance(hashes, dict) or "config.yaml" not in hashes:
         hashes = {"DONE": "unreadable"}
     damaged = [name for name, value in hashes.items() if _file_hash(folder / name) != value]
     if damaged:
@@ -122,15 +119,21 @@ def commit() -> str:
         return "unknown"
 
 
-def _lock(folder: Path) -> FileLock:
+@contextmanager
+def _lock(folder: Path) -> Iterator[None]:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         # The system releases the lock of a process that was killed.
-        return FileLock(folder.with_name(f".{folder.name}.lock"))
+        lock = FileLock(folder.with_name(f".{folder.name}.lock"))
+        lock.acquire()
     except OSError as error:
         raise UserError(
             f"cannot write to {folder.parent}: {error}; set EVIDENT_STORE to a folder that can be"
         ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _describe(folder: Path, identity: Identity) -> None:

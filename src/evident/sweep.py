@@ -3,6 +3,7 @@
 import logging
 import sys
 import traceback
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,14 +40,21 @@ def grid(config: DictConfig) -> Grid:
     beside all that is there already.
     """
     params = config.hydra.sweeper.params
+    params = config.hydra.sweeper.params
     axes = [f"{key}={params[key]}" for key in params]
     parser = OverridesParser.create()
-    own = parser.parse_overrides(axes)
-    given = parser.parse_overrides(list(config.hydra.overrides.task))
-    names = {override.get_key_element() for override in own}
+    own, given = parser.parse_overrides(axes), parser.parse_overrides(list(config.hydra.overrides.task))
     asked = _expand(own + given)
-    whole = _expand(own + [override for override in given if override.get_key_element() not in names])
-    return Grid(asked, whole + [overrides for overrides in asked if overrides not in whole])
+    # An override of an axis, or of what lies below it, is for the cells asked for alone.
+    common = [override for override in given if override.get_key_element().split(".")[0] not in params]
+    shown = {_position(overrides, params): overrides for overrides in _expand(own + common)}
+    shown |= {_position(overrides, params): overrides for overrides in asked}
+    return Grid(asked, list(shown.values()))
+
+
+def _position(overrides: list[str], axes: Iterable[str]) -> tuple[str, ...]:
+    """Where on the axes a cell lies; two cells of one place would be one row of the table."""
+    return tuple(override for override in overrides if override.split("=")[0] in axes)
 
 
 def _expand(overrides: list[Override]) -> list[list[str]]:
@@ -109,5 +117,6 @@ class Sweep(Callback):
                 state = "FAILED" if (folder / "FAILED").exists() else "missing"
                 missing.append(f"{composed.explainer.name} seed {composed.seed}: {state} ({folder})")
         if cells:
-            print(write(list(cells.values()), Path(config.paths.results) / config.experiment))
+            results = Path(config.paths.results) / config.experiment
+            print(write(list(cells.values()), results, list(config.hydra.overrides.task)))
         return missing

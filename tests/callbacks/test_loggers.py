@@ -33,15 +33,46 @@ def test_a_failing_cell_closes_its_run_and_the_next_gets_its_own(tmp_path: Path)
         "target": torch.zeros(2),
         "heatmaps": torch.rand(2, 8, 8),
     }
-    with pytest.raises(RuntimeError, match="half way"), cell.loggers_of(settings, "first") as loggers:
-        log_scores(loggers, scores(), examples)
-        assert wandb.run is not None
-        raise RuntimeError("half way")
+
+    def fail() -> None:
+        with cell.loggers_of(settings, "first") as loggers:
+            log_scores(loggers, scores(), examples)
+            assert wandb.run is not None
+            raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError, match="half way"):
+        fail()
     assert wandb.run is None
     with cell.loggers_of(settings, "second") as loggers:
         log_scores(loggers, scores(), {})
     assert wandb.run is None
     assert len(list((tmp_path / "logs" / "wandb").glob("offline-run-*"))) == 2
+
+
+def test_a_logger_that_fails_costs_a_warning_and_not_the_scores(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def down(*_: object, **__: object) -> None:
+        raise ConnectionError("the server is gone")
+
+    with cell.loggers_of(config(tmp_path, "logger=csv"), "cell") as loggers:
+        monkeypatch.setattr(loggers[0], "log_metrics", down)
+        log_scores(loggers, scores(), {})
+    assert "CSVLogger could not log the scores: the server is gone" in caplog.text
+
+
+def test_without_a_server_the_run_is_kept_offline(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(**_: object) -> bool:
+        raise wandb.errors.CommError("no server")
+
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    monkeypatch.setattr(wandb, "login", unreachable)
+    with cell.loggers_of(config(tmp_path, "logger=wandb"), "cell") as loggers:
+        log_scores(loggers, scores(), {})
+    assert "kept offline" in caplog.text
+    assert len(list((tmp_path / "logs" / "wandb").glob("offline-run-*"))) == 1
 
 
 def test_csv_holds_the_mean_scores(tmp_path: Path) -> None:

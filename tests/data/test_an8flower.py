@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 import evident.data.an8flower as module
 from evident.data.an8flower import an8flower, source_of
-from evident.data.render.flowers import CLASSES, render
+from evident.data.render.flowers import CLASSES, RENDER_FORMAT, render
 from evident.errors import UserError
 
 
@@ -77,10 +77,12 @@ def test_another_seed_is_another_set(tmp_path):
 
 @pytest.mark.parametrize("spelling", ["single-6c", "single_6c"])
 def test_the_authors_files_are_the_source_where_they_are(tmp_path, spelling):
-    assert source_of(tmp_path, "single-6c") == "rendered"
+    assert source_of(tmp_path, "single-6c") == f"rendered {RENDER_FORMAT}"
     (tmp_path / f"an8Flower_{spelling}").mkdir()
-    assert source_of(tmp_path, "single-6c") == source_of(tmp_path, "single_6c") == "authors"
-    assert source_of(tmp_path, "double-12c") == "rendered"
+    found = source_of(tmp_path, "single-6c")
+    assert found == source_of(tmp_path, "single_6c")
+    assert found.startswith("authors ")
+    assert source_of(tmp_path, "double-12c") == f"rendered {RENDER_FORMAT}"
 
 
 def test_the_authors_files_are_split_by_scene_and_taken_evenly(tmp_path):

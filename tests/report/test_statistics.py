@@ -40,9 +40,23 @@ def test_pairs_are_tested_on_the_images_both_define() -> None:
     scores = pd.DataFrame({"a": rng.random(30), "b": rng.random(30) + 0.3, "c": rng.random(30)})
     scores["d"] = scores["a"]
     scores.loc[:4, "b"] = np.nan
+    scores.index = pd.MultiIndex.from_product([range(30), [0]], names=["image", "seed"])
     tests = paired_tests(scores).set_index(["explainer", "other"])
     assert len(tests) == 6
     assert tests.loc[("a", "b"), "n"] == 25
-    assert tests.loc[("a", "b"), "p"] == pytest.approx(wilcoxon(scores["a"][5:], scores["b"][5:]).pvalue)
+    assert tests.loc[("a", "b"), "p"] == pytest.approx(wilcoxon(scores["a"].iloc[5:], scores["b"].iloc[5:]).pvalue)
     assert tests.loc[("a", "d"), "p"] == 1
     assert (tests["p_holm"] >= tests["p"]).all()
+
+
+def test_explainers_meet_on_the_seeds_that_both_have() -> None:
+    rng = np.random.default_rng(0)
+    index = pd.MultiIndex.from_product([range(20), [0, 1]], names=["image", "seed"])
+    of_seed_1 = index.get_level_values("seed") == 1
+    # b agrees with a on seed 0 and was never run on seed 1, where a is far better.
+    a = pd.Series(rng.random(40) + of_seed_1, index)
+    b = a.where(~of_seed_1)
+    tests = paired_tests(pd.DataFrame({"a": a, "b": b}))
+    assert tests["difference"].tolist() == [0]
+    assert tests["p"].tolist() == [1]
+    assert tests["n"].tolist() == [20]

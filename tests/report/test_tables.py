@@ -31,7 +31,7 @@ def test_a_row_holds_mean_interval_spread_and_counts() -> None:
     assert row["direction"] == "higher"
     assert row["mean"] == pytest.approx(0.5, abs=0.01)
     assert row["ci_low"] < row["mean"] < row["ci_high"]
-    assert row["std"] == pytest.approx(frame["value"].std())
+    assert row["std"] == pytest.approx(frame.groupby("image")["value"].mean().std())
     assert (row["n"], row["n_undefined"], row["seeds"]) == (79, 1, "0 1")
 
 
@@ -71,3 +71,10 @@ def test_significance_pairs_every_two_explainers() -> None:
     tests = tables.significance(frame)
     assert tests.groupby("metric").size().to_dict() == {"up": 3, "down": 1}
     assert tests[tests["metric"] == "up"]["p_holm"].max() < 0.01
+
+
+def test_rows_of_other_seeds_say_which() -> None:
+    frame = pd.concat([scores({"one": 0.5}), scores({"two": 0.6}, seeds=2)])
+    text = tables.markdown(tables.table(frame, DIRECTIONS), set(), "title")
+    assert "| one (seeds 0) |" in text
+    assert "| two (seeds 0 1) |" in text

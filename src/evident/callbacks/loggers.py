@@ -1,5 +1,7 @@
 """Where a cell's metrics, scores and figures go: CSV files and Weights & Biases, through Lightning's loggers."""
 
+import logging
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,8 @@ from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 from torch import Tensor
 
 from evident.callbacks.figures import overlay
+
+log = logging.getLogger("evident")
 
 
 def csv(folder: str, *, experiment: str, name: str, config: dict[str, Any]) -> CSVLogger:
@@ -22,34 +26,44 @@ def csv(folder: str, *, experiment: str, name: str, config: dict[str, Any]) -> C
 def wandb(folder: str, project: str, *, experiment: str, name: str, config: dict[str, Any]) -> WandbLogger:
     """One run of `project` in the group of the experiment, offline unless the user is logged in."""
     Path(folder).mkdir(parents=True, exist_ok=True)
-    return WandbLogger(
-        name=name,
-        save_dir=folder,
-        project=project,
-        group=experiment,
-        config=config,
-        mode=None if _is_logged_in() else "offline",
-        settings=weights_and_biases.Settings(silent=True),
-    )
 
+    def start(mode: str | None) -> WandbLogger:
+        described: dict[str, Any] = {"name": name, "project": project, "group": experiment, "config": config}
+        quiet = weights_and_biases.Settings(silent=True)
+        logger = WandbLogger(save_dir=folder, mode=mode, settings=quiet, **described)
+        _ = logger.experiment  # starts the run, so that what hinders it is known here
+        return logger
 
-def _is_logged_in() -> bool:
+    if "WANDB_MODE" in os.environ:
+        return start(None)
     try:
-        return weights_and_biases.login(prompt=False)
-    except weights_and_biases.errors.UsageError:
-        return False
+        return start(None if weights_and_biases.login(prompt=False) else "offline")
+    except weights_and_biases.errors.Error as error:
+        if not isinstance(error, weights_and_biases.errors.UsageError):  # nobody is logged in, as is usual
+            log.warning("Weights & Biases: %s; this run is kept offline", error)
+        return start("offline")
 
 
 def log_scores(loggers: list[Logger], scores: pd.DataFrame, examples: dict[str, Tensor]) -> None:
-    """Mean scores to every logger; to Weights & Biases the table of all scores and the first heatmaps too."""
+    """Mean scores to every logger; to Weights & Biases the table of all scores and the first heatmaps too.
+
+    A logger that fails costs a warning, never the scores.
+    """
+    for logger in loggers:
+        try:
+            _log(logger, scores, examples)
+        except Exception as error:
+            log.warning("%s could not log the scores: %s", type(logger).__name__, error)
+
+
+def _log(logger: Logger, scores: pd.DataFrame, examples: dict[str, Tensor]) -> None:
     whole = scores[scores["at"].isna()]
     means = {str(metric): float(value) for metric, value in whole.groupby("metric")["value"].mean().items()}
-    for logger in loggers:
-        logger.log_metrics(means)
-        if isinstance(logger, WandbLogger):
-            logger.log_table("scores", dataframe=whole.drop(columns="at"))
-            if examples:
-                logger.log_image("examples", [overlay(examples)])
+    logger.log_metrics(means)
+    if isinstance(logger, WandbLogger):
+        logger.log_table("scores", dataframe=whole.drop(columns="at"))
+        if examples:
+            logger.log_image("examples", [overlay(examples)])
 
 
 def close(loggers: list[Logger], failed: bool) -> None:

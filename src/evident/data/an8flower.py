@@ -4,6 +4,8 @@ The authors' own files are read where a user has them; otherwise flowers of the 
 (`evident.data.render.flowers`). The original renderer is not on file: parts, viewpoints and light are our choice.
 """
 
+import functools
+import hashlib
 import re
 from pathlib import Path
 
@@ -30,8 +32,19 @@ def _folder(root: Path, variant: str) -> Path | None:
 
 
 def source_of(root: Path, variant: str) -> str:
-    """ "authors" where root/an8Flower_<variant> exists (spelled with - or _), else "rendered"."""
-    return "rendered" if _folder(root, known(variant.replace("_", "-"))) is None else "authors"
+    """Which files there are: "rendered FORMAT", or "authors DIGEST" where root/an8Flower_<variant> exists.
+
+    The digest is of the files' names and sizes, so that another set of files is another source.
+    """
+    folder = _folder(root, known(variant.replace("_", "-")))
+    return f"rendered {RENDER_FORMAT}" if folder is None else f"authors {_listing(folder)}"
+
+
+@functools.cache
+def _listing(folder: Path) -> str:
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    lines = [f"{path.relative_to(folder).as_posix()} {path.stat().st_size}" for path in files]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 def an8flower(
@@ -54,10 +67,11 @@ def an8flower(
     """
     variant = known(variant.replace("_", "-"))
     counts = dict(zip(SPLITS, (train, val, test), strict=True))
-    if source == "rendered":
+    kind = source.split()[0]
+    if kind == "rendered":
         sets = {split: _rendered(variant, split, count, seed, size, store) for split, count in counts.items()}
         return Splits(**sets, classes=CLASSES[variant])
-    if source == "authors":
+    if kind == "authors":
         return _authors(root, variant, counts, size)
     raise UserError(f"no an8Flower source {source!r}; there are authors, rendered")
 

@@ -30,15 +30,22 @@ def identity(config: DictConfig) -> store.Identity:
         "format": MODEL_FORMAT,
         "data": resolved["data"],
         "model": resolved["model"]["build"],
-        "precision": resolved["trainer"]["precision"],
+        "trainer": resolved["trainer"],
+        # Sums in another order, on another device or number of threads, are other bits, and other weights in the end.
+        "device": "cuda" if torch.cuda.is_available() and config.trainer.accelerator != "cpu" else "cpu",
+        "threads": resolved["threads"],
         "seed": resolved["seed"],
     }
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A network in evaluation mode, its accuracies in [0, 1] by split, and its classes in the order of its scores."""
+    """A network in evaluation mode, its accuracies in [0, 1] by split, and its classes in the order of its scores.
 
+    `hash` names it in the store.
+    """
+
+    hash: str
     network: nn.Module
     accuracy: dict[str, float]
     classes: list[str]
@@ -50,7 +57,7 @@ def trained(config: DictConfig, splits: Callable[[], Splits], loggers: list[Logg
     folder = store.artefact(Path(config.paths.store), "models", identity(config), make)
     network = _network(config)
     network.load_state_dict(load_file(folder / "network.safetensors"))
-    return Trained(network.eval(), **json.loads((folder / "about.json").read_text()))
+    return Trained(folder.name, network.eval(), **json.loads((folder / "about.json").read_text()))
 
 
 def _network(config: DictConfig) -> nn.Module:
@@ -70,6 +77,7 @@ def _train(config: DictConfig, load: Callable[[], Splits], loggers: list[Logger]
     with bar(f"training {config.model.name}", settings.epochs * len(train)) as progress:
         trainer = Trainer(
             **config.trainer,
+            devices=1,
             max_epochs=settings.epochs,
             logger=loggers,
             callbacks=[_Progress(progress)],

@@ -1,6 +1,8 @@
 """The report of an experiment, from the scores of its cells alone."""
 
+import io
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +12,7 @@ from matplotlib.figure import Figure
 from omegaconf import DictConfig
 from safetensors.torch import load_file
 
-from evident import store
-from evident.models import training
+from evident.errors import UserError
 from evident.report import figures, tables
 from evident.report.gallery import gallery
 
@@ -24,8 +25,15 @@ class Cell:
     folder: Path
 
 
-def write(cells: list[Cell], results: Path) -> str:
-    """Write tables, figures, gallery and provenance of `cells` to the folder `results`; return the table to read."""
+def write(cells: list[Cell], results: Path, overrides: list[str]) -> str:
+    """Write tables, figures, gallery and provenance of `cells` to the folder `results`; return the table to read.
+
+    `overrides` are those of the command. Raises `UserError` where `results` cannot be written.
+    """
+    try:
+        (results / "figures").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write to {results}: {error}; set paths.results to a folder that can be") from error
     scores = pd.concat([pd.read_parquet(cell.folder / "scores.parquet") for cell in cells], ignore_index=True)
     references = {cell.config.explainer.name for cell in cells if cell.config.explainer.get("reference_row")}
     models = _models(cells)
@@ -35,7 +43,6 @@ def write(cells: list[Cell], results: Path) -> str:
     table = tables.table(scores, directions)
     curves = tables.curves(scores)
     text = tables.markdown(table, references, _title(cells[0].config, models))
-    results.mkdir(parents=True, exist_ok=True)
     for name, frame in {
         "table": table,
         "significance": tables.significance(scores),
@@ -44,12 +51,13 @@ def write(cells: list[Cell], results: Path) -> str:
     }.items():
         _write(results / f"{name}.csv", frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
     _write(results / "table.md", text)
-    _write(results / "provenance.json", json.dumps(_provenance(cells, models), indent=1) + "\n")
+    _write(results / "provenance.json", json.dumps(_provenance(cells, models, overrides), indent=1) + "\n")
     drawn = _figures(cells, table, curves, references)
-    (results / "figures").mkdir(exist_ok=True)
     for name, figure in drawn.items():
+        picture = io.BytesIO()
         # Without the software's version in it the same picture is the same file.
-        figure.savefig(results / "figures" / f"{name}.png", metadata={"Software": None})
+        figure.savefig(picture, metadata={"Software": None})
+        _write(results / "figures" / f"{name}.png", picture.getvalue())
     _write(results / "index.html", gallery(cells[0].config.experiment, text, list(drawn)))
     return text
 
@@ -57,15 +65,9 @@ def write(cells: list[Cell], results: Path) -> str:
 def _models(cells: list[Cell]) -> list[dict[str, Any]]:
     found = {}
     for cell in cells:
-        folder = store.location(Path(cell.config.paths.store), "models", training.identity(cell.config))
-        if store.is_whole(folder):
-            accuracy = json.loads((folder / "about.json").read_text())["accuracy"]
-            described = {
-                "data": cell.config.data.name,
-                "model": cell.config.model.name,
-                "seed": cell.config.seed,
-            }
-            found[folder.name] = {**described, "hash": folder.name, "accuracy": accuracy}
+        network = json.loads((cell.folder / "network.json").read_text())
+        names = {"data": cell.config.data.name, "model": cell.config.model.name, "seed": cell.config.seed}
+        found[network["hash"]] = {**names, **network}
     return list(found.values())
 
 
@@ -89,24 +91,25 @@ def _cost(cells: list[Cell]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _provenance(cells: list[Cell], models: list[dict[str, Any]]) -> dict[str, Any]:
-    made = [json.loads((cell.folder / "environment.json").read_text()) for cell in cells]
-    environments = [made[0]] + [other for i, other in enumerate(made) if other not in made[:i] and i > 0]
+def _provenance(cells: list[Cell], models: list[dict[str, Any]], overrides: list[str]) -> dict[str, Any]:
+    # Each environment once, in the order in which cells were asked for.
+    environments = list(dict.fromkeys((cell.folder / "environment.json").read_text() for cell in cells))
+    # Where things are kept, and that they were reported again, changes nothing in them.
+    telling = [given for given in overrides if not given.startswith(("paths.", "task=", "logger", "hydra"))]
     config = cells[0].config
     return {
         "experiment": config.experiment,
         "scale": config.scale.name,
-        "command": f"python run.py experiment={config.experiment} scale={config.scale.name}",
-        "environments": environments,
+        "command": " ".join(["python run.py", *telling]),
+        "environments": [json.loads(text) for text in environments],
         "seeds": sorted({cell.config.seed for cell in cells}),
         "models": models,
-        "cells": {
-            f"{cell.config.data.name} {cell.config.model.name} {cell.config.explainer.name} {cell.config.seed}": (
-                cell.folder.name
-            )
-            for cell in cells
-        },
+        "cells": {_name(cell.config): cell.folder.name for cell in cells},
     }
+
+
+def _name(config: DictConfig) -> str:
+    return f"{config.data.name} {config.model.name} {config.explainer.name} seed {config.seed}"
 
 
 def _figures(cells: list[Cell], table: pd.DataFrame, curves: pd.DataFrame, references: set[str]) -> dict[str, Figure]:
@@ -128,8 +131,8 @@ def _figures(cells: list[Cell], table: pd.DataFrame, curves: pd.DataFrame, refer
     return drawn
 
 
-def _write(path: Path, text: str) -> None:
-    """Whole or not there: a reader never sees half a table."""
-    scratch = path.with_name(f".{path.name}.making")
-    scratch.write_text(text)
+def _write(path: Path, content: str | bytes) -> None:
+    """Whole or not there: a reader never sees half a file, nor do two writers mix theirs."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.making")
+    scratch.write_bytes(content.encode() if isinstance(content, str) else content)
     scratch.replace(path)

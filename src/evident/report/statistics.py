@@ -38,13 +38,15 @@ def _draws(images: int) -> NDArray[np.float64]:
 
 
 def paired_tests(scores: pd.DataFrame) -> pd.DataFrame:
-    """Wilcoxon's signed-rank test of every pair of columns of `scores` (images x explainers), Holm corrected.
+    """Wilcoxon's signed-rank test of every pair of columns of `scores`, Holm corrected.
 
-    Columns: explainer, other, difference (mean of explainer - other), n (images where both are defined), p, p_holm.
+    A row of `scores` is an (image, seed), a column an explainer; two explainers meet on the seeds that both have,
+    where they explain the same network, and an image's difference is the mean over these. Columns: explainer,
+    other, difference (mean of explainer - other), n (images where both are defined), p, p_holm.
     """
     rows = []
     for explainer, other in itertools.combinations(scores.columns, 2):
-        difference = (scores[explainer] - scores[other]).dropna()
+        difference = (scores[explainer] - scores[other]).groupby("image").mean().dropna()
         # Without any difference there is nothing to rank, and nothing that speaks against equality.
         p = float(wilcoxon(difference).pvalue) if difference.ne(0).any() else 1.0
         rows.append((explainer, other, difference.mean(), len(difference), p))

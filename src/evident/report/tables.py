@@ -9,7 +9,10 @@ ARROW = {"higher": "↑", "lower": "↓"}
 
 
 def table(scores: pd.DataFrame, directions: dict[str, str]) -> pd.DataFrame:
-    """One row an explainer and metric: mean, 95 % interval over images, standard deviation, counts, seeds."""
+    """One row an explainer and metric: mean, 95 % interval and standard deviation over images, counts, seeds.
+
+    An image's score is its mean over seeds. `n` counts (image, seed) pairs with a score, `n_undefined` those without.
+    """
     parts = []
     for (data, model), part in scores[scores["at"].isna()].groupby(["data", "model"], sort=False):
         by_image = _by_image(part, ["explainer", "metric"])
@@ -19,14 +22,11 @@ def table(scores: pd.DataFrame, directions: dict[str, str]) -> pd.DataFrame:
         rows["direction"] = [directions[metric] for metric in metrics]
         rows["mean"], rows["ci_low"], rows["ci_high"] = mean, low, high
         groups = part.groupby(["explainer", "metric"])
-        counted = groups["value"].agg(["std", "count", "size"])
+        counted = groups["value"].agg(["count", "size"])
         counted["seeds"] = groups["seed"].agg(lambda seeds: " ".join(map(str, sorted(set(seeds)))))
         counted = counted.loc[by_image.columns].reset_index(drop=True)
-        rows["std"], rows["n"], rows["n_undefined"] = (
-            counted["std"],
-            counted["count"],
-            counted["size"] - counted["count"],
-        )
+        rows["std"] = by_image.std().to_numpy()
+        rows["n"], rows["n_undefined"] = counted["count"], counted["size"] - counted["count"]
         rows["seeds"] = counted["seeds"]
         parts.append(rows)
     return pd.concat(parts, ignore_index=True)
@@ -37,7 +37,8 @@ def significance(scores: pd.DataFrame) -> pd.DataFrame:
     parts = []
     whole = scores[scores["at"].isna()]
     for (data, model, metric), part in whole.groupby(["data", "model", "metric"], sort=False):
-        tests = paired_tests(_by_image(part, ["explainer"]))
+        order = list(dict.fromkeys(part["explainer"]))
+        tests = paired_tests(part.pivot(index=["image", "seed"], columns="explainer", values="value")[order])
         parts.append(pd.DataFrame({"data": data, "model": model, "metric": metric, **tests}))
     return pd.concat(parts, ignore_index=True)
 
@@ -68,6 +69,7 @@ def markdown(table: pd.DataFrame, references: set[str], title: str) -> str:
         best = {
             metric: _best(part[(part["metric"] == metric) & ~part["explainer"].isin(references)]) for metric in metrics
         }
+        seeds = part.drop_duplicates("explainer").set_index("explainer")["seeds"]
         direction = part.drop_duplicates("metric").set_index("metric")["direction"]
         header = [
             "explainer",
@@ -76,12 +78,15 @@ def markdown(table: pd.DataFrame, references: set[str], title: str) -> str:
         lines = [header, ["---"] + ["---:"] * len(metrics)]
         for name in [n for n in names if n not in references] + [n for n in names if n in references]:
             label = f"*{name}*" if name in references else name
+            if len(set(seeds)) > 1:
+                label = f"{label} (seeds {seeds[name]})"
             row = [_cell(cells.get((name, metric)), best[metric], name in references) for metric in metrics]
             lines.append([label, *row])
         body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
         parts.append(f"## {data}, {model}\n\n{body}")
     parts.append(
-        "Mean ± half of the 95 % bootstrap interval over images. ↑ higher is better, ↓ lower is better. **Bold**: "
+        "Mean ± half of the 95 % bootstrap interval over images, of the networks as they were trained. ↑ higher is "
+        "better, ↓ lower is better. **Bold**: "
         "best method; ≈: within the best's interval. *Italic*: reference rows, which do not compete. ∅k: k scores "
         "undefined and left out of the mean."
     )
@@ -92,7 +97,7 @@ def _by_image(part: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
     """Scores as images x `columns`, averaged over seeds, columns in their order of appearance."""
     order = part[columns].drop_duplicates()
     wide = part.groupby(["image", *columns])["value"].mean().unstack(columns)
-    return wide[pd.MultiIndex.from_frame(order) if len(columns) > 1 else order[columns[0]].tolist()]
+    return wide[pd.MultiIndex.from_frame(order)]
 
 
 def _best(rows: pd.DataFrame) -> pd.Series | None:
