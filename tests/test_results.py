@@ -44,7 +44,8 @@ def test_nothing_is_undefined_and_every_explainer_has_every_metric(results: Path
 def test_the_reference_rows_lie_where_they_must(name: str) -> None:
     table = means(ROOT / "results" / name)
     assert (table.loc["oracle", MASK_METRICS] == 1).all()
-    assert (table.drop("oracle")[MASK_METRICS] < 1).all().all()
+    # Pointing at one pixel of the mask is all that the pointing game asks: a method may well equal the oracle there.
+    assert (table.drop("oracle")[MASK_METRICS].drop(columns="pointing_game") < 1).all().all()
     # On maps of pure chance these three expect the share of the image that the mask covers: one number.
     chance = table.loc["random", ["mass_accuracy", "rank_accuracy", "average_precision"]]
     assert chance.max() - chance.min() < 0.005
