@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 console = Console(stderr=True)
 bars = Progress(
@@ -31,9 +31,9 @@ def bar(description: str, total: int) -> Iterator["Bar"]:
 class Bar:
     """One task of the display."""
 
-    def __init__(self, task: int) -> None:
+    def __init__(self, task: TaskID) -> None:
         self._task = task
 
     def advance(self, steps: int = 1) -> None:
         """Move on by `steps`."""
-        bars.advance(self._task, steps)  # type: ignore[arg-type]
+        bars.advance(self._task, steps)

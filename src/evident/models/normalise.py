@@ -32,15 +32,20 @@ class Normalise(nn.Module):
             self.std[0, channel] = (share * (levels - mean) ** 2).sum().sqrt().clamp(min=1) / 255
 
 
+def normalisation(model: nn.Module) -> Normalise:
+    """The network's own normalisation; raises `UserError` where it has none."""
+    for module in model.modules():
+        if isinstance(module, Normalise):
+            return module
+    raise UserError(
+        f"{type(model).__name__} has no Normalise module, so its mean colour is unknown; "
+        "make evident.models.normalise.Normalise its first module"
+    )
+
+
 def mean_colour(model: nn.Module) -> Tensor:
     """The neutral reference (1, 3, 1, 1) in [0, 1]: the colour that the network normalises to zero.
 
     Raises `UserError` where the network has no `Normalise`.
     """
-    for module in model.modules():
-        if isinstance(module, Normalise):
-            return module.mean
-    raise UserError(
-        f"{type(model).__name__} has no Normalise module, so its mean colour is unknown; "
-        "make evident.models.normalise.Normalise its first module"
-    )
+    return normalisation(model).mean

@@ -18,6 +18,7 @@ from torch import nn
 from evident import store
 from evident.data.images import Splits, loader
 from evident.models.classifier import Classifier
+from evident.models.normalise import normalisation
 from evident.progress import Bar, bar
 
 MODEL_FORMAT = 1  # raise it when the same config would give other weights
@@ -70,7 +71,7 @@ def _train(config: DictConfig, load: Callable[[], Splits], loggers: list[Logger]
     splits = load()
     seed_everything(config.seed, verbose=False)
     network = _network(config)
-    network.normalise.measure(splits.train.images)  # type: ignore[union-attr, operator]
+    normalisation(network).measure(splits.train.images)
     settings = config.data.training
     classifier = Classifier(network, config.data.classes, settings.learning_rate, settings.weight_decay)
     train = loader(splits.train, settings.batch_size, shuffle_seed=config.seed)

@@ -1,5 +1,7 @@
 """From per-image scores to tables; every function is pure, and `scores` is DESIGN's long form."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -108,14 +110,14 @@ def _best(rows: pd.DataFrame) -> pd.Series | None:
     return rows.iloc[int(np.argmax(sign * rows["mean"]))]
 
 
-def _cell(row: object, best: pd.Series | None, reference: bool) -> str:
+def _cell(row: Any, best: pd.Series | None, reference: bool) -> str:
     if row is None:
         return ""
-    mean, half = row.mean, (row.ci_high - row.ci_low) / 2  # type: ignore[attr-defined]
+    mean, half = row.mean, (row.ci_high - row.ci_low) / 2
     text = f"{mean:.3f} ± {half:.3f}" if not np.isnan(mean) else "–"
     if not reference and best is not None:
-        if row.explainer == best["explainer"]:  # type: ignore[attr-defined]
+        if row.explainer == best["explainer"]:
             text = f"**{text}**"
         elif best["ci_low"] <= mean <= best["ci_high"]:
             text = f"{text} ≈"
-    return f"{text} ∅{row.n_undefined}" if row.n_undefined else text  # type: ignore[attr-defined]
+    return f"{text} ∅{row.n_undefined}" if row.n_undefined else text
