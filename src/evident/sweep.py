@@ -40,7 +40,6 @@ def grid(config: DictConfig) -> Grid:
     beside all that is there already.
     """
     params = config.hydra.sweeper.params
-    params = config.hydra.sweeper.params
     axes = [f"{key}={params[key]}" for key in params]
     parser = OverridesParser.create()
     own, given = parser.parse_overrides(axes), parser.parse_overrides(list(config.hydra.overrides.task))
@@ -88,12 +87,11 @@ class Sweep(Callback):
     def on_multirun_end(self, config: DictConfig, **named: Any) -> None:
         self._bar.__exit__(None, None, None)
         bars.stop()
-        # Hydra turns a callback's exception into a warning; only an exit reaches the shell.
         try:
             missing = self._report(config, named["config_name"])
         except UserError as error:
             sys.exit(str(error))
-        except Exception:
+        except Exception:  # a fault of ours: told whole, where Hydra would only warn of it and exit with 0
             traceback.print_exc()
             sys.exit(1)
         if missing:

@@ -57,8 +57,10 @@ def test_a_logger_that_fails_costs_a_warning_and_not_the_scores(
 
     with cell.loggers_of(config(tmp_path, "logger=csv"), "cell") as loggers:
         monkeypatch.setattr(loggers[0], "log_metrics", down)
+        monkeypatch.setattr(loggers[0], "finalize", down)
         log_scores(loggers, scores(), {})
     assert "CSVLogger could not log the scores: the server is gone" in caplog.text
+    assert "CSVLogger could not be closed: the server is gone" in caplog.text
 
 
 def test_without_a_server_the_run_is_kept_offline(

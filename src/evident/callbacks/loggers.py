@@ -3,6 +3,8 @@
 import logging
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +52,16 @@ def log_scores(loggers: list[Logger], scores: pd.DataFrame, examples: dict[str, 
     A logger that fails costs a warning, never the scores.
     """
     for logger in loggers:
-        try:
+        with _warned(logger, "log the scores"):
             _log(logger, scores, examples)
-        except Exception as error:
-            log.warning("%s could not log the scores: %s", type(logger).__name__, error)
+
+
+@contextmanager
+def _warned(logger: Logger, work: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # servers, disks and versions of theirs: nothing of it touches the scores
+        log.warning("%s could not %s: %s", type(logger).__name__, work, error)
 
 
 def _log(logger: Logger, scores: pd.DataFrame, examples: dict[str, Tensor]) -> None:
@@ -67,8 +75,12 @@ def _log(logger: Logger, scores: pd.DataFrame, examples: dict[str, Tensor]) -> N
 
 
 def close(loggers: list[Logger], failed: bool) -> None:
-    """Write what is pending and end the Weights & Biases run, as failed where the cell was."""
+    """Write what is pending and end the Weights & Biases run, as failed where the cell was.
+
+    A logger that cannot be closed costs a warning, and the others are closed all the same.
+    """
     for logger in loggers:
-        logger.finalize("failed" if failed else "success")
-        if isinstance(logger, WandbLogger):
-            logger.experiment.finish(exit_code=int(failed))
+        with _warned(logger, "be closed"):
+            logger.finalize("failed" if failed else "success")
+            if isinstance(logger, WandbLogger):
+                logger.experiment.finish(exit_code=int(failed))

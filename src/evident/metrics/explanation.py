@@ -60,8 +60,7 @@ def metric(direction: Direction | Mapping[str, Direction], needs: tuple[Need, ..
     """
 
     def mark(function: Metric) -> Metric:
-        function.direction = direction  # type: ignore[attr-defined]
-        function.needs = needs  # type: ignore[attr-defined]
+        vars(function).update(direction=direction, needs=needs)
         return function
 
     return mark

@@ -88,9 +88,8 @@ def markdown(table: pd.DataFrame, references: set[str], title: str) -> str:
         parts.append(f"## {data}, {model}\n\n{body}")
     parts.append(
         "Mean ± half of the 95 % bootstrap interval over images, of the networks as they were trained. ↑ higher is "
-        "better, ↓ lower is better. **Bold**: "
-        "best method; ≈: within the best's interval. *Italic*: reference rows, which do not compete. ∅k: k scores "
-        "undefined and left out of the mean."
+        "better, ↓ lower is better. **Bold**: best method; ≈: within the best's interval. *Italic*: reference rows, "
+        "which do not compete. ∅k: k scores undefined and left out of the mean."
     )
     return "\n\n".join(parts) + "\n"
 
