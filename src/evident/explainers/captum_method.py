@@ -24,8 +24,8 @@ from evident.errors import UserError
 from evident.explainers.heatmap import reduction
 from evident.explainers.scores import targets
 from evident.explainers.seeding import global_state, seeded
-from evident.explainers.untouched import untouched
 from evident.models.reference import Reference, reference_images
+from evident.models.untouched import untouched
 
 
 def _find(method: str | type[Attribution]) -> type[Attribution]:

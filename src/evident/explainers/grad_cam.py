@@ -33,7 +33,7 @@ from evident.errors import UserError
 from evident.explainers.guided import GuidedBackprop
 from evident.explainers.heatmap import channel_norm, positive_sum
 from evident.explainers.scores import target_scores
-from evident.explainers.untouched import untouched
+from evident.models.untouched import untouched
 
 Weights = Literal["grad_cam", "grad_cam_pp"]
 

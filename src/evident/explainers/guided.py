@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from evident.explainers.backward_rules import BackwardRules, ReluRule
 from evident.explainers.heatmap import channel_norm
 from evident.explainers.scores import target_scores
-from evident.explainers.untouched import untouched
+from evident.models.untouched import untouched
 
 
 def input_gradient(model: nn.Module, inputs: Tensor, target: Tensor | int, relu: ReluRule | None) -> Tensor:

@@ -22,8 +22,8 @@ from evident.errors import UserError
 from evident.explainers.heatmap import positive_sum
 from evident.explainers.scores import target_scores, targets
 from evident.explainers.seeding import seeded
-from evident.explainers.untouched import untouched
 from evident.models.reference import Reference, reference_images
+from evident.models.untouched import untouched
 
 
 def super_pixels(image: Tensor, segments: int, compactness: float = 10.0) -> Tensor:

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from evident.errors import UserError
 from evident.explainers.heatmap import positive_sum
 from evident.explainers.scores import targets
-from evident.explainers.untouched import untouched
 from evident.models.reference import Reference, reference_images
+from evident.models.untouched import untouched
 
 
 class Occlusion(Attribution):

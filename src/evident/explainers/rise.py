@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from evident.errors import UserError
 from evident.explainers.heatmap import positive_sum
 from evident.explainers.scores import target_scores, targets
-from evident.explainers.untouched import untouched
 from evident.models.reference import Reference, reference_images
+from evident.models.untouched import untouched
 
 
 class RISE(Attribution):

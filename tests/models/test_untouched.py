@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from evident.explainers.seeding import image_generator, image_seed, seeded
-from evident.explainers.untouched import untouched
+from evident.models.untouched import untouched
 
 
 def network() -> nn.Module:

@@ -7,14 +7,14 @@ from typing import Any
 import torch
 from torch import nn
 
+# The hook dictionaries of every module, and the flags that torch keeps beside them.
+_HOOKS = [name for name in vars(nn.Module()) if "hook" in name and name.startswith("_")]
+
 
 def _hooks(module: nn.Module) -> dict[str, Any]:
-    """Every hook dictionary of a module (copied), and the flags that torch keeps beside them."""
-    return {
-        name: value.copy() if isinstance(value, dict) else value
-        for name, value in vars(module).items()
-        if "hook" in name and name.startswith("_")
-    }
+    """Its hooks (copied)."""
+    state = vars(module)
+    return {name: dict.copy(state[name]) if isinstance(state[name], dict) else state[name] for name in _HOOKS}
 
 
 def _put_hooks_back(module: nn.Module, hooks: dict[str, Any]) -> None:

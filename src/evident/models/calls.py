@@ -1,0 +1,169 @@
+"""The calls of a forward pass: which of them are layers, what each is named, and what goes on from it.
+
+A network is more than its modules: functional, reused and in-place layers are seen only where they are
+*called*. Every torch function that Python calls passes through a `TorchFunctionMode`; the mode below knows
+which calls are layers, and names each by the module that makes it and what it is:
+
+    features.8/relu     the rectifier called by the module features.8
+    layer3.1/relu#2     the second one of that block, where a module of its own, `relu`, is used twice
+
+Calls that do not pass through Python (a scripted or compiled network) are not seen.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+
+class Rectifier(NamedTuple):
+    """One call of min(max(x, 0), ceiling): ReLU has no ceiling, ReLU6 has 6."""
+
+    x: Tensor
+    ceiling: float | None = None
+    in_place: bool = False
+
+
+# Readers: the arguments of a torch call -> the rectifier that it is, or None where it is something else.
+
+
+def _relu(input: Tensor, inplace: bool = False) -> Rectifier:
+    return Rectifier(input, None, inplace)
+
+
+def _relu6(input: Tensor, inplace: bool = False) -> Rectifier:
+    return Rectifier(input, 6.0, inplace)
+
+
+def _hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Rectifier | None:
+    return Rectifier(input, max_val, inplace) if min_val == 0 else None
+
+
+def _threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Rectifier | None:
+    return Rectifier(input, None, inplace) if threshold == 0 and value == 0 else None
+
+
+def _clamp(
+    input: Tensor, min: Any = None, max: Any = None, *, out: Tensor | None = None, inplace: bool = False
+) -> Rectifier | None:
+    # A ceiling here is no activation of a network's but a range, like that of pixels.
+    rectifies = isinstance(min, int | float) and min == 0 and max is None and out is None
+    return Rectifier(input, None, inplace) if rectifies else None
+
+
+def _in_place(read: Callable[..., Rectifier | None]) -> Callable[..., Rectifier | None]:
+    return lambda *args, **kwargs: read(*args, **kwargs, inplace=True)
+
+
+_READERS: dict[Callable[..., Any], Callable[..., Rectifier | None]] = {
+    **dict.fromkeys((F.relu, torch.relu, Tensor.relu), _relu),
+    **dict.fromkeys((F.relu_, torch.relu_, Tensor.relu_), _in_place(_relu)),
+    F.relu6: _relu6,
+    F.hardtanh: _hardtanh,
+    F.hardtanh_: _in_place(_hardtanh),
+    **dict.fromkeys((F.threshold, torch.threshold), _threshold),
+    torch.threshold_: _in_place(_threshold),
+    **dict.fromkeys((torch.clamp, torch.clip, torch.clamp_min), _clamp),
+    **dict.fromkeys((Tensor.clamp, Tensor.clip, Tensor.clamp_min), _clamp),
+    **dict.fromkeys((torch.clamp_, torch.clip_, torch.clamp_min_), _in_place(_clamp)),
+    **dict.fromkeys((Tensor.clamp_, Tensor.clip_, Tensor.clamp_min_), _in_place(_clamp)),
+}
+
+
+def rectifier(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Rectifier | None:
+    """The rectifier that the call `func(*args, **kwargs)` is, or None."""
+    return _READERS[func](*args, **kwargs) if func in _READERS else None
+
+
+def _named(*functions: Callable[..., Any]) -> dict[Callable[..., Any], str]:
+    return {function: function.__name__.rstrip("_") for function in functions}
+
+
+_KINDS: dict[Callable[..., Any], str] = {
+    **_named(F.conv2d, F.conv_transpose2d, F.linear),
+    **_named(F.batch_norm, F.instance_norm, F.group_norm, F.local_response_norm),
+    **dict.fromkeys((F.max_pool2d, torch.max_pool2d), "max_pool2d"),
+    F.adaptive_max_pool2d: "adaptive_max_pool2d",
+    **_named(F.avg_pool2d, F.adaptive_avg_pool2d),
+    **_named(F.leaky_relu, F.leaky_relu_, F.rrelu, F.prelu, F.elu, F.elu_, F.selu, F.celu, F.silu, F.gelu, F.mish),
+    **_named(F.hardswish, F.hardsigmoid, F.softplus, F.sigmoid, F.tanh, F.hardtanh),
+    **_named(torch.sigmoid, Tensor.sigmoid, torch.tanh, Tensor.tanh),
+}
+
+
+def _kind(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+    return "relu" if rectifier(func, args, kwargs) is not None else _KINDS.get(func)
+
+
+class LayerCall(NamedTuple):
+    """One layer's call: its name in the forward pass, what it is (relu, conv2d, ...) and what it gives."""
+
+    name: str
+    kind: str
+    output: Tensor
+
+
+class LayerCalls(TorchFunctionMode):
+    """`with LayerCalls(model, visit): model(images)`: the pass goes on from each layer with `visit(LayerCall)`.
+
+    Layers are convolutions, rectifiers and other nonlinearities, normalisations, poolings and fully connected
+    layers that give maps (N, K, h, w) or (N, K). An in-place layer may overwrite what an earlier one gave: who
+    keeps an output gives a copy back. A network that ignores what an in-place layer returns goes on as it is. One
+    `with` sees one pass.
+    """
+
+    def __init__(self, model: nn.Module, visit: Callable[[LayerCall], Tensor]) -> None:
+        super().__init__()
+        self._model, self._visit = model, visit
+        self._path: list[str] = []
+        self._count: Counter[str] = Counter()
+
+    def __enter__(self) -> Self:
+        self._hooks = ExitStack()
+        for name, module in self._model.named_modules():
+            # First, so that no other hook can fail before it: the module is left in any case.
+            self._hooks.callback(module.register_forward_pre_hook(self._entered(name), prepend=True).remove)
+            self._hooks.callback(module.register_forward_hook(self._left, always_call=True).remove)
+        super().__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        self._hooks.close()
+
+    def _entered(self, name: str) -> Callable[..., None]:
+        return lambda *_: self._path.append(name)
+
+    def _left(self, *_: Any) -> None:
+        self._path.pop()
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        kind = _kind(func, args, kwargs) if self._path else None
+        output = func(*args, **kwargs)
+        if kind is None or not isinstance(output, Tensor) or output.dim() not in (2, 4):
+            return output
+        name = self._name(kind)
+        self._count[name] += 1
+        number = self._count[name]
+        return self._visit(LayerCall(name if number == 1 else f"{name}#{number}", kind, output))
+
+    def _name(self, kind: str) -> str:
+        # A module that is nothing but this layer, and says so (`layer3.1.relu`), need not be named twice.
+        parent, _, own = self._path[-1].rpartition(".")
+        place = parent if own == kind else self._path[-1]
+        return f"{place}/{kind}" if place else kind
