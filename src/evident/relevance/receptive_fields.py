@@ -1,0 +1,207 @@
+"""What a position of a layer's map can see of the image: its receptive field, clipped at the border.
+
+The textbook's arithmetic (kernel, stride and padding give a size, a jump and a start; Araujo, Norris and Sim
+2019) is for chains of layers, and for positions away from the border. Here the network computes its own
+receptive fields. Instead of an image it is shown where each pixel is, and every operation does to these
+*extents* what it does to the reach of its output:
+
+    e(pixel) = (-row, -column, row, column)
+    e(y)     = max e(x), over all x that y is computed from; -inf where there is none (padding, constants)
+
+so that e(y) is the smallest box that holds every pixel y depends on, top and left with their signs turned. A
+convolution is a max-pooling of the channels' maximum, any pooling a max-pooling, a rectifier the identity, a sum
+or a product the maximum of its operands, a mean the maximum over what it averages. Residual, parallel and gated
+branches need no rule of their own. What the weights are does not matter, only what is connected.
+"""
+
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from functools import reduce
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import resolve_name
+
+from evident.errors import UserError
+from evident.models.calls import LayerCall, LayerCalls
+from evident.models.untouched import untouched
+
+_NOTHING = float("-inf")
+_Function = Callable[..., Any]
+
+
+def receptive_fields(
+    model: nn.Module, size: tuple[int, int], layers: Sequence[str], channels: int = 3
+) -> dict[str, Tensor]:
+    """For each layer, as `LayerCalls` names it, what every position of its map sees: integers (4, h, w).
+
+    The four are top, left, bottom and right in pixels of the image (N, channels, *size), bottom and right
+    exclusive: `image[..., top:bottom, left:right]`. They bound what any channel sees at that position; a layer
+    that gives (N, K) is a 1x1 map, and what sees nothing but padding has the empty box 0, 0, 0, 0. Raises
+    `UserError` for a layer that the forward pass does not have, and for an operation of unknown reach.
+    """
+    wanted, fields, seen = set(layers), dict[str, Tensor](), list[str]()
+
+    def visit(call: LayerCall) -> Tensor:
+        seen.append(call.name)
+        if call.name in wanted:
+            fields[call.name] = _boxes(call)
+        return call.output
+
+    rows, columns = torch.meshgrid(*(torch.arange(side, dtype=torch.float32) for side in size), indexing="ij")
+    pixels = torch.stack((-rows, -columns, rows, columns))[:, None].repeat(1, channels, 1, 1)
+    with untouched(model), torch.no_grad(), LayerCalls(model, visit):
+        model(pixels.as_subclass(_Extent))
+    for layer in layers:
+        if layer not in fields:
+            raise UserError(
+                f"{layer!r} is no layer of {type(model).__name__}'s forward pass; nearest of its {len(seen)} layers: "
+                f"{', '.join(get_close_matches(layer, seen, 4, 0))}"
+            )
+    return {layer: fields[layer] for layer in layers}
+
+
+def _boxes(call: LayerCall) -> Tensor:
+    with torch._C.DisableTorchFunctionSubclass():
+        if not isinstance(call.output, _Extent) or call.output.shape[0] != 4:
+            raise UserError(f"the output of {call.name} is no map of the images: it has not one entry an image")
+        extent = call.output.amax(1).view(4, *(call.output.shape[2:] or (1, 1)))
+        signs, ends = torch.tensor([[-1, -1, 1, 1], [0, 0, 1, 1]]).view(2, 4, 1, 1)
+        return torch.where(extent == _NOTHING, 0, extent * signs + ends).long()
+
+
+# What an operation does to extents ------------------------------------------------------------------------------
+
+
+def _itself(input: Tensor, *_: Any, **__: Any) -> Tensor:
+    return input
+
+
+def _extent(tensor: Tensor) -> Tensor:
+    return tensor if isinstance(tensor, _Extent) else torch.full(tensor.shape, _NOTHING)
+
+
+def _union(*operands: Any, **named: Any) -> Tensor:
+    return reduce(torch.maximum, [_extent(x) for x in (*operands, *named.values()) if isinstance(x, Tensor)])
+
+
+def _union_over(input: Tensor, dims: Any, *_: Any, **__: Any) -> Tensor:
+    return input.amax(dims, keepdim=True).expand_as(input).clone()
+
+
+def _reduced(input: Tensor, dim: Any = None, keepdim: bool = False, *, axis: Any = None, **_: Any) -> Tensor:
+    dim = axis if dim is None else dim
+    dims = list(range(input.dim())) if dim is None else [dim] if isinstance(dim, int) else list(dim)
+    if any(d % input.dim() == 0 for d in dims):
+        raise UserError("a receptive field lies in one image, but the forward pass reduces over the images of a batch")
+    return input.amax(dims, keepdim)
+
+
+def _pair(value: Any) -> list[int]:
+    return [value, value] if isinstance(value, int) else [value[0], value[-1]]
+
+
+def _conv2d(
+    input: Tensor, weight: Tensor, _: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
+) -> Tensor:
+    reach = [step * (width - 1) for step, width in zip(_pair(dilation), weight.shape[2:], strict=True)]
+    top, left = [r // 2 for r in reach] if padding == "same" else _pair(0 if padding == "valid" else padding)
+    bottom, right = (reach[0] - top, reach[1] - left) if padding == "same" else (top, left)
+    # Not max_pool2d's own padding: it may not exceed half a window, a convolution's may.
+    seen = F.pad(input.unflatten(1, (groups, -1)).amax(2), (left, right, top, bottom), value=_NOTHING)
+    return F.max_pool2d(seen, weight.shape[2:], stride, 0, dilation).repeat_interleave(len(weight) // groups, 1)
+
+
+def _avg_pool2d(
+    input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False, *_: Any, **__: Any
+) -> Tensor:
+    return F.max_pool2d(input, kernel_size, stride, padding, 1, ceil_mode)
+
+
+def _pad(input: Tensor, pad: Any, mode: str = "constant", value: Any = None) -> Tensor:
+    return F.pad(input, pad, mode, _NOTHING if mode == "constant" else None)
+
+
+def _statistics(input: Tensor, *_: Any, training: bool = False, use_input_stats: bool = False, **__: Any) -> Tensor:
+    # Running statistics are constants; an image's own are taken over its whole map.
+    return _union_over(input, list(range(2, input.dim()))) if training or use_input_stats else input
+
+
+def _group_norm(input: Tensor, num_groups: int, *_: Any, **__: Any) -> Tensor:
+    return _union_over(input.reshape(len(input), num_groups, -1), 2).view_as(input)
+
+
+def _local_response_norm(input: Tensor, size: int, *_: Any, **__: Any) -> Tensor:
+    return F.pad(input, (0, 0, 0, 0, size // 2, (size - 1) // 2), value=_NOTHING).unfold(1, size, 1).amax(-1)
+
+
+# Which operation does what --------------------------------------------------------------------------------------
+
+
+def _written(names: str, *forms: str) -> list[_Function]:
+    """Every torch function and tensor method of these names, in these forms."""
+    spelt = [form.format(name) for name in names.split() for form in forms or ["{}"]]
+    return [getattr(place, name) for place in (torch, Tensor, F) for name in spelt if hasattr(place, name)]
+
+
+_POINTWISE = """relu relu6 hardtanh threshold clamp clip clamp_min clamp_max leaky_relu rrelu prelu elu selu celu silu
+gelu mish hardswish hardsigmoid softplus softsign sigmoid logsigmoid tanh hardshrink softshrink tanhshrink dropout
+dropout2d alpha_dropout feature_alpha_dropout exp log log1p sqrt rsqrt square reciprocal abs neg sign erf to float
+double half bfloat16 type_as"""
+_SEVERAL = """add sub mul div truediv pow gt ge lt le eq ne subtract multiply divide true_divide addcmul addcdiv
+lerp where maximum minimum"""
+_SHAPE = """view reshape flatten unflatten squeeze unsqueeze permute transpose movedim swapaxes expand expand_as repeat
+repeat_interleave view_as reshape_as chunk split tensor_split unbind select narrow index_select flip roll contiguous
+clone detach channel_shuffle pixel_shuffle pixel_unshuffle size dim numel stride is_contiguous is_floating_point
+__getitem__ __len__ __iter__"""
+
+_IN_PLACE = {*_written(f"{_POINTWISE} {_SEVERAL}", "{}_", "__i{}__")}
+_AS_IT_IS = {*_written(_SHAPE), *_written("max_pool2d adaptive_max_pool2d")}
+_OF_MANY: dict[_Function, _Function] = {
+    **dict.fromkeys(_written(_SEVERAL, "{}", "{}_", "__{}__", "__r{}__", "__i{}__"), _union),
+    **dict.fromkeys(_written("cat concat"), lambda tensors, dim=0: torch.cat([_extent(x) for x in tensors], dim)),
+    torch.stack: lambda tensors, dim=0: torch.stack([_extent(x) for x in tensors], dim),
+}
+_OF_ONE: dict[_Function, _Function] = {
+    **dict.fromkeys(_written(_POINTWISE, "{}", "{}_"), _itself),
+    **dict.fromkeys(_written("mean sum amax amin logsumexp"), _reduced),
+    **dict.fromkeys(_written("softmax log_softmax"), lambda input, dim, *_, **__: _union_over(input, dim)),
+    F.conv2d: _conv2d,
+    F.linear: lambda input, weight, bias=None: input.amax(-1, keepdim=True).repeat_interleave(len(weight), -1),
+    F.avg_pool2d: _avg_pool2d,
+    F.adaptive_avg_pool2d: F.adaptive_max_pool2d,
+    F.pad: _pad,
+    **dict.fromkeys((F.batch_norm, F.instance_norm), _statistics),
+    F.group_norm: _group_norm,
+    F.layer_norm: lambda input, shape, *_, **__: _union_over(input, list(range(-len(shape), 0))),
+    F.local_response_norm: _local_response_norm,
+}
+
+
+class _Extent(Tensor):
+    """Extents (4, ...) in place of a batch of four: what is computed from them is their extents."""
+
+    @classmethod
+    def __torch_function__(
+        cls, func: _Function, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in _AS_IT_IS or getattr(func, "__name__", "") == "__get__":
+            return super().__torch_function__(func, types, args, kwargs)
+        operands = (*args, *kwargs.values())
+        first, *others = (isinstance(operand, cls) for operand in operands)
+        in_place = func in _IN_PLACE or kwargs.get("inplace", False)
+        reach = _OF_MANY.get(func) or (_OF_ONE.get(func) if first and not any(others) else None)
+        # A plain tensor cannot take extents in.
+        if reach is None or (in_place and not first) or kwargs.get("out") is not None:
+            raise UserError(
+                f"how far {resolve_name(func) or func.__name__} sees is unknown; receptive fields are known through "
+                "convolutions, poolings, normalisations, pointwise and shape operations"
+            )
+        with torch._C.DisableTorchFunctionSubclass():
+            seen = reach(*args, **kwargs)
+            if in_place:
+                return operands[0].copy_(seen)
+            return (seen.clone() if seen is operands[0] else seen).as_subclass(cls)

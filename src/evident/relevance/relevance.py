@@ -1,0 +1,131 @@
+"""Relevant features: the few that carry each class, learnt from the training set without any annotation.
+
+X holds the responses of all training images (a column an image), L their labels as one-hot columns. All that the
+mu-lasso needs of them are X X^T and X L^T, sums over images; so memory does not grow with their number.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, NamedTuple, Self
+
+import pandas as pd
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from evident.data.images import Batch
+from evident.errors import UserError
+from evident.relevance.mu_lasso import check_mu, mu_lasso
+from evident.relevance.responses import Layers, joined, layer_responses
+
+Labels = Literal["given", "predicted"]
+
+
+class Feature(NamedTuple):
+    """One filter of a layer's maps."""
+
+    layer: str
+    filter: int
+
+    def __str__(self) -> str:
+        return f"{self.layer}:{self.filter}"
+
+
+@dataclass(frozen=True)
+class Relevance:
+    """How much each of m features matters to each of C classes.
+
+    `layers` are the names of the layers and their numbers of filters, in the order of x; `weights` W (m, C) of the
+    mu-lasso, float64; `gain` (m, C) is X L^T - X X^T W, what the fit would gain from more of a feature: it ranks the
+    features that have no weight.
+    """
+
+    layers: dict[str, int]
+    weights: Tensor
+    gain: Tensor
+
+    @cached_property
+    def features(self) -> list[Feature]:
+        """The m features in the order of x."""
+        return [Feature(layer, k) for layer, size in self.layers.items() for k in range(size)]
+
+    @cached_property
+    def ranking(self) -> Tensor:
+        """All features (m, C) of each class, the most relevant first: by weight, those without by gain."""
+        by_gain = self.gain.argsort(dim=0, descending=True, stable=True)
+        by_weight = self.weights.gather(0, by_gain).argsort(dim=0, descending=True, stable=True)
+        return by_gain.gather(0, by_weight)
+
+    @property
+    def counts(self) -> Tensor:
+        """Number of relevant features (C,), those with a weight."""
+        return (self.weights > 0).sum(0)
+
+    def table(self, classes: Sequence[str]) -> pd.DataFrame:
+        """A row a class and relevant feature: target, class (its name), rank (from 1), place in x, feature, weight."""
+        rows = [
+            (j, name, rank + 1, place, str(self.features[place]), float(self.weights[place, j]))
+            for j, name in enumerate(classes)
+            for rank, place in enumerate(self.ranking[: int(self.counts[j]), j].tolist())
+        ]
+        return pd.DataFrame(rows, columns=["target", "class", "rank", "place", "feature", "weight"])
+
+    def save(self, folder: Path) -> None:
+        """Write `relevance.safetensors` and the layers' names and sizes as `layers.json`."""
+        save_file({"weights": self.weights, "gain": self.gain}, folder / "relevance.safetensors")
+        (folder / "layers.json").write_text(json.dumps(self.layers, indent=1))
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """What `save` has written."""
+        return cls(json.loads((folder / "layers.json").read_text()), **load_file(folder / "relevance.safetensors"))
+
+
+class Moments:
+    """Sums over images in float64: `gram` X X^T (m, m), `cross` X L^T (m, C)."""
+
+    def __init__(self, classes: int) -> None:
+        self.classes = classes
+        self.gram = self.cross = torch.zeros(())
+
+    def add(self, x: Tensor, labels: Tensor) -> None:
+        """Add the responses x (N, m) of images with `labels` (N,)."""
+        x = x.double()
+        one_hot = nn.functional.one_hot(labels, self.classes).to(x)
+        self.gram = self.gram.to(x) + x.T @ x
+        self.cross = self.cross.to(x) + x.T @ one_hot
+
+
+def learn_relevance(
+    model: nn.Module, batches: Iterable[Batch], layers: Layers = "relu", mu: float = 10.0, labels: Labels = "given"
+) -> Relevance:
+    """The relevance of the model's features, from one pass over the training set's `batches`.
+
+    `labels` are those of the data (`given`) or the model's own (`predicted`). Raises `UserError` for layers that there
+    are none of, other labels, a `mu` that is not positive, and a class without images.
+    Source: PAPERS 1.2; Oramas, Wang, Tuytelaars 2019.
+    """
+    if labels not in ("given", "predicted"):
+        raise UserError(f"labels={labels!r} is unknown; use given or predicted")
+    check_mu(mu)
+    device = next(model.parameters()).device
+    moments, sizes = None, {}
+    for batch in batches:
+        blocks, scores = layer_responses(model, batch["image"].to(device), layers)
+        moments = moments or Moments(scores.shape[1])
+        moments.add(joined(blocks), batch["label"].to(device) if labels == "given" else scores.argmax(1))
+        sizes = {name: block.shape[1] for name, block in blocks.items()}
+    if moments is None:
+        raise UserError("there are no training images to learn relevance from")
+    gram, cross = moments.gram.cpu(), moments.cross.cpu()
+    said = cross.any(0)
+    if labels == "given" and not said.all():
+        missing = ", ".join(map(str, (~said).nonzero().flatten().tolist()))
+        raise UserError(f"no training image is of class {missing}, so nothing can be relevant to it; add some")
+    # What the network never says has no relevant features: all its labels are zero.
+    weights = torch.zeros_like(cross)
+    weights[:, said] = torch.from_numpy(mu_lasso(gram.numpy(), cross[:, said].numpy(), mu))
+    return Relevance(sizes, weights, cross - gram @ weights)

@@ -1,0 +1,86 @@
+r"""What a network's features answer to an image: one number a filter, in one forward pass ("filterL2L1").
+
+For every chosen layer l with maps A_l (K_l, h, w) (PAPERS 1.1; Oramas, Wang, Tuytelaars 2019):
+
+    r_lk = sum_ij A_l[k, i, j]^2            the squared L2 norm of a filter's map
+    x_lk = r_lk / sum_k' r_lk'              every layer's block sums to one
+    x    = x / ||x||_2                      over all layers together
+
+A fully connected layer counts as maps of 1x1. The last convolution or fully connected layer and all that
+follows it are the class scores, and no features.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from evident.errors import UserError
+from evident.models.calls import LayerCall, LayerCalls
+from evident.models.untouched import untouched
+
+Layers = str | Sequence[str]
+LEARNT = ("conv2d", "conv_transpose2d", "linear")
+
+
+def responses(model: nn.Module, images: Tensor, layers: Layers = "relu") -> Tensor:
+    """x (N, m), non-negative with ||x||_2 = 1, of images (N, 3, H, W).
+
+    `layers` is `relu` (every rectifier's output), `all` (every intermediate layer, as the authors take them),
+    another kind (`conv2d`, `max_pool2d`, ...), or names as `layer_responses` gives them. Raises `UserError` where
+    that names no layer. Layers whose channels come last (N, h, w, K) are read wrongly.
+    """
+    return joined(layer_responses(model, images, layers)[0])
+
+
+def layer_responses(model: nn.Module, images: Tensor, layers: Layers = "relu") -> tuple[dict[str, Tensor], Tensor]:
+    """r_lk / sum_k' r_lk' (N, K_l) by the layer's name, in the order of the forward pass, and the class scores.
+
+    A layer that is silent for an image has zeros. Raises `UserError` where `layers` names no layer.
+    """
+    named = [layers] if isinstance(layers, str) else list(layers)
+    calls: dict[str, str] = {}
+    energies: dict[str, Tensor] = {}
+
+    def visit(call: LayerCall) -> Tensor:
+        calls[call.name] = call.kind
+        if layers in ("all", call.kind) or call.name in named:
+            energies[call.name] = _energy(call.output)
+        return call.output
+
+    with untouched(model), torch.no_grad(), LayerCalls(model, visit):
+        output = model(images)
+    names = list(calls)
+    last = max((place for place, name in enumerate(names) if calls[name] in LEARNT), default=len(names))
+    features = set(names[:last])
+    unknown = [name for name in named if name not in {"all", *features, *map(calls.get, features)}]
+    if unknown or not energies.keys() & features:
+        known = ", ".join(names[:last])
+        raise UserError(
+            f"layers={', '.join(unknown or named) or named} names no intermediate layer of {type(model).__name__}; "
+            f"use relu, all, or a list of {known}"
+        )
+    energies = {name: energy for name, energy in energies.items() if name in features}
+    # All layers at once: for small maps it is the number of calls that costs.
+    r, sizes = torch.cat(list(energies.values()), 1), [energy.shape[1] for energy in energies.values()]
+    layer = torch.arange(len(sizes), device=r.device).repeat_interleave(torch.tensor(sizes, device=r.device))
+    sums = r.new_zeros(len(r), len(sizes)).index_add(1, layer, r).clamp(min=torch.finfo(r.dtype).tiny)
+    return dict(zip(energies, (r / sums[:, layer]).split(sizes, dim=1), strict=True)), output
+
+
+def joined(blocks: Mapping[str, Tensor]) -> Tensor:
+    """x (N, m) of unit length from the layers' blocks (N, K_l)."""
+    return torch.nn.functional.normalize(torch.cat(list(blocks.values()), 1), dim=1, eps=1e-30)
+
+
+def _energy(maps: Tensor) -> Tensor:
+    """Sum of squares (N, K) over the positions of maps (N, K, h, w) or (N, K)."""
+    if maps.dim() == 2:
+        return maps.square()
+    if maps.is_contiguous(memory_format=torch.channels_last):
+        # Along the memory, where the reduction is several times faster; a megabyte of squares at a time, as memory
+        # that is new to the process costs more than the squares do.
+        pixels = maps.permute(0, 2, 3, 1).flatten(1, 2)
+        parts = pixels.split(max(1, 2**18 // pixels[0].numel())) if maps.is_cpu else [pixels]
+        return torch.cat([part.square().sum(1) for part in parts])
+    return torch.linalg.vector_norm(maps, dim=(2, 3)).square()

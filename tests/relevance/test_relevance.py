@@ -1,0 +1,232 @@
+"""Relevant features of networks for which it is known what they should be, and the conditions of the optimum."""
+
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from evident.data.images import Batch, ImageSet, loader
+from evident.errors import UserError
+from evident.models.flower_net import FlowerNet
+from evident.relevance.relevance import Feature, Relevance, learn_relevance
+from evident.relevance.responses import responses
+
+COLOURS = 3  # red, green and blue are the classes
+
+
+class ColourNet(nn.Module):
+    """One filter answers to each colour, in the order `detects`, and a last one to every colour alike.
+
+    An image of colour j is said to be of class j + `shift`.
+    """
+
+    def __init__(self, detects: tuple[int, ...] = (0, 1, 2), shift: int = 0) -> None:
+        super().__init__()
+        self.detectors, self.relu = nn.Conv2d(3, COLOURS + 1, 1, bias=False), nn.ReLU()
+        self.scores = nn.Linear(COLOURS + 1, COLOURS, bias=False)
+        with torch.no_grad():
+            self.detectors.weight.fill_(-1)
+            self.detectors.weight[COLOURS] = 0.5
+            self.scores.weight.zero_()
+            for k, colour in enumerate(detects):
+                self.detectors.weight[k, colour] = 1
+                self.scores.weight[(colour + shift) % COLOURS, k] = 1
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.scores(self.relu(self.detectors(images)).mean((2, 3)))
+
+
+def colours(count: int = 24) -> ImageSet:
+    """Images of one colour each, from dark to bright."""
+    labels = torch.arange(count) % COLOURS
+    images = torch.zeros(count, 3, 5, 5, dtype=torch.uint8)
+    images[torch.arange(count), labels] = torch.linspace(80, 255, count).byte()[:, None, None]
+    return ImageSet(images, labels, [str(n) for n in range(count)])
+
+
+@pytest.fixture
+def flower_net() -> Iterator[nn.Module]:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield FlowerNet(4).double().eval()
+
+
+def pictures(count: int = 60) -> ImageSet:
+    noise = torch.rand(count, 3, 6, 6, generator=torch.Generator().manual_seed(1))
+    images = (nn.functional.interpolate(noise, (32, 32), mode="bilinear") * 255).byte()
+    return ImageSet(images, torch.arange(count) % 4, [str(n) for n in range(count)])
+
+
+def in_memory(images: ImageSet, model: nn.Module, layers: str | list[str]) -> tuple[Tensor, Tensor]:
+    """X (m, N) and L (C, N) in one piece."""
+    batch = images.__getitems__(list(range(len(images))))
+    one_hot = nn.functional.one_hot(batch["label"], 4).double()
+    return responses(model, batch["image"], layers).double().T, one_hot.T
+
+
+@pytest.mark.parametrize("detects", [(0, 1, 2), (2, 0, 1)])
+def test_the_filter_that_carries_a_class_is_its_relevant_feature(detects: tuple[int, ...]) -> None:
+    relevance = learn_relevance(ColourNet(detects), loader(colours(), 8))
+    assert relevance.layers == {"relu": 4}
+    assert relevance.features == [Feature("relu", k) for k in range(4)]
+    assert relevance.counts.tolist() == [1, 1, 1]
+    for k, colour in enumerate(detects):
+        assert relevance.ranking[0, colour] == k
+        # An image of a colour has its filter's energy 1 and, of the last one, 1/4.
+        assert relevance.weights[k, colour].item() == pytest.approx((1 + 1 / 16) ** 0.5)
+
+
+def test_the_filter_is_found_among_those_of_all_layers() -> None:
+    relevance = learn_relevance(ColourNet((2, 0, 1)), loader(colours(), 8), layers="all")
+    assert relevance.layers == {"detectors/conv2d": 4, "relu": 4}
+    # The convolution answers to other colours too, with the negative energy that the rectifier takes away.
+    assert [relevance.features[k] for k in relevance.ranking[0].tolist()] == [
+        *(Feature("relu", 1), Feature("relu", 2), Feature("relu", 0))
+    ]
+
+
+def test_mu_bounds_the_weights_of_each_class() -> None:
+    relevance = learn_relevance(ColourNet(), loader(colours(), 8), mu=0.25)
+    torch.testing.assert_close(relevance.weights[:COLOURS], 0.25 * torch.eye(3, dtype=torch.float64))
+    assert relevance.counts.tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize(("labels", "shift"), [("given", 0), ("predicted", 1)])
+def test_labels_are_those_given_or_those_predicted(labels: str, shift: int) -> None:
+    relevance = learn_relevance(ColourNet(shift=1), loader(colours(), 8), labels=labels)
+    assert relevance.ranking[0].roll(-shift).tolist() == [0, 1, 2]
+    assert relevance.counts.tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("layers", ["relu", "all", ["features.2/relu", "features.8/relu"]])
+def test_one_batch_or_many_give_the_same_weights(flower_net: nn.Module, layers: str | list[str]) -> None:
+    whole, chunked = (learn_relevance(flower_net, loader(pictures(), size), layers, mu=0.5) for size in (60, 7))
+    assert whole.layers == chunked.layers
+    assert (whole.counts > 0).all()
+    torch.testing.assert_close(chunked.weights, whole.weights, rtol=0, atol=1e-10)
+    torch.testing.assert_close(chunked.gain, whole.gain, rtol=0, atol=1e-10)
+
+
+def test_batches_are_read_once(flower_net: nn.Module) -> None:
+    read = []
+
+    def batches() -> Iterator[Batch]:
+        for batch in loader(pictures(), 16):
+            read.append(len(batch["label"]))
+            yield batch
+
+    expected = learn_relevance(flower_net, loader(pictures(), 16))
+    assert torch.equal(learn_relevance(flower_net, batches()).weights, expected.weights)
+    assert read == [16, 16, 16, 12]
+
+
+@pytest.mark.parametrize("layers", ["relu", "all", ["features.2/relu", "features.8/relu"]])
+@pytest.mark.parametrize("mu", [0.1, 1.0, 10.0])
+def test_weights_and_gain_satisfy_the_conditions_of_the_optimum(
+    flower_net: nn.Module, layers: str | list[str], mu: float
+) -> None:
+    relevance = learn_relevance(flower_net, loader(pictures(), 16), layers, mu=mu)
+    x, labels = in_memory(pictures(), flower_net, layers)
+    weights, gain = relevance.weights, relevance.gain
+    assert weights.dtype == gain.dtype == torch.float64
+    torch.testing.assert_close(gain, x @ (labels.T - x.T @ weights), rtol=0, atol=1e-9)
+    assert (weights >= 0).all()
+    assert (weights.sum(0) <= mu * (1 + 1e-9)).all()
+    assert (relevance.counts > 0).all()
+    for w, g in zip(weights.T, gain.T, strict=True):
+        lowest, highest = g[w > 0].aminmax()
+        assert highest - lowest < 1e-9  # one lambda on all features with weight,
+        assert g.max() < lowest + 1e-9  # exceeded by none,
+        assert lowest > -1e-9
+        assert lowest < 1e-9 or w.sum() == pytest.approx(mu)  # and zero where mu does not bind
+
+
+def test_ranking_is_by_weight_and_then_by_gain(flower_net: nn.Module) -> None:
+    relevance = learn_relevance(flower_net, loader(pictures(), 16), mu=1.0)
+    m, classes = relevance.weights.shape
+    assert relevance.ranking.shape == (m, classes)
+    assert (relevance.ranking.sort(0).values == torch.arange(m)[:, None]).all()
+    for j, places in enumerate(relevance.ranking.T):
+        keys = [(float(relevance.weights[k, j]), float(relevance.gain[k, j])) for k in places.tolist()]
+        assert keys == sorted(keys, reverse=True)
+        assert (relevance.weights[places[: relevance.counts[j]], j] > 0).all()
+
+
+def test_ranking_of_equal_features_is_their_order() -> None:
+    flat = torch.zeros(5, 2, dtype=torch.float64)
+    assert Relevance({"relu": 5}, flat, flat).ranking.T.tolist() == [[0, 1, 2, 3, 4]] * 2
+
+
+def test_what_is_saved_is_loaded(flower_net: nn.Module, tmp_path: Path) -> None:
+    relevance = learn_relevance(flower_net, loader(pictures(), 16), "all", mu=1.0)
+    relevance.save(tmp_path)
+    loaded = Relevance.load(tmp_path)
+    assert list(loaded.layers.items()) == list(relevance.layers.items())
+    assert torch.equal(loaded.weights, relevance.weights)
+    assert torch.equal(loaded.gain, relevance.gain)
+    assert loaded.features == relevance.features
+    assert str(loaded.features[17]) == "features.1/batch_norm:1"
+
+
+def test_no_more_than_one_batch_is_kept_in_memory() -> None:
+    served: list[weakref.ref[Tensor]] = []
+
+    def batches() -> Iterator[Batch]:
+        for batch in loader(colours(), 3):
+            assert sum(image() is not None for image in served) <= 1
+            served.append(weakref.ref(batch["image"]))
+            yield {**batch}
+            del batch
+
+    learn_relevance(ColourNet(), batches())
+    assert len(served) == 8
+
+
+def test_the_model_is_left_as_it_was() -> None:
+    model = FlowerNet(4).train()
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    learn_relevance(model, loader(pictures(8), 4))
+    assert all(module.training for module in model.modules())
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"labels": "first"}, "labels='first' is unknown; use given or predicted"),
+        ({"layers": "softmax"}, "layers=softmax names no intermediate layer of ColourNet"),
+        ({"layers": ["relu", "scores/linear"]}, "layers=scores/linear names no intermediate layer of ColourNet"),
+        ({"mu": 0.0}, "mu=0.0 "),
+        ({"mu": float("inf")}, "mu=inf "),
+    ],
+)
+def test_settings_that_do_not_fit_are_named(settings: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message) as error:
+        learn_relevance(ColourNet(), loader(colours(), 8), **settings)
+    assert "\n" not in str(error.value)
+
+
+def test_no_images_are_an_error() -> None:
+    with pytest.raises(UserError, match="there are no training images to learn relevance from"):
+        learn_relevance(ColourNet(), [])
+
+
+def test_what_the_network_never_says_has_no_relevant_features() -> None:
+    class Silent(ColourNet):
+        def forward(self, images: Tensor) -> Tensor:
+            scores = super().forward(images)
+            return scores - torch.tensor([0.0, 0.0, 100.0])
+
+    relevance = learn_relevance(Silent(), loader(colours(), 8), labels="predicted")
+    assert (relevance.counts > 0).tolist() == [True, True, False]
+
+
+def test_a_class_without_images_is_named() -> None:
+    reds = ImageSet(colours().images, torch.zeros(24), colours().names)
+    with pytest.raises(UserError, match="no training image is of class 1, 2,"):
+        learn_relevance(ColourNet(), loader(reds, 8))
