@@ -13,12 +13,14 @@ from typing import Any
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning import Trainer, seed_everything
+from pytorch_lightning import Callback, Trainer, seed_everything
 from pytorch_lightning.loggers import Logger
 from safetensors.torch import save_file
 
 from evident import store
 from evident.callbacks.explain import Explain
+from evident.callbacks.interpret import Interpret
+from evident.callbacks.learn import Learn
 from evident.callbacks.loggers import close, log_scores
 from evident.data.images import Splits, loader
 from evident.errors import UserError
@@ -48,6 +50,7 @@ def identity(config: DictConfig) -> store.Identity:
         "explainer": resolved["explainer"]["build"],
         "metric": resolved["metric"],
         "explained": resolved["explained"],
+        "interpretation": resolved["interpretation"],
         "seed": resolved["seed"],
     }
 
@@ -73,6 +76,8 @@ def check(config: DictConfig) -> None:
         value = OmegaConf.select(config, key)
         if not isinstance(value, int) or value < lowest:
             raise UserError(f"{key}={value} is no whole number from {lowest} on")
+    if config.explained.split not in ("test", "val"):
+        raise UserError(f"explained.split={config.explained.split} is unknown; use test or val")
 
 
 def leave(config: DictConfig) -> None:
@@ -91,20 +96,26 @@ def _compute(config: DictConfig, name: str, folder: Path) -> None:
         splits = load_data(config)
         model = trained(config, lambda: splits, loggers)
         network = model.network
-        images = splits.test.first(config.explained.images)
+        images = getattr(splits, config.explained.split).first(config.explained.images)
+        explainer = instantiate(config.explainer.build, _partial_=True)(network)
+        learn = Learn(explainer, splits.train, Path(config.paths.store), training.identity(config))
+        callbacks: list[Callback] = [learn]
         with bar(name, len(images)) as progress:
-            callback = Explain(
-                instantiate(config.explainer.build, _partial_=True)(network),
+            explain = Explain(
+                explainer,
                 {name: instantiate(metric) for name, metric in config.metric.items()},
                 target=config.explained.target,
                 examples=config.explained.examples,
                 advance=progress.advance,
             )
+            callbacks.append(explain)
+            if config.interpretation:
+                callbacks.append(Interpret(explainer, splits.train, folder, **config.interpretation))
             trainer = Trainer(
                 **config.trainer,
                 devices=1,
                 logger=loggers,
-                callbacks=[callback],
+                callbacks=callbacks,
                 inference_mode=False,  # its tensors could never take part in a gradient
                 enable_progress_bar=False,
                 enable_model_summary=False,
@@ -116,7 +127,7 @@ def _compute(config: DictConfig, name: str, folder: Path) -> None:
                 loader(images, config.explained.batch_size),
                 verbose=False,
             )
-        scores = callback.scores(images.names)
+        scores = explain.scores(images.names)
         if scores["image"].nunique() != len(images):
             raise RuntimeError(f"{scores['image'].nunique()} of {len(images)} images were scored")
         labels = {"experiment": config.experiment, "data": config.data.name, "model": config.model.name}
@@ -124,12 +135,14 @@ def _compute(config: DictConfig, name: str, folder: Path) -> None:
         for position, (column, value) in enumerate(labels.items()):
             scores.insert(position, column, value)
         scores.to_parquet(folder / "scores.parquet", index=False)
-        save_file(callback.kept(), folder / "examples.safetensors")
-        (folder / "directions.json").write_text(json.dumps(callback.directions, indent=1))
+        if hasattr(explainer, "relevance"):
+            explainer.relevance.table(model.classes).to_csv(folder / "features.csv", index=False)
+        save_file(explain.kept(), folder / "examples.safetensors")
+        (folder / "directions.json").write_text(json.dumps(explain.directions, indent=1))
         described = {"hash": model.hash, "accuracy": model.accuracy}
         (folder / "network.json").write_text(json.dumps(described, indent=1))
-        (folder / "cost.json").write_text(json.dumps(callback.cost(), indent=1))
-        log_scores(loggers, scores, callback.kept())
+        (folder / "cost.json").write_text(json.dumps(explain.cost(), indent=1))
+        log_scores(loggers, scores, explain.kept())
 
 
 @contextmanager

@@ -19,8 +19,10 @@ from torch import Tensor
 
 from evident import store
 from evident.callbacks.figures import draw_heatmap, draw_image
+from evident.callbacks.learn import learn
 from evident.cell import check, load_data
 from evident.errors import UserError
+from evident.models import training
 from evident.models.training import trained
 
 log = logging.getLogger("evident")
@@ -42,6 +44,8 @@ def explain(config: DictConfig) -> None:
     explainer = instantiate(config.explainer.build, _partial_=True)(network)
     if getattr(explainer, "needs_mask", False):
         raise UserError(f"explainer={config.explainer.name} needs a mask of the true evidence, which no picture has")
+    if hasattr(explainer, "fit"):
+        learn(explainer, load_data(config).train, Path(config.paths.store), training.identity(config))
     with torch.no_grad():
         probability = network(image[None]).softmax(1)[0]
     target = probability.argmax().item() if config.target is None else config.target

@@ -12,10 +12,13 @@ from evident.errors import UserError
 from evident.metrics.explanation import Curve, Explanation, metric
 from evident.models.classifier import Classifier
 from evident.models.mnist_net import MnistNet
+from evident.relevance.relevance import Relevance
+
+RELEVANCE = Relevance({"relu": 2}, torch.eye(2).double(), torch.eye(2).double())
 
 
 class Brightness(Attribution):
-    """An explainer that runs the network once and points at bright pixels."""
+    """An explainer that runs the network once and points at bright pixels; it may know relevant features."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__(model)
@@ -47,6 +50,12 @@ def inside(explanation: Explanation) -> Tensor:
     return explanation.mask.float().mean((1, 2))
 
 
+@metric(direction="higher", needs=("relevance",))
+def relevant(explanation: Explanation) -> Tensor:
+    assert explanation.relevance is RELEVANCE
+    return explanation.target.double()
+
+
 def images(masks: bool = False) -> ImageSet:
     torch.manual_seed(0)
     pixels = torch.randint(0, 256, (7, 1, 28, 28), dtype=torch.uint8)
@@ -60,9 +69,14 @@ def run(callback: Explain, split: ImageSet, batch_size: int = 3) -> None:
     trainer.test(Classifier(callback.explainer.forward_func, 10), loader(split, batch_size), verbose=False)
 
 
-def explain(metrics: dict, batch_size: int = 3, masks: bool = False, **settings: object) -> Explain:
+def explain(
+    metrics: dict, batch_size: int = 3, masks: bool = False, learns: bool = False, **settings: object
+) -> Explain:
     torch.manual_seed(1)
-    callback = Explain(Brightness(MnistNet(10)), metrics, **{"target": "label", "examples": 4, **settings})
+    explainer = Brightness(MnistNet(10))
+    if learns:
+        explainer.relevance = RELEVANCE
+    callback = Explain(explainer, metrics, **{"target": "label", "examples": 4, **settings})
     run(callback, images(masks), batch_size)
     return callback
 
@@ -109,6 +123,20 @@ def test_a_metric_without_its_masks_is_an_error_not_a_zero() -> None:
     with pytest.raises(UserError, match="metric inside needs masks"):
         explain({"inside": inside})
     assert len(explain({"inside": inside}, masks=True).scores(images().names)) == 7
+
+
+def test_a_metric_of_relevant_features_applies_to_explainers_that_learn_them_alone() -> None:
+    metrics = {"brightest": brightest, "relevant": relevant}
+    callback = explain(metrics, learns=True)
+    assert callback.scores(images().names)["metric"].value_counts().to_dict() == {"brightest": 7, "relevant": 7}
+    callback = explain(metrics)
+    assert callback.scores(images().names)["metric"].value_counts().to_dict() == {"brightest": 7}
+    assert callback.directions == {"brightest": "higher"}
+
+
+def test_without_any_metric_that_applies_there_are_no_scores() -> None:
+    with pytest.raises(UserError, match=r"metric=\['relevant'\] scores nothing of Brightness"):
+        explain({"relevant": relevant}).scores(images().names)
 
 
 def test_an_unknown_target_is_named() -> None:

@@ -22,7 +22,8 @@ FILES = sorted((CONF / "explainer").glob("*.yaml"))
 def read(file: Path) -> DictConfig:
     """An explainer's file where a run would compose it: beside a seed, a model and the smallest scale."""
     scale = OmegaConf.load(CONF / "scale" / "smoke.yaml").scale
-    config = OmegaConf.create({"seed": 0, "model": {"layer": "features"}, "scale": scale})
+    model = {"layer": "features", "vebi": {"layers": "relu", "mu": 5}}
+    config = OmegaConf.create({"seed": 0, "model": model, "scale": scale})
     config.explainer = OmegaConf.load(file)
     return config.explainer
 

@@ -12,8 +12,9 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from evident.errors import UserError
-from evident.metrics.explanation import Curve, Explanation, area, direction_of, metric, needs_of
+from evident.metrics.explanation import Curve, Explanation, area, direction_of, image_scores, metric, needs_of
 from evident.models.flower_net import FlowerNet
+from evident.relevance.relevance import Relevance
 
 FILES = sorted((Path(__file__).parents[2] / "conf" / "metric").glob("*.yaml"))
 every_file = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -33,7 +34,15 @@ def explanation(images: int = 3, height: int = 16, width: int = 20) -> Explanati
         heatmap=torch.randn(images, height, width, generator=generator),
         mask=torch.rand(images, height, width, generator=generator) < 0.3,
         model=FlowerNet(6).eval(),
+        relevance=relevance(generator),
     )
+
+
+def relevance(generator: torch.Generator) -> Relevance:
+    """Of maps and of a fully connected layer, a few features are relevant to each of six classes."""
+    features = torch.rand(16 + 96, 6, generator=generator, dtype=torch.float64)
+    layers = {"features.2/relu": 16, "classifier.3/relu": 96}
+    return Relevance(layers, (features - 0.95).relu(), features)
 
 
 def part(whole: Explanation, images: slice) -> Explanation:
@@ -43,6 +52,7 @@ def part(whole: Explanation, images: slice) -> Explanation:
         whole.heatmap[images],
         whole.mask[images],
         whole.model,
+        whole.relevance,
     )
 
 
@@ -72,7 +82,7 @@ def state(model: nn.Module) -> list[object]:
 def test_every_published_metric_is_here():
     assert {file.stem for file in FILES} >= {
         *("iou_area", "iou_best", "pointing_game", "mass_accuracy", "rank_accuracy", "average_precision"),
-        *("perturbation_mean_colour", "perturbation_blur", "gini", "entropy"),
+        *("perturbation_mean_colour", "perturbation_blur", "gini", "entropy", "ablation"),
     }
 
 
@@ -86,7 +96,7 @@ def test_file_says_what_it_is_and_names_its_metric(file):
 @every_file
 def test_direction_and_needs_are_declared(file):
     score = configured(file)
-    assert set(needs_of(score)) <= {"mask", "model"}
+    assert set(needs_of(score)) <= {"mask", "model", "relevance"}
     for name in scores(score(explanation())):
         assert direction_of(score, name) in ("higher", "lower")
 
@@ -109,14 +119,14 @@ def test_one_finite_score_an_image(file, shape):
 
 
 @every_file
-def test_curves_run_over_zero_to_one(file):
+def test_curves_go_forward_and_without_a_score_of_their_own_from_zero_to_one(file):
     result = configured(file)(explanation())
     for curve in result.values() if isinstance(result, Mapping) else [result]:
         if isinstance(curve, Curve):
             assert curve.values.shape == (3, len(curve.at))
             assert (curve.at.diff() > 0).all()
             assert curve.at.min() >= 0
-            assert curve.at.max() <= 1
+            assert curve.score is not None or curve.at.max() <= 1
 
 
 @every_file
@@ -178,7 +188,7 @@ def test_gpu_scores_as_the_cpu_does(file):
     whole, score = explanation(), configured(file)
     expected = values(score(whole))
     tensors = (whole.images.cuda(), whole.target.cuda(), whole.heatmap.cuda(), whole.mask.cuda())
-    there = values(score(Explanation(*tensors, whole.model.cuda())))
+    there = values(score(Explanation(*tensors, whole.model.cuda(), whole.relevance)))
     for name, rows in there.items():
         assert rows.is_cuda
         torch.testing.assert_close(rows.cpu(), expected[name], rtol=1e-3, atol=1e-4)
@@ -206,6 +216,11 @@ def test_area_under_a_constant_is_exactly_that_constant(constant):
     at = torch.rand(101, generator=torch.Generator().manual_seed(0)).sort().values
     value = torch.tensor(constant, dtype=torch.float64)
     assert torch.equal(area(Curve(at, value.expand(2, 101))), value.expand(2))
+
+
+def test_a_curve_may_have_a_score_of_its_own():
+    at, values = torch.arange(8).double(), torch.rand(3, 8)
+    assert torch.equal(image_scores(Curve(at, values, values[:, -1])), values[:, -1])
 
 
 def test_area_is_undefined_where_a_value_is():

@@ -12,7 +12,7 @@ from torch import Tensor
 from evident.data.images import Batch
 from evident.errors import UserError
 from evident.metrics.cost import Cost
-from evident.metrics.explanation import Curve, Explanation, Metric, area, direction_of, needs_of
+from evident.metrics.explanation import Curve, Explanation, Metric, direction_of, image_scores, needs_of
 
 
 class Explain(Callback):
@@ -20,6 +20,9 @@ class Explain(Callback):
 
     `target` is the class explained: `label` or `predicted`. `examples` images are kept with their heatmaps;
     `advance` is told the number of images after each batch. `directions` says of each score which are better.
+
+    A metric that needs "relevance" is for explainers that learn relevant features alone. To any other it does not
+    apply: it has no row in the scores, and a blank cell in the table.
     """
 
     def __init__(
@@ -46,6 +49,8 @@ class Explain(Callback):
         for name, metric in self.metrics.items():
             if "mask" in needs_of(metric) and explanation.mask is None:
                 raise UserError(f"metric {name} needs masks, and this data set has none; leave it out of metric")
+            if "relevance" in needs_of(metric) and explanation.relevance is None:
+                continue
             result = metric(explanation)
             results = result if isinstance(result, Mapping) else {name: result}
             for key, value in results.items():
@@ -73,7 +78,7 @@ class Explain(Callback):
                 "peak_memory": cost.peak_memory,
             }
         )
-        return Explanation(images, target, heatmap, mask, network)
+        return Explanation(images, target, heatmap, mask, network, getattr(self.explainer, "relevance", None))
 
     def _keep(self, explanation: Explanation) -> None:
         wanted = self.examples - sum(len(kept["images"]) for kept in self._kept)
@@ -86,16 +91,29 @@ class Explain(Callback):
         }
         if explanation.mask is not None:
             kept["masks"] = explanation.mask[:wanted]
+        if hasattr(self.explainer, "decoupled"):
+            with torch.enable_grad():
+                parts = self.explainer.decoupled(explanation.images[:wanted], explanation.target[:wanted])
+            kept |= {"features": parts.features, "feature_maps": parts.maps}
         self._kept.append({key: value.cpu().contiguous() for key, value in kept.items()})
 
     def scores(self, names: Sequence[str]) -> pd.DataFrame:
-        """All scores in long form: image (its name), target, metric, at (position on a curve, else NaN), value."""
+        """All scores in long form: image (its name), target, metric, at (position on a curve, else NaN), value.
+
+        Raises `UserError` where no metric applies to the explainer.
+        """
+        if not self._rows:
+            name = type(self.explainer).__name__
+            raise UserError(f"metric={list(self.metrics)} scores nothing of {name}; add a metric that applies to it")
         scores = pd.concat(self._rows, ignore_index=True)
         scores["image"] = [names[index] for index in scores["image"]]
         return scores
 
     def kept(self) -> dict[str, Tensor]:
-        """The first images uint8, their targets, heatmaps and, where they exist, masks."""
+        """The first images uint8, their targets, heatmaps and, where they exist, masks.
+
+        Where the explainer shows features one by one, also their places as `features` and their `feature_maps`.
+        """
         return {key: torch.cat([kept[key] for kept in self._kept]) for key in self._kept[0]} if self._kept else {}
 
     def cost(self) -> dict[str, float]:
@@ -110,7 +128,5 @@ def _rows(name: str, result: Tensor | Curve, index: Tensor, target: Tensor) -> l
         columns = {"image": index.cpu(), "target": target.cpu(), "metric": name, "at": at}
         return pd.DataFrame({**columns, "value": values.double().cpu()})
 
-    if isinstance(result, Tensor):
-        return [frame(float("nan"), result)]
-    points = [frame(at, values) for at, values in zip(result.at.tolist(), result.values.T, strict=True)]
-    return [frame(float("nan"), area(result)), *points]
+    points = [] if isinstance(result, Tensor) else zip(result.at.tolist(), result.values.T, strict=True)
+    return [frame(float("nan"), image_scores(result)), *(frame(at, values) for at, values in points)]

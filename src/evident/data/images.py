@@ -59,7 +59,8 @@ def _as_it_is(batch: Any) -> Any:
 
 def loader(images: ImageSet, batch_size: int, shuffle_seed: int | None = None) -> DataLoader:
     """Batches of `images` in order, or in an order that `shuffle_seed` alone decides."""
-    generator = None if shuffle_seed is None else torch.Generator().manual_seed(shuffle_seed)
+    # A generator of its own, also where nothing is shuffled: torch draws from it whenever a loader starts.
+    generator = torch.Generator().manual_seed(shuffle_seed or 0)
     return DataLoader(
         images,
         batch_size,

@@ -8,17 +8,19 @@ from typing import Any, Literal, TypeVar
 from torch import Tensor, nn
 
 from evident.errors import UserError
+from evident.relevance.relevance import Relevance
 
 Direction = Literal["higher", "lower"]
-Need = Literal["mask", "model"]
+Need = Literal["mask", "model", "relevance"]
 
 
 @dataclass(frozen=True)
 class Explanation:
     """A batch of explained images: images (N, 3, H, W) in [0, 1], target (N,), heatmap (N, H, W).
 
-    `mask` (N, H, W) bool marks the true evidence, `model` maps images to class scores (N, classes); both are
-    there only where a data set or a metric has use for them.
+    `mask` (N, H, W) bool marks the true evidence, `model` maps images to class scores (N, classes), `relevance` is
+    what the explainer has learnt of the features, where it learns any; each is there only where a data set or a
+    metric has use for it.
     """
 
     images: Tensor
@@ -26,14 +28,19 @@ class Explanation:
     heatmap: Tensor
     mask: Tensor | None = None
     model: nn.Module | None = None
+    relevance: Relevance | None = None
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Values (N, T) of one measure at positions `at` (T,), from 0 to 1; its score is the area under it."""
+    """Values (N, T) of one measure at positions `at` (T,).
+
+    Its score (N,) is the area under it, for positions from 0 to 1, unless it has one of its own.
+    """
 
     at: Tensor
     values: Tensor
+    score: Tensor | None = None
 
 
 def area(curve: Curve) -> Tensor:
@@ -46,6 +53,13 @@ def area(curve: Curve) -> Tensor:
     borders = (at[:-1] + at[1:]) / 2
     # Summed by parts: no widths have to add up to one, so a constant curve has exactly its constant as area.
     return values[:, -1] - (values.diff(dim=1) * borders).sum(1)
+
+
+def image_scores(result: Tensor | Curve) -> Tensor:
+    """One score per image (N,): the result itself, or the score of a curve."""
+    if isinstance(result, Tensor):
+        return result
+    return area(result) if result.score is None else result.score
 
 
 Result = Tensor | Curve | Mapping[str, "Tensor | Curve"]

@@ -1,0 +1,375 @@
+"""Ablation: on networks whose evidence is known by hand, and by one image and one set of features at a time."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from evident.errors import UserError
+from evident.metrics.ablation import ablation
+from evident.metrics.explanation import Explanation, area, image_scores
+from evident.relevance.relevance import Feature, Relevance
+
+CHOICES = ("relevant", "random", "least")
+
+
+def relevance(layers: dict[str, int], classes: int, counts: list[int], seed: int = 0) -> Relevance:
+    """Of random features, counts[j] are relevant to class j."""
+    generator = torch.Generator().manual_seed(seed)
+    shape = (sum(layers.values()), classes)
+    weights = torch.rand(shape, generator=generator, dtype=torch.float64) + 0.1
+    rank = torch.rand(shape, generator=generator).argsort(0).argsort(0)
+    weights[rank >= torch.tensor(counts)] = 0
+    return Relevance(layers, weights, torch.rand(shape, generator=generator, dtype=torch.float64))
+
+
+def curves(images: Tensor, target: list[int], model: nn.Module, learnt: Relevance, **settings) -> dict[str, Tensor]:
+    heatmap = torch.zeros(len(images), *images.shape[2:])
+    result = ablation(Explanation(images, torch.tensor(target), heatmap, None, model, learnt), **settings)
+    assert list(result) == [f"ablation_{choice}" for choice in CHOICES]
+    return {choice: result[f"ablation_{choice}"].values for choice in CHOICES}
+
+
+# A network that says which colour is the brightest: filters 0, 1 and 2 carry the classes, 3 to 9 do nothing.
+
+
+def colours() -> nn.Module:
+    model = nn.Sequential(nn.Conv2d(3, 10, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(10, 3))
+    for weights in model.parameters():
+        weights.data.zero_()
+    model[0].weight.data[:3, :, 0, 0] = torch.eye(3)
+    model[4].weight.data[:, :3] = torch.eye(3)
+    return model.eval()
+
+
+RED_GREEN_BLUE = torch.eye(3)[:, :, None, None].expand(3, 3, 4, 4) * 0.5 + 0.25
+
+
+def of_colours(relevant: list[list[int]]) -> Relevance:
+    """relevant[j] are the filters of class j, the most relevant first; the others gain as their number is low."""
+    weights, gain = torch.zeros(10, 3), torch.arange(10.0, 0, -1)[:, None].expand(10, 3)
+    for j, filters in enumerate(relevant):
+        weights[filters, j] = 1 / torch.arange(1.0, len(filters) + 1)
+    return Relevance({"1/relu": 10}, weights.double(), gain.double())
+
+
+def test_the_one_relevant_filter_flips_the_prediction_and_no_other_does():
+    values = curves(RED_GREEN_BLUE, [0, 1, 2], colours(), of_colours([[0], [1], [2]]), draws=600)
+    assert values["relevant"].tolist() == [[1, 0]] * 3
+    assert values["least"].tolist() == [[1, 1]] * 3
+    # One of ten filters by lot is the one that matters in a tenth of the draws.
+    torch.testing.assert_close(values["random"], torch.tensor([[1, 0.9]] * 3).double(), rtol=0, atol=0.04)
+
+
+def test_an_image_of_another_class_than_it_looks_has_no_accuracy_to_lose():
+    values = curves(RED_GREEN_BLUE[:1], [1], colours(), of_colours([[0], [1], [2]]))
+    assert all(rows.tolist() == [[0, 0]] for rows in values.values())
+
+
+def test_features_go_by_rank():
+    values = curves(RED_GREEN_BLUE, [0, 1, 2], colours(), of_colours([[0, 5, 6], [5, 1, 6], [5, 6, 2]]))
+    assert values["relevant"].tolist() == [[1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0]]
+
+
+def test_a_class_of_few_features_stays_where_it_has_lost_them_all():
+    learnt = of_colours([[0], [5, 1], [5, 6, 7, 8]])
+    values = curves(RED_GREEN_BLUE, [0, 1, 2], colours(), learnt, draws=20)
+    assert values["relevant"].tolist() == [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [1, 1, 1, 1, 1]]
+    for rows in values.values():
+        assert (rows[0, 1:] == rows[0, 1]).all()
+        assert (rows[1, 2:] == rows[1, 2]).all()
+
+
+def test_a_class_without_relevant_features_is_undefined():
+    values = curves(RED_GREEN_BLUE, [0, 1, 2], colours(), of_colours([[0], [], [2]]))
+    for rows in values.values():
+        assert rows.isnan().all(1).tolist() == [False, True, False]
+        assert rows[[0, 2]].isfinite().all()
+    none = ablation(
+        Explanation(RED_GREEN_BLUE, torch.arange(3), torch.zeros(3, 4, 4), None, colours(), of_colours([[], [], []]))
+    )
+    assert all(area(curve).isnan().all() for curve in none.values())
+
+
+def test_the_score_is_the_end_where_all_relevant_features_are_gone():
+    explanation = Explanation(
+        RED_GREEN_BLUE, torch.arange(3), torch.zeros(3, 4, 4), None, colours(), of_colours([[0], [5, 1], [5, 6, 7, 8]])
+    )
+    relevant = ablation(explanation)["ablation_relevant"]
+    assert relevant.at.tolist() == [0, 1, 2, 3, 4]
+    assert torch.equal(image_scores(relevant), relevant.values[:, 4])
+
+
+@pytest.mark.parametrize(
+    ("points", "at"),
+    [(None, range(8)), (2, [0, 7]), (3, [0, 4, 7]), (5, [0, 2, 4, 5, 7]), (8, range(8)), (50, range(8))],
+)
+def test_fewer_points_are_whole_numbers_of_the_same_curves(points, at):
+    learnt = of_colours([[0], [5, 6, 1], [5, 6, 7, 8, 9, 3, 2]])
+    explanation = Explanation(RED_GREEN_BLUE, torch.arange(3), torch.zeros(3, 4, 4), None, colours(), learnt)
+    whole, some = ablation(explanation), ablation(explanation, points=points)
+    for name, curve in some.items():
+        assert curve.at.tolist() == list(at)
+        assert torch.equal(curve.values, whole[name].values[:, curve.at.long()])
+
+
+# Which features are zeroed: told by a network that has ones everywhere and writes down where it finds none.
+
+
+class Recorder(nn.Module):
+    """Two layers of ones, `a` with maps (N, 5, 2, 2) and `b` (N, 8); `zeroed` has the silent filters of every row."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.ReLU(), nn.ReLU()
+        self.zeroed: list[frozenset[Feature]] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = {"a/relu": self.a(torch.ones(len(images), 5, 2, 2)), "b/relu": self.b(torch.ones(len(images), 8))}
+        for row in range(len(images)):
+            silent = {name: (maps[name][row].flatten(1 if name == "a/relu" else 0) == 0) for name in maps}
+            filters = {"a/relu": silent["a/relu"].all(1), "b/relu": silent["b/relu"]}
+            assert torch.equal(silent["a/relu"].any(1), filters["a/relu"])
+            pairs = [Feature(name, k) for name, off in filters.items() for k in off.nonzero().flatten().tolist()]
+            self.zeroed.append(frozenset(pairs))
+        return torch.ones(len(images), 1)
+
+
+def recorded(learnt: Relevance, target: int = 0, **settings) -> list[list[frozenset[Feature]]]:
+    """The sets of k features that were zeroed, for k = 0, 1, ..."""
+    network = Recorder()
+    curves(torch.zeros(1, 3, 2, 2), [target], network, learnt, **settings)
+    largest = max(map(len, network.zeroed))
+    return [[zeroed for zeroed in network.zeroed if len(zeroed) == k] for k in range(largest + 1)]
+
+
+RECORDED = {"a/relu": 5, "b/relu": 8}
+
+
+def chains(learnt: Relevance) -> tuple[list[frozenset[Feature]], list[frozenset[Feature]]]:
+    """The sets of the k most relevant features of class 0, and of as many least relevant ones of their layers."""
+    ranked = [learnt.features[place] for place in learnt.ranking[:, 0].tolist()]
+    relevant, least = ranked[: int(learnt.counts[0])], []
+    for feature in relevant:
+        least.append(next(f for f in ranked[::-1] if f.layer == feature.layer and f not in least))
+    counts = range(1, len(relevant) + 1)
+    return [frozenset(relevant[:k]) for k in counts], [frozenset(least[:k]) for k in counts]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_every_choice_takes_as_many_features_of_the_same_layers(seed):
+    learnt = relevance(RECORDED, 1, [6], seed)
+    [nothing], *by_count = recorded(learnt, draws=4)
+    assert not nothing
+    for sets, relevant, least in zip(by_count, *chains(learnt), strict=True):
+        assert len(sets) == 6
+        assert relevant in sets
+        assert least in sets
+        assert len({sum(feature.layer == "a/relu" for feature in zeroed) for zeroed in sets}) == 1
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_features_add_up(seed):
+    learnt = relevance(RECORDED, 1, [6], seed)
+    before: frozenset[Feature] = frozenset()
+    for sets, relevant, least in zip(recorded(learnt, draws=1)[1:], *chains(learnt), strict=True):
+        sets.remove(relevant)
+        sets.remove(least)
+        [random] = sets
+        assert before < random
+        before = random
+
+
+def test_random_features_are_any_of_the_layer_equally_often():
+    learnt = Relevance(RECORDED, torch.eye(13, 1).double(), torch.zeros(13, 1).double())
+    sets = recorded(learnt, draws=2000)[1]
+    share = [sum(Feature("a/relu", k) in zeroed for zeroed in sets) / 2000 for k in range(5)]
+    assert share == pytest.approx([0.2] * 5, abs=0.03)
+
+
+def test_a_layer_that_is_relevant_as_a_whole_is_zeroed_as_a_whole_by_any_choice():
+    weights = torch.zeros(13, 1, dtype=torch.float64)
+    weights[:5] = 1
+    sets = recorded(Relevance(RECORDED, weights, torch.zeros_like(weights)), draws=3)[5]
+    assert sets == [frozenset(Feature("a/relu", k) for k in range(5))] * 5
+
+
+def test_draws_follow_the_seed_the_class_and_the_draw_alone():
+    learnt = relevance(RECORDED, 2, [4, 4])
+    same = Relevance(RECORDED, learnt.weights[:, :1].expand(13, 2), learnt.gain[:, :1].expand(13, 2))
+    first = recorded(same, draws=5, seed=3)
+    assert recorded(same, draws=5, seed=3) == first
+    assert recorded(same, draws=5, seed=4) != first
+    assert recorded(same, target=1, draws=5, seed=3) != first
+    assert all(set(few) <= set(many) for few, many in zip(recorded(same, draws=2, seed=3), first, strict=True))
+
+
+def test_nothing_is_evaluated_twice():
+    network = Recorder()
+    learnt = relevance(RECORDED, 3, [2, 5, 0])
+    curves(torch.zeros(4, 3, 2, 2), [0, 1, 2, 1], network, learnt, draws=3)
+    assert len(network.zeroed) == sum(1 + (2 + 3) * features for features in (2, 5, 5))
+
+
+# A network with several layers of features: rectified maps, maps before their normalisation, a fully connected layer.
+
+
+def small_network(in_place: bool = False) -> nn.Module:
+    torch.manual_seed(0)
+    layers = [
+        nn.Conv2d(3, 6, 3, stride=2, padding=1),
+        nn.ReLU(in_place),
+        nn.Conv2d(6, 8, 3, padding=1),
+        nn.BatchNorm2d(8),
+        nn.ReLU(in_place),
+        nn.Dropout(0.5),
+        nn.Flatten(),
+        nn.Linear(72, 12),
+        nn.ReLU(in_place),
+        nn.Linear(12, 4),
+    ]
+    model = nn.Sequential(*layers).double().eval()
+    for name, weights in model.named_parameters():
+        # Without biases the answer hangs on the features alone.
+        weights.data.mul_(0 if name.endswith("bias") else 1)
+    return model
+
+
+LAYERS = {"1/relu": 6, "2/conv2d": 8, "8/relu": 12}
+
+
+def pictures(images: int = 6) -> Tensor:
+    return torch.randn(images, 3, 6, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+def example(seed: int = 0) -> tuple[Tensor, list[int], nn.Module, Relevance]:
+    """Images with the classes that the network sees in them, but the last one; class 3 has 9 relevant features."""
+    model, images = small_network(), pictures()
+    target = model(images).argmax(1).tolist()
+    return images, [*target[:-1], (target[-1] + 1) % 4], model, relevance(LAYERS, 4, [7, 8, 6, 9], seed)
+
+
+@contextmanager
+def zeroed(model: nn.Module, features: list[Feature]) -> Iterator[None]:
+    """`model` with hooks that zero features, layer by layer."""
+
+    def hook(filters: list[int]) -> Callable[..., Tensor]:
+        def zero(module: nn.Module, inputs: object, output: Tensor) -> Tensor:
+            output = output.clone()
+            for k in filters:
+                output[:, k] = 0
+            return output
+
+        return zero
+
+    handles = []
+    for layer in LAYERS:
+        filters = [feature.filter for feature in features if feature.layer == layer]
+        handles.append(model[int(layer.split("/")[0])].register_forward_hook(hook(filters)))
+    yield
+    for handle in handles:
+        handle.remove()
+
+
+def chosen(learnt: Relevance, target: int, lot: tuple[int, ...] | None, least: bool = False) -> list[Feature]:
+    """The features zeroed, in their order: relevant, the least relevant, or by the lot of (seed, class, draw)."""
+    ranked = [learnt.features[place] for place in learnt.ranking[:, target].tolist()]
+    relevant = [f for f in ranked if learnt.weights[learnt.features.index(f), target] > 0]
+    order = ranked[::-1] if least else ranked
+    if lot is not None:
+        order = [learnt.features[place] for place in np.random.default_rng(lot).permutation(len(ranked))]
+    features: list[Feature] = []
+    for feature in relevant:
+        features.append(next(f for f in order if f.layer == feature.layer and f not in features))
+    return features
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_curves_equal_one_image_and_one_set_at_a_time(seed):
+    images, target, model, learnt = example(seed)
+    values = curves(images, target, model, learnt, draws=3, seed=seed)
+    for n, j in enumerate(target):
+        sets = {
+            "relevant": [chosen(learnt, j, None)],
+            "random": [chosen(learnt, j, (seed, j, draw)) for draw in range(3)],
+            "least": [chosen(learnt, j, None, least=True)],
+        }
+        for choice, drawn in sets.items():
+            for k in range(10):
+                hits = 0.0
+                for features in drawn:
+                    with zeroed(model, features[:k]):
+                        hits += model(images[n : n + 1]).argmax().item() == j
+                assert values[choice][n, k].item() == pytest.approx(hits / len(drawn), abs=1e-15)
+    assert len(values["random"].unique()) == 4
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 1000])
+def test_the_batch_size_changes_memory_alone(batch_size):
+    images, target, model, learnt = example()
+    sizes: list[int] = []
+    handle = model.register_forward_hook(lambda _, inputs, __: sizes.append(len(inputs[0])))
+    chunked = curves(images, target, model, learnt, batch_size=batch_size)
+    handle.remove()
+    assert all(size == batch_size for size in sizes[:-1])
+    assert sizes[-1] <= batch_size
+    for choice, rows in curves(images, target, model, learnt).items():
+        assert torch.equal(chunked[choice], rows)
+
+
+def test_an_image_has_its_curves_in_any_company():
+    images, target, model, learnt = example()
+    together = curves(images, target, model, learnt)
+    for n in range(len(images)):
+        alone = curves(images[n : n + 1], target[n : n + 1], model, learnt)
+        assert all(torch.equal(alone[choice][0], together[choice][n]) for choice in CHOICES)
+
+
+def test_in_place_layers_are_layers_like_any_other():
+    images, target, model, learnt = example()
+    expected = curves(images, target, model, learnt)
+    for choice, rows in curves(images, target, small_network(in_place=True), learnt).items():
+        assert torch.equal(rows, expected[choice])
+
+
+def test_zeros_are_zero_also_of_what_is_not_finite():
+    model = colours()
+    model[0].bias.data[5] = torch.inf
+    values = curves(RED_GREEN_BLUE, [0, 1, 2], model, of_colours([[5], [5], [5]]))
+    # Infinite maps times weights of zero are no number, and no class; without them all is as it was.
+    assert values["relevant"][:, 1].tolist() == [1, 1, 1]
+
+
+def test_a_network_in_training_is_ablated_in_evaluation_and_comes_back():
+    images, target, model, learnt = example()
+    expected = curves(images, target, model, learnt)
+    model.train()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    for choice, rows in curves(images, target, model, learnt).items():
+        assert torch.equal(rows, expected[choice])
+        assert not rows.requires_grad
+    assert all(module.training for module in model.modules())
+    assert all(weights.requires_grad and weights.grad is None for weights in model.parameters())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_a_relevance_of_another_network_is_an_error_that_names_the_layer():
+    images, target, model, _ = example()
+    hooks = [len(module._forward_hooks) for module in model.modules()]
+    with pytest.raises(UserError, match="Sequential has no layer features/relu"):
+        curves(images, target, model, relevance({"1/relu": 6, "features/relu": 3}, 4, [1, 1, 1, 1]))
+    assert [len(module._forward_hooks) for module in model.modules()] == hooks
+
+
+def test_what_is_missing_or_out_of_range_is_named():
+    images, target, model, learnt = example()
+    with pytest.raises(UserError, match="draws=0"):
+        curves(images, target, model, learnt, draws=0)
+    with pytest.raises(UserError, match="points=1"):
+        curves(images, target, model, learnt, points=1)
+    for given in ({"model": model}, {"relevance": learnt}):
+        with pytest.raises(UserError, match="needs the model and the relevance"):
+            ablation(Explanation(images, torch.tensor(target), torch.zeros(6, 6, 6), **given))
