@@ -1,18 +1,30 @@
-"""The benchmark measures every explainer and the renderer; its numbers are the machine's affair."""
+"""The benchmark measures the renderer, every explainer and VEBI's parts; its numbers are the machine's affair."""
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from entry_point import ROOT, run
 
+from evident.benchmark.relevance import MU, made_up_moments, spams_lasso
+from evident.relevance import mu_lasso
 
-def test_it_has_a_row_for_the_renderer_and_every_explainer(tmp_path: Path) -> None:
-    small = ("benchmark.repeats=2", "benchmark.images=2", "benchmark.rendered=8", "scale=smoke")
-    ended = run("task=benchmark", *small, store=tmp_path)
+SMALL = ("benchmark.repeats=2", "benchmark.images=2", "benchmark.rendered=8", "scale=smoke")
+VEBI = {f"responses of {network}, {layers} layers" for network in ("FlowerNet", "ResNet") for layers in ("relu", "all")}
+
+
+def test_it_has_a_row_for_the_renderer_every_explainer_and_the_parts_of_vebi(tmp_path: Path) -> None:
+    ended = run("task=benchmark", *SMALL, "benchmark.mu_lasso=[[60,3]]", "benchmark.mu_lasso_images=90", store=tmp_path)
     assert ended.returncode == 0, ended.stderr
     table = pd.read_csv(tmp_path / "results" / "speed" / "table.csv")
     explainers = {path.stem for path in (ROOT / "conf" / "explainer").glob("*.yaml")}
-    assert set(table["row"]) == {"render an8flower 112x112", *explainers}
+    lasso = {"mu-lasso, 60 features, 3 classes", "mu-lasso, 60 features, 3 classes, SPAMS = 1"}
+    assert set(table["row"]) == {"render an8flower 112x112", *explainers, *VEBI, *lasso}
     assert (table["value"] > 0).all()
     assert (table["lowest"] <= table["value"]).all()
-    assert (table["repeats"] == 2).all()
+
+
+def test_both_solvers_are_timed_on_one_problem() -> None:
+    gram, cross, labels = made_up_moments(200, 4, 300)
+    assert gram.shape == (200, 200)
+    np.testing.assert_allclose(mu_lasso(gram, cross, MU), spams_lasso(gram, cross, labels)().toarray(), atol=1e-8)

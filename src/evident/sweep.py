@@ -20,7 +20,8 @@ from omegaconf import DictConfig
 from evident import cell, store
 from evident.errors import UserError
 from evident.progress import bar, bars
-from evident.report.build import Cell, write
+from evident.report.build import write
+from evident.report.cells import Cell
 
 log = logging.getLogger("evident")
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 
 from evident.callbacks.figures import heatmap_colours, overlay
@@ -62,6 +63,53 @@ def test_every_explainer_has_its_curve() -> None:
     axes, _ = figures.curves_figure(curves, {"random"}).axes
     assert [line.get_label() for line in axes.lines] == ["a", "b", "random"]
     assert axes.lines[2].get_linestyle() == "--"
+
+
+def ablations(**random: float) -> pd.DataFrame:
+    """Curves of explainers, whose accuracy without random features ends at the number given for each."""
+    at = np.arange(5.0)
+    return pd.concat(
+        pd.DataFrame(
+            {
+                "explainer": explainer,
+                "metric": f"ablation_{choice}",
+                "at": at,
+                "mean": mean,
+                "ci_low": mean - 0.1,
+                "ci_high": mean + 0.1,
+            }
+        )
+        for explainer, end in random.items()
+        for choice, mean in {
+            "relevant": 1 - at / 4,
+            "random": 1 - (1 - end) * at / 4,
+            "least": np.ones(5),
+        }.items()
+    )
+
+
+def test_every_choice_of_removed_features_has_its_line_and_its_band() -> None:
+    first, second = figures.ablation_figure(ablations(vebi=0.5, other=0.25)).axes
+    assert (first.get_title(), second.get_title()) == ("vebi", "other")
+    assert (first.get_xlabel(), first.get_ylabel()) == ("features removed", "accuracy on the class")
+    for axes, random in ((first, 0.5), (second, 0.25)):
+        assert [line.get_label() for line in axes.lines] == ["relevant", "random", "least"]
+        assert [text.get_text() for text in axes.get_legend().get_texts()] == ["relevant", "random", "least"]
+        for line, band, end in zip(axes.lines, axes.collections, (0, random, 1), strict=True):
+            assert line.get_xydata()[[0, -1]].tolist() == [[0, 1], [4, end]]
+            low, high = band.get_datalim(axes.transData).get_points()[:, 1]
+            assert (low, high) == pytest.approx((end - 0.1, 1.1))
+
+
+def test_explainers_that_have_learnt_the_same_share_a_panel() -> None:
+    first, second = figures.ablation_figure(ablations(vebi=0.5, other=0.25, unresampled=0.5)).axes
+    assert (first.get_title(), second.get_title()) == ("vebi\nunresampled", "other")
+
+
+def test_ablation_is_no_curve_over_pixels() -> None:
+    deletion = pd.DataFrame({"explainer": "vebi", "metric": "deletion_blur", "at": [0.0, 1.0], "mean": [1.0, 0.0]})
+    axes, _ = figures.curves_figure(pd.concat([ablations(vebi=0.5), deletion]), set()).axes
+    assert axes.get_title() == "deletion blur"
 
 
 def test_the_gallery_shows_table_and_figures_and_escapes_names() -> None:

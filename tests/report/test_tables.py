@@ -59,6 +59,15 @@ def test_undefined_scores_are_shown() -> None:
     assert "∅3" in tables.markdown(tables.table(frame, DIRECTIONS), set(), "title")
 
 
+def test_a_metric_that_does_not_apply_is_a_blank_and_the_legend_says_so() -> None:
+    both = scores({"ours": 0.5, "other": 0.4})
+    assert "Blank" not in tables.markdown(tables.table(both, DIRECTIONS), set(), "title")
+    text = tables.markdown(tables.table(pd.concat([both, scores({"ours": 0.1}, "down")]), DIRECTIONS), set(), "title")
+    [line] = [line for line in text.splitlines() if line.startswith("| other")]
+    assert line.endswith(" |  |")
+    assert text.endswith("Blank: the metric does not apply to this explainer.\n")
+
+
 def test_curves_average_every_position() -> None:
     parts = [scores({"ours": at}).assign(at=at) for at in (0.0, 0.5, 1.0)]
     curve = tables.curves(pd.concat(parts, ignore_index=True))
@@ -71,6 +80,14 @@ def test_significance_pairs_every_two_explainers() -> None:
     tests = tables.significance(frame)
     assert tests.groupby("metric").size().to_dict() == {"up": 3, "down": 1}
     assert tests[tests["metric"] == "up"]["p_holm"].max() < 0.01
+
+
+def test_a_metric_of_one_explainer_has_no_pairs_and_leaves_the_others_their_numbers() -> None:
+    frame = pd.concat([scores({"a": 0.1, "b": 0.2}), scores({"a": 0}, "down")])
+    tests = tables.significance(frame)
+    assert tests["metric"].tolist() == ["up"]
+    # Columns of objects would be written with all their digits.
+    assert all(pd.api.types.is_numeric_dtype(tests[column]) for column in ("difference", "n", "p", "p_holm"))
 
 
 def test_rows_of_other_seeds_say_which() -> None:

@@ -3,7 +3,6 @@
 import io
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +13,9 @@ from safetensors.torch import load_file
 
 from evident.errors import UserError
 from evident.report import figures, tables
+from evident.report.cells import Cell
+from evident.report.features import feature_figures, feature_table
 from evident.report.gallery import gallery
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A cell that has its scores: what was asked for and the folder that holds the answer."""
-
-    config: DictConfig
-    folder: Path
 
 
 def write(cells: list[Cell], results: Path, overrides: list[str]) -> str:
@@ -43,16 +36,13 @@ def write(cells: list[Cell], results: Path, overrides: list[str]) -> str:
     table = tables.table(scores, directions)
     curves = tables.curves(scores)
     text = tables.markdown(table, references, _title(cells[0].config, models))
-    for name, frame in {
-        "table": table,
-        "significance": tables.significance(scores),
-        "curves": curves,
-        "cost": _cost(cells),
-    }.items():
+    frames = {"table": table, "significance": tables.significance(scores), "curves": curves, "cost": _cost(cells)}
+    features = feature_table(cells)
+    for name, frame in {**frames, **({"features": features} if len(features) else {})}.items():
         _write(results / f"{name}.csv", frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
     _write(results / "table.md", text)
     _write(results / "provenance.json", json.dumps(_provenance(cells, models, overrides), indent=1) + "\n")
-    drawn = _figures(cells, table, curves, references)
+    drawn = {**_figures(cells, table, curves, references), **feature_figures(cells)}
     for name, figure in drawn.items():
         picture = io.BytesIO()
         # Without the software's version in it the same picture is the same file.
@@ -85,9 +75,7 @@ def _cost(cells: list[Cell]) -> pd.DataFrame:
         cost = json.loads((cell.folder / "cost.json").read_text())
         images = cost.pop("images")
         per_image = {f"{key}_per_image": cost[key] / images for key in cost if key != "peak_memory"}
-        config = cell.config
-        labels = {"explainer": config.explainer.name, "data": config.data.name, "model": config.model.name}
-        rows.append({**labels, "seed": config.seed, **per_image, "peak_memory": cost["peak_memory"]})
+        rows.append({**cell.labels, **per_image, "peak_memory": cost["peak_memory"]})
     return pd.DataFrame(rows)
 
 
@@ -126,8 +114,11 @@ def _figures(cells: list[Cell], table: pd.DataFrame, curves: pd.DataFrame, refer
             drawn[f"examples{suffix}"] = figures.examples_figure(examples)
         drawn[f"scores{suffix}"] = figures.scores_figure(part, references)
         own = curves[(curves["data"] == data) & (curves["model"] == model)]
-        if len(own):
+        over_features = figures.is_ablation(own["metric"])
+        if not over_features.all():
             drawn[f"curves{suffix}"] = figures.curves_figure(own, references)
+        if over_features.any():
+            drawn[f"ablation{suffix}"] = figures.ablation_figure(own[over_features])
     return drawn
 
 

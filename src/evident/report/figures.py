@@ -6,11 +6,13 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from evident.callbacks.figures import heatmap_colours
 
 GAP = 4  # pixels between two pictures of the grid
+CHOICES = {"relevant": "tab:red", "random": "0.45", "least": "tab:blue"}
 
 
 def examples_figure(examples: dict[str, dict[str, Tensor]]) -> Figure:
@@ -49,7 +51,8 @@ def _two_lines(name: str) -> str:
 
 def scores_figure(table: pd.DataFrame, references: set[str]) -> Figure:
     """A panel a metric: every explainer's mean and 95 % interval, best on top, reference rows hollow."""
-    metrics = list(dict.fromkeys(table["metric"]))
+    explainers = table.groupby("metric", sort=False)["explainer"].nunique()
+    metrics = list(explainers.index[explainers >= min(2, explainers.max())])  # no panel of a single point
     columns = min(4, len(metrics))
     rows = -(-len(metrics) // columns)
     height = 0.16 * table["explainer"].nunique() + 0.7
@@ -76,7 +79,8 @@ def scores_figure(table: pd.DataFrame, references: set[str]) -> Figure:
 
 
 def curves_figure(curves: pd.DataFrame, references: set[str]) -> Figure:
-    """A panel a curve: the mean over images of every explainer, reference rows in grey."""
+    """A panel a curve but those of `ablation_figure`: the mean over images of every explainer, references in grey."""
+    curves = curves[~is_ablation(curves["metric"])]
     metrics = list(dict.fromkeys(curves["metric"]))
     columns = min(3, len(metrics) + 1)  # one panel more, for the legend
     rows = -(-(len(metrics) + 1) // columns)
@@ -97,6 +101,41 @@ def curves_figure(curves: pd.DataFrame, references: set[str]) -> Figure:
     lines = grid[0, 0].get_legend_handles_labels()
     grid.flat[-1].legend(*lines, loc="center", ncols=2, fontsize=7.5, frameon=False, handlelength=3)
     return figure
+
+
+def ablation_figure(curves: pd.DataFrame) -> Figure:
+    """Accuracy on the class as relevant, random or the least relevant features are zeroed.
+
+    A panel for all explainers that have learnt the same relevance.
+    """
+    panels: dict[tuple[float, ...], list[str]] = {}
+    for name, part in curves.groupby("explainer", sort=False):
+        panels.setdefault(tuple(part["mean"]), []).append(str(name))
+    columns = min(4, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(4.2 * columns, 3.3 * rows), dpi=100, layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat[len(panels) :]:
+        axes.set_axis_off()
+    for axes, (name, *same) in zip(grid.flat, panels.values(), strict=False):
+        for choice, colour in CHOICES.items():
+            part = curves[(curves["explainer"] == name) & (curves["metric"] == f"ablation_{choice}")]
+            axes.fill_between(part["at"], part["ci_low"], part["ci_high"], color=colour, alpha=0.2, lw=0)
+            axes.plot(part["at"], part["mean"], color=colour, lw=1.3, label=choice)
+        axes.set_ylim(-0.02, 1.02)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_title("\n".join([name, *same]), fontsize=9)
+        axes.set_xlabel("features removed", fontsize=8)
+        axes.set_ylabel("accuracy on the class", fontsize=8)
+        axes.tick_params(labelsize=7)
+        axes.legend(loc="lower left", fontsize=7.5, frameon=False)
+        sns.despine(ax=axes)
+    return figure
+
+
+def is_ablation(metric: pd.Series) -> pd.Series:
+    """Which names of metrics are curves over features, for `ablation_figure`, and not over pixels."""
+    return metric.str.startswith("ablation").astype(bool)
 
 
 def _line_styles(names: list[str], references: set[str]) -> dict[str, dict[str, Any]]:

@@ -8,6 +8,12 @@ import pandas as pd
 from evident.report.statistics import mean_interval, paired_tests
 
 ARROW = {"higher": "↑", "lower": "↓"}
+LEGEND = (
+    "Mean ± half of the 95 % bootstrap interval over images, of the networks as they were trained. ↑ higher is "
+    "better, ↓ lower is better. **Bold**: best method; ≈: within the best's interval. *Italic*: reference rows, "
+    "which do not compete. ∅k: k scores undefined and left out of the mean."
+)
+BLANK = "Blank: the metric does not apply to this explainer."
 
 
 def table(scores: pd.DataFrame, directions: dict[str, str]) -> pd.DataFrame:
@@ -42,14 +48,22 @@ def significance(scores: pd.DataFrame) -> pd.DataFrame:
         order = list(dict.fromkeys(part["explainer"]))
         tests = paired_tests(part.pivot(index=["image", "seed"], columns="explainer", values="value")[order])
         parts.append(pd.DataFrame({"data": data, "model": model, "metric": metric, **tests}))
-    return pd.concat(parts, ignore_index=True)
+    # A metric of one explainer alone has no pair, and no rows that would tell the columns' types.
+    return pd.concat(parts, ignore_index=True).infer_objects()
 
 
 def curves(scores: pd.DataFrame) -> pd.DataFrame:
-    """Mean and 95 % interval over images at every position of every curve."""
+    """Mean and 95 % interval over images at every position of every curve.
+
+    A curve that ends earlier on the network of one seed than on another's holds its last value.
+    """
     parts = [pd.DataFrame(columns=["explainer", "data", "model", "metric", "at", "mean", "ci_low", "ci_high"])]
     for (data, model), part in scores[scores["at"].notna()].groupby(["data", "model"], sort=False):
-        by_image = _by_image(part, ["explainer", "metric", "at"])
+        wide = {
+            curve: rows.pivot(index=["image", "seed"], columns="at", values="value").ffill(axis=1)
+            for curve, rows in part.groupby(["explainer", "metric"], sort=False)
+        }
+        by_image = pd.concat(wide, axis=1).groupby("image").mean()
         mean, low, high = mean_interval(by_image.to_numpy())
         explainer, metric, at = (by_image.columns.get_level_values(level) for level in range(3))
         labels = {"explainer": explainer, "data": data, "model": model, "metric": metric}
@@ -61,16 +75,16 @@ def markdown(table: pd.DataFrame, references: set[str], title: str) -> str:
     """The table to read: a row an explainer, a column a metric, the best of the methods in bold.
 
     `≈` marks methods whose mean lies within the interval of the best. Reference rows (random, centre, edges,
-    oracle) stand apart in italics and compete with none. `∅k` tells of k undefined scores.
+    oracle) stand apart in italics and compete with none. `∅k` tells of k undefined scores, and a blank that the
+    metric does not apply to the explainer.
     """
-    parts = [f"# {title}"]
+    parts, blank = [f"# {title}"], False
     for (data, model), part in table.groupby(["data", "model"], sort=False):
         metrics = list(dict.fromkeys(part["metric"]))
         names = list(dict.fromkeys(part["explainer"]))
         cells = {(row.explainer, row.metric): row for row in part.itertuples()}
-        best = {
-            metric: _best(part[(part["metric"] == metric) & ~part["explainer"].isin(references)]) for metric in metrics
-        }
+        competing = part[~part["explainer"].isin(references)]
+        best = {metric: _best(competing[competing["metric"] == metric]) for metric in metrics}
         seeds = part.drop_duplicates("explainer").set_index("explainer")["seeds"]
         direction = part.drop_duplicates("metric").set_index("metric")["direction"]
         header = [
@@ -84,13 +98,10 @@ def markdown(table: pd.DataFrame, references: set[str], title: str) -> str:
                 label = f"{label} (seeds {seeds[name]})"
             row = [_cell(cells.get((name, metric)), best[metric], name in references) for metric in metrics]
             lines.append([label, *row])
+        blank |= len(cells) < len(names) * len(metrics)
         body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
         parts.append(f"## {data}, {model}\n\n{body}")
-    parts.append(
-        "Mean ± half of the 95 % bootstrap interval over images, of the networks as they were trained. ↑ higher is "
-        "better, ↓ lower is better. **Bold**: best method; ≈: within the best's interval. *Italic*: reference rows, "
-        "which do not compete. ∅k: k scores undefined and left out of the mean."
-    )
+    parts.append(f"{LEGEND} {BLANK}" if blank else LEGEND)
     return "\n\n".join(parts) + "\n"
 
 
@@ -103,7 +114,7 @@ def _by_image(part: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
 
 def _best(rows: pd.DataFrame) -> pd.Series | None:
     rows = rows.dropna(subset="mean")
-    if rows.empty:
+    if len(rows) < 2:  # nobody to be better than
         return None
     sign = 1 if rows["direction"].iloc[0] == "higher" else -1
     return rows.iloc[int(np.argmax(sign * rows["mean"]))]

@@ -1,0 +1,21 @@
+"""Speed as ratios within one run, on the machine at hand: results/speed/table.csv."""
+
+from pathlib import Path
+
+import pandas as pd
+import torch
+from omegaconf import DictConfig
+
+from evident.benchmark.explainers import explainers, rendering
+from evident.benchmark.relevance import relevance
+
+
+def run(config: DictConfig) -> None:
+    """Print and write results/speed/table.csv: row, value, unit, the repeats' lowest and highest, their number."""
+    torch.set_num_threads(config.threads)
+    rows = [rendering(config), *explainers(config), *relevance(config)]
+    table = pd.DataFrame(rows, columns=["row", "value", "unit", "lowest", "highest", "repeats"])
+    folder = Path(config.paths.results) / "speed"
+    folder.mkdir(parents=True, exist_ok=True)
+    table.to_csv(folder / "table.csv", index=False, float_format="%.4g", lineterminator="\n")
+    print(table.to_string(index=False, float_format="%.4g"))
