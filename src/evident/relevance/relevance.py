@@ -65,13 +65,13 @@ class Relevance:
         return (self.weights > 0).sum(0)
 
     def table(self, classes: Sequence[str]) -> pd.DataFrame:
-        """A row a class and relevant feature: target, class (its name), rank (from 1), place in x, feature, weight."""
+        """A row a class and relevant feature: target, class (its name), rank (from 1), place in x, m, feature, weight."""
         rows = [
-            (j, name, rank + 1, place, str(self.features[place]), float(self.weights[place, j]))
+            (j, name, rank + 1, place, len(self.features), str(self.features[place]), float(self.weights[place, j]))
             for j, name in enumerate(classes)
             for rank, place in enumerate(self.ranking[: int(self.counts[j]), j].tolist())
         ]
-        return pd.DataFrame(rows, columns=["target", "class", "rank", "place", "feature", "weight"])
+        return pd.DataFrame(rows, columns=["target", "class", "rank", "place", "m", "feature", "weight"])
 
     def save(self, folder: Path) -> None:
         """Write `relevance.safetensors` and the layers' names and sizes as `layers.json`."""
