@@ -24,6 +24,7 @@ from evident.cell import check, load_data
 from evident.errors import UserError
 from evident.models import training
 from evident.models.training import trained
+from evident.report.feature_figures import decoupled_figure
 
 log = logging.getLogger("evident")
 
@@ -31,6 +32,7 @@ log = logging.getLogger("evident")
 def explain(config: DictConfig) -> None:
     """Write heatmap, overlay and prediction of `config.image` under results/explain/.
 
+    An explainer that shows features one by one adds them to the prediction, and what each sees as `features.png`.
     Raises `UserError` for a picture that cannot be read, an unknown class, or an explainer that needs a mask.
     """
     check(config)
@@ -65,9 +67,21 @@ def explain(config: DictConfig) -> None:
         ],
         "environment": store.environment(),
     }
+    parts = explainer.decoupled(image[None], torch.tensor([target])) if hasattr(explainer, "decoupled") else None
+    if parts is not None:
+        prediction["features"] = [
+            {"feature": str(explainer.relevance.features[place]), "share": share}
+            for place, share in zip(parts.features[0].tolist(), parts.shares[0].tolist(), strict=True)
+            if place >= 0
+        ]
     name = f"{Path(config.image).stem}_{config.model.name}_{config.explainer.name}_class{target}"
     folder = Path(config.paths.results) / "explain" / name
     _write(folder, image, heatmap, prediction)
+    if parts is not None:
+        named = {place: str(feature) for place, feature in enumerate(explainer.relevance.features)}
+        kept = {"images": (image[None] * 255).round().byte(), "heatmaps": heatmap[None], **parts._asdict()}
+        figure = decoupled_figure(kept, named)
+        figure.savefig(folder / "features.png", metadata={"Software": None})
     best = prediction["target"]
     log.info("%s: %s (%.1f %%) -> %s", config.image, best["class"], 100 * best["probability"], folder)
 

@@ -37,7 +37,8 @@ def super_pixels(image: Tensor, segments: int, compactness: float = 10.0) -> Ten
 class LIME(Attribution):
     """The weight of the super-pixel that a pixel is in (N, 1, H, W).
 
-    `samples` neighbours of each image, drawn from the seed and the image, are evaluated `batch_size` at once.
+    `samples` neighbours of each image, drawn from the seed and the image, are evaluated `batch_size` at once. The
+    larger the `compactness` of super-pixels, the more they are squares, whatever the picture shows.
     Raises `UserError` for fewer than two segments or samples.
     """
 
@@ -53,6 +54,7 @@ class LIME(Attribution):
         seed: int = 0,
         batch_size: int = 64,
         reference: Reference = "mean_colour",
+        compactness: float = 10.0,
     ) -> None:
         if segments < 2 or samples < 2:
             raise UserError(f"segments={segments}, samples={samples}: LIME needs two or more of each")
@@ -60,6 +62,7 @@ class LIME(Attribution):
         self.model, self.segments, self.samples = model, segments, samples
         self.kernel_width, self.ridge = kernel_width, ridge
         self.seed, self.batch_size, self.reference = seed, batch_size, reference
+        self.compactness = compactness
 
     def _similarity(self, image: Tensor, neighbour: Tensor, seen: Tensor, **_: object) -> Tensor:
         """pi(z'): the cosine of z' and all ones is the root of the share that is seen."""
@@ -77,7 +80,7 @@ class LIME(Attribution):
             interpretable_model=SkLearnRidge(alpha=self.ridge),
             similarity_func=self._similarity,
         )
-        labels = super_pixels(image, self.segments)
+        labels = super_pixels(image, self.segments, self.compactness)
         with seeded(image, self.seed):
             weights = lime.attribute(
                 image[None],

@@ -65,7 +65,7 @@ class Relevance:
         return (self.weights > 0).sum(0)
 
     def table(self, classes: Sequence[str]) -> pd.DataFrame:
-        """A row a class and relevant feature: target, class (its name), rank (from 1), place in x, m, feature, weight."""
+        """A row a class (target, class) and relevant feature: rank from 1, place in x, m, feature, weight."""
         rows = [
             (j, name, rank + 1, place, len(self.features), str(self.features[place]), float(self.weights[place, j]))
             for j, name in enumerate(classes)

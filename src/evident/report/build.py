@@ -16,6 +16,7 @@ from evident.report import figures, tables
 from evident.report.cells import Cell
 from evident.report.features import feature_figures, feature_table
 from evident.report.gallery import gallery
+from evident.report.spectra import spectra_figure
 
 
 def write(cells: list[Cell], results: Path, overrides: list[str]) -> str:
@@ -112,6 +113,11 @@ def _figures(cells: list[Cell], table: pd.DataFrame, curves: pd.DataFrame, refer
         }
         if any(examples.values()):
             drawn[f"examples{suffix}"] = figures.examples_figure(examples)
+            energy = part[part["metric"] == "grid_energy"].set_index("explainer")["mean"]
+            if len(energy):
+                drawn[f"spectra{suffix}"] = spectra_figure(
+                    examples, {str(name): value for name, value in energy.items()}
+                )
         drawn[f"scores{suffix}"] = figures.scores_figure(part, references)
         own = curves[(curves["data"] == data) & (curves["model"] == model)]
         over_features = figures.is_ablation(own["metric"])

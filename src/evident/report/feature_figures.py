@@ -48,9 +48,9 @@ def interpretation_sheet(name: str, features: pd.DataFrame, interpretation: dict
 def decoupled_figure(kept: dict[str, Tensor], names: dict[int, str]) -> Figure:
     """Images down; across: the image, the combined explanation, and what each of the top features sees.
 
-    `kept` are a cell's examples with `features` (N, top) and `feature_maps` (N, top, H, W); `names` by place.
+    `kept` are a cell's examples with `features` (N, top) and their `maps` (N, top, H, W); `names` by place.
     """
-    images, combined, maps = kept["images"], kept["heatmaps"], kept["feature_maps"]
+    images, combined, maps = kept["images"], kept["heatmaps"], kept["maps"]
     strips = [
         [_picture(image), heatmap_colours(image, heatmap), *(heatmap_colours(image, each) for each in parts)]
         for image, heatmap, parts in zip(images, combined, maps, strict=True)

@@ -34,9 +34,9 @@ def feature_figures(cells: list[Cell]) -> dict[str, Figure]:
         suffix = "" if len(own) == len(cells) else f"_{data}_{model}"
         cell = min(own, key=lambda cell: cell.labels["seed"])
         features, kept = _features(cell), load_file(cell.folder / "examples.safetensors")
-        if "feature_maps" in kept:
+        if "features" in kept:
             names = dict(zip(features["place"], features["feature"], strict=True))
-            drawn[f"decoupled{suffix}"] = decoupled_figure(kept, names)
+            drawn[f"decoupled{suffix}"] = decoupled_figure({**kept, "maps": kept["feature_maps"]}, names)
         if interpretation := _interpretation(cell):
             for name, of_class in features.groupby("class", sort=False):
                 sheet = f"interpretation_{'_'.join(str(name).split())}{suffix}"
