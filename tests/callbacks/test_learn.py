@@ -67,7 +67,7 @@ def artefacts(root: Path) -> list[Path]:
 def test_it_is_learnt_once_and_loaded_ever_after(tmp_path: Path) -> None:
     first, second = Mean(mu=10.0), Mean(mu=10.0)
     for explainer in (first, second):
-        learn(explainer, images(), tmp_path, NETWORK)
+        learn(explainer, images, tmp_path, NETWORK)
     assert first.asked == ["fit", "load"]
     assert second.asked == ["load"]
     assert first.learnt == second.learnt == 13 * 45
@@ -88,22 +88,22 @@ def test_other_settings_and_other_networks_learn_for_themselves(tmp_path: Path) 
         (Median(mu=10.0), NETWORK),
     ]
     for number, (explainer, identity) in enumerate(cases, start=1):
-        learn(explainer, images(), tmp_path, identity)
+        learn(explainer, images, tmp_path, identity)
         assert explainer.asked == ["fit", "load"]
         assert len(artefacts(tmp_path)) == number
 
 
 def test_another_format_learns_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    learn(Mean(), images(), tmp_path, NETWORK)
+    learn(Mean(), images, tmp_path, NETWORK)
     monkeypatch.setattr(module, "RELEVANCE_FORMAT", module.RELEVANCE_FORMAT + 1)
-    learn(Mean(), images(), tmp_path, NETWORK)
+    learn(Mean(), images, tmp_path, NETWORK)
     assert len(artefacts(tmp_path)) == 2
 
 
 def test_an_explainer_that_learns_nothing_is_left_alone(tmp_path: Path) -> None:
     explainer = Attribution(nn.Identity())
     learned = vars(explainer).copy()
-    learn(explainer, images(), tmp_path, NETWORK)
+    learn(explainer, images, tmp_path, NETWORK)
     assert vars(explainer) == learned
     assert list(tmp_path.iterdir()) == []
 
@@ -115,20 +115,20 @@ def test_what_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        learn(Failing(), images(), tmp_path, NETWORK)
+        learn(Failing(), images, tmp_path, NETWORK)
     assert artefacts(tmp_path) == []
 
 
 def test_vebi_loads_what_another_has_learnt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = VEBI(network(), mu=5.0)
-    learn(first, images(), tmp_path, NETWORK)
+    learn(first, images, tmp_path, NETWORK)
     [folder] = artefacts(tmp_path)
     assert {"relevance.safetensors", "layers.json", "DONE"} <= {path.name for path in folder.iterdir()}
 
     monkeypatch.setattr(VEBI, "fit", lambda *_: pytest.fail("it is there already"))
     # How its features are shown does not change which they are.
     second = VEBI(network(), mu=5.0, top=1, resampled=False, batch_size=7)
-    learn(second, images(), tmp_path, NETWORK)
+    learn(second, images, tmp_path, NETWORK)
     assert torch.equal(second.relevance.weights, first.relevance.weights)
     assert torch.equal(second.relevance.gain, first.relevance.gain)
     assert second.relevance.features == first.relevance.features
@@ -138,7 +138,7 @@ def test_vebi_loads_what_another_has_learnt(tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.parametrize("settings", [{"mu": 5.0}, {"layers": "all"}, {"layers": ["classifier.2/relu"]}])
 def test_what_vebi_learns_depends_on_its_settings(tmp_path: Path, settings: dict) -> None:
     for changed in ({}, settings):
-        learn(VEBI(network(), **changed), images(20), tmp_path, NETWORK)
+        learn(VEBI(network(), **changed), lambda: images(20), tmp_path, NETWORK)
     assert len(artefacts(tmp_path)) == 2
 
 
@@ -151,17 +151,17 @@ def run(explainer: Attribution, callbacks: list[Callback], batch_size: int = 4) 
 
 def test_the_explainer_has_learnt_before_the_first_batch_is_explained(tmp_path: Path) -> None:
     explainer = Mean(network())
-    run(explainer, [Learn(explainer, images(), tmp_path, NETWORK), Explain(explainer, {}, "label")])
+    run(explainer, [Learn(explainer, images, tmp_path, NETWORK), Explain(explainer, {}, "label")])
     assert explainer.asked == ["fit", "load", "attribute", "attribute"]
     again = Mean(network())
-    run(again, [Learn(again, images(), tmp_path, NETWORK), Explain(again, {}, "label")])
+    run(again, [Learn(again, images, tmp_path, NETWORK), Explain(again, {}, "label")])
     assert again.asked == ["load", "attribute", "attribute"]
 
 
 def test_vebi_learns_and_explains_in_one_test(tmp_path: Path) -> None:
     explainer = VEBI(network(), mu=5.0)
     callback = Explain(explainer, {}, "predicted", examples=8)
-    run(explainer, [Learn(explainer, images(), tmp_path, NETWORK), callback])
+    run(explainer, [Learn(explainer, images, tmp_path, NETWORK), callback])
     expected = VEBI(network(), mu=5.0)
     expected.fit(loader(images(), 64))
     torch.testing.assert_close(explainer.relevance.weights, expected.relevance.weights)

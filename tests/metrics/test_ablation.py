@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from evident.errors import UserError
-from evident.metrics.ablation import ablation
+from evident.metrics.ablation import ablation, read_out
 from evident.metrics.explanation import Explanation, area, image_scores
 from evident.relevance.relevance import Feature, Relevance
 
@@ -101,19 +101,6 @@ def test_the_score_is_the_end_where_all_relevant_features_are_gone():
     relevant = ablation(explanation)["ablation_relevant"]
     assert relevant.at.tolist() == [0, 1, 2, 3, 4]
     assert torch.equal(image_scores(relevant), relevant.values[:, 4])
-
-
-@pytest.mark.parametrize(
-    ("points", "at"),
-    [(None, range(8)), (2, [0, 7]), (3, [0, 4, 7]), (5, [0, 2, 4, 5, 7]), (8, range(8)), (50, range(8))],
-)
-def test_fewer_points_are_whole_numbers_of_the_same_curves(points, at):
-    learnt = of_colours([[0], [5, 6, 1], [5, 6, 7, 8, 9, 3, 2]])
-    explanation = Explanation(RED_GREEN_BLUE, torch.arange(3), torch.zeros(3, 4, 4), None, colours(), learnt)
-    whole, some = ablation(explanation), ablation(explanation, points=points)
-    for name, curve in some.items():
-        assert curve.at.tolist() == list(at)
-        assert torch.equal(curve.values, whole[name].values[:, curve.at.long()])
 
 
 # Which features are zeroed: told by a network that has ones everywhere and writes down where it finds none.
@@ -368,8 +355,16 @@ def test_what_is_missing_or_out_of_range_is_named():
     images, target, model, learnt = example()
     with pytest.raises(UserError, match="draws=0"):
         curves(images, target, model, learnt, draws=0)
-    with pytest.raises(UserError, match="points=1"):
-        curves(images, target, model, learnt, points=1)
     for given in ({"model": model}, {"relevance": learnt}):
         with pytest.raises(UserError, match="needs the model and the relevance"):
             ablation(Explanation(images, torch.tensor(target), torch.zeros(6, 6, 6), **given))
+
+
+def test_relevant_features_alone_tell_the_class_they_belong_to():
+    learnt = of_colours([[0], [1], [2]])
+    explanation = Explanation(RED_GREEN_BLUE, torch.arange(3), torch.zeros(3, 4, 4), None, colours(), learnt)
+    assert read_out(explanation).tolist() == [1, 1, 1]
+    mistaken = Explanation(RED_GREEN_BLUE, torch.tensor([0, 2, 2]), torch.zeros(3, 4, 4), None, colours(), learnt)
+    assert read_out(mistaken).tolist() == [1, 0, 1]
+    with pytest.raises(UserError, match="needs the model and the relevance"):
+        read_out(Explanation(RED_GREEN_BLUE, torch.arange(3), torch.zeros(3, 4, 4)))

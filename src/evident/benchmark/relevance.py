@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from omegaconf import DictConfig
+from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 from torchvision.models import resnet18
 
@@ -34,7 +35,7 @@ def relevance(config: DictConfig) -> list[Row]:
             rows.append(row(name, "forward passes", ratios(answer, forward, 2 * repeats, tries=3)))
     for features, classes in config.benchmark.mu_lasso:
         gram, cross, labels = made_up_moments(features, classes, config.benchmark.mu_lasso_images)
-        ours = partial(mu_lasso, gram, cross, MU)
+        ours = threadpool_limits.wrap(limits=1)(partial(mu_lasso, gram, cross, MU))
         size = f"mu-lasso, {features} features, {classes} classes"
         rows.append(row(f"{size}, SPAMS = 1", "ratio", ratios(ours, spams_lasso(gram, cross, labels), repeats)))
         rows.append(row(size, "seconds", [seconds(ours) for _ in range(repeats)]))

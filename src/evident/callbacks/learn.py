@@ -1,12 +1,12 @@
 """What an explainer has to learn from the training set, learnt once for each trained network."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from captum.attr import Attribution
 from pytorch_lightning import Callback, LightningModule, Trainer
-from torch.utils.data import DataLoader
 
 from evident import store
 from evident.data.images import ImageSet, loader
@@ -21,27 +21,29 @@ class Learn(Callback):
     `load`. What it has learnt is an artefact of the network, whose identity is `network`.
     """
 
-    def __init__(self, explainer: Attribution, training_set: ImageSet, root: Path, network: store.Identity) -> None:
+    def __init__(
+        self, explainer: Attribution, training_set: Callable[[], ImageSet], root: Path, network: store.Identity
+    ) -> None:
         self.explainer, self.training_set, self.root, self.network = explainer, training_set, root, network
 
     def on_test_start(self, trainer: Trainer, module: LightningModule) -> None:
         learn(self.explainer, self.training_set, self.root, self.network)
 
 
-def learn(explainer: Any, training_set: ImageSet, root: Path, network: store.Identity) -> None:
-    """Fit the explainer on `training_set`, or load what it has learnt before; nothing where it has no `fit`."""
+def learn(explainer: Any, training_set: Callable[[], ImageSet], root: Path, network: store.Identity) -> None:
+    """Fit the explainer on `training_set()`, or load what it has learnt before; nothing where it has no `fit`."""
     if not hasattr(explainer, "fit"):
         return
     identity = {
         "format": RELEVANCE_FORMAT,
-        "explainer": type(explainer).__name__,
+        "explainer": f"{type(explainer).__module__}.{type(explainer).__qualname__}",
         "learns": explainer.learns,
         "network": network,
     }
-    make = partial(_make, explainer, loader(training_set, 64))
+    make = partial(_make, explainer, training_set)
     explainer.load(store.artefact(root, "relevance", identity, make))
 
 
-def _make(explainer: Any, batches: DataLoader, folder: Path) -> None:
-    explainer.fit(batches)
+def _make(explainer: Any, training_set: Callable[[], ImageSet], folder: Path) -> None:
+    explainer.fit(loader(training_set(), 64))
     explainer.save(folder)

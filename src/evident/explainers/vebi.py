@@ -122,9 +122,9 @@ class VEBI(Attribution):
         self._relevance = Relevance.load(folder)
 
     def interpret(self, images: ImageSet, count: int = 16, size: int = 64) -> Interpretation:
-        """Average visualisations of the relevant features (PAPERS 1.5), from `count` training images each."""
+        """Average visualisations of the relevant features and their controls (PAPERS 1.5), from `count` images each."""
         deconvolve = partial(deconvolved, resampled=self.resampled)
-        return interpret(self.model, self.relevance, images, deconvolve, count, size, self.batch_size)
+        return interpret(self.model, self.relevance, images, deconvolve, count, size, self.batch_size, controls=True)
 
     def attribute(self, inputs: Tensor, target: Tensor | int) -> Tensor:
         return self.decoupled(inputs, target).maps.amax(1, keepdim=True)

@@ -27,32 +27,28 @@ from evident.metrics.explanation import Curve, Explanation, metric
 from evident.models.calls import LayerCall, LayerCalls
 from evident.models.untouched import untouched
 from evident.relevance.relevance import Relevance
+from evident.relevance.responses import responses
 
 
 @metric(
     direction={"ablation_relevant": "lower", "ablation_random": "higher", "ablation_least": "higher"},
     needs=("model", "relevance"),
 )
-def ablation(
-    explanation: Explanation, draws: int = 10, points: int | None = None, seed: int = 0, batch_size: int = 256
-) -> dict[str, Curve]:
+def ablation(explanation: Explanation, draws: int = 10, seed: int = 0, batch_size: int = 256) -> dict[str, Curve]:
     """Is the target still predicted without k of its relevant features, or of `draws` random or the least relevant?
 
     Curves (N, K + 1) in [0, 1] over k, named `ablation_relevant`, `ablation_random` and `ablation_least`, whose score
-    is their end: all relevant features, or as many others, are gone. With
-    `points`, at no more than that many k, evenly spaced from 0 to K. NaN for a class without relevant features.
+    is their end: all relevant features, or as many others, are gone. NaN for a class without relevant features.
     `batch_size` pairs of image and ablation go through the network at once. Raises `UserError` without a model or its
-    relevance, without draws, and for fewer than two points.
+    relevance, and without draws.
     """
     images, target, model, relevance = explanation.images, explanation.target, explanation.model, explanation.relevance
     if model is None or relevance is None:
         raise UserError("ablation needs the model and the relevance of its features; give both to the Explanation")
     if draws < 1:
         raise UserError(f"draws={draws} leaves no random features; use 1 or more")
-    if points is not None and points < 2:
-        raise UserError(f"points={points} leaves no curve; use 2 or more, or none for every number of features")
     most = int(relevance.counts.max())
-    at = torch.linspace(0, most, points or most + 1, dtype=torch.float64).round().unique().to(images.device)
+    at = torch.arange(most + 1, dtype=torch.float64, device=images.device)
     classes, place = target.unique(return_inverse=True)
     turns = torch.stack([_turns(relevance, j, draws, seed) for j in classes.tolist()]).to(images.device)
     counts = relevance.counts.to(images.device)[target, None]
@@ -75,6 +71,19 @@ def ablation(
     relevant, least, lots = values[:, 0], values[:, 1], values[:, 2:].mean(1)
     named = {"ablation_relevant": relevant, "ablation_random": lots, "ablation_least": least}
     return {name: Curve(at, rows, score=rows[:, -1]) for name, rows in named.items()}
+
+
+@metric(direction="higher", needs=("model", "relevance"))
+def read_out(explanation: Explanation) -> Tensor:
+    """Do the relevant features alone tell the class: 1[argmax_j w_j . x = target] (N,), of responses x (PAPERS 1.2).
+
+    Raises `UserError` without a model or its relevance.
+    """
+    model, relevance = explanation.model, explanation.relevance
+    if model is None or relevance is None:
+        raise UserError("read_out needs the model and the relevance of its features; give both to the Explanation")
+    x = responses(model, explanation.images, list(relevance.layers)).double()
+    return ((x @ relevance.weights.to(x.device)).argmax(1) == explanation.target).double()
 
 
 def _turns(relevance: Relevance, target: int, draws: int, seed: int) -> Tensor:

@@ -2,7 +2,11 @@
 
 PAPERS 1.5: of the K training images with the strongest response x of a feature, each is cropped at the receptive field
 of the strongest position of the feature's map (clipped at the image's border) and resized; the crops are averaged.
-Beside it stands the same average of the feature's own deconvolution.
+Beside it stands the same average of the feature's own deconvolution. The strongest position is that of the largest
+value: a deconvolution starts from positive ones alone.
+
+Whether a relevant feature means its class is a question only beside one that is not relevant: each has a control, a
+feature of the same layer chosen by lot.
 """
 
 from collections.abc import Callable, Sequence
@@ -47,13 +51,18 @@ def interpret(
     count: int = 16,
     size: int = 64,
     batch_size: int = 64,
+    controls: bool = False,
 ) -> Interpretation:
     """Average visualisations of all features that are relevant for a class, from K = `count` training images each.
+
+    With `controls`, also of theirs.
 
     `deconvolve(model, images, features)` gives the features' heatmaps (N, H, W) in [0, 1]. What is kept in memory
     grows with the features, not with the images.
     """
     places = (relevance.weights > 0).any(1).nonzero().squeeze(1)
+    if controls:
+        places = torch.cat([places, relevance.controls[places]]).unique()
     features = [relevance.features[place] for place in places.tolist()]
     device = next(model.parameters()).device
     strongest, answers = _strongest(model, relevance, places, images, count, batch_size)
@@ -110,8 +119,7 @@ def _fields_of(
     def visit(call: LayerCall) -> Tensor:
         for row, feature in enumerate(features):
             if feature.layer == call.name:
-                energy = call.output[row, feature.filter].square().flatten()
-                boxes[row] = fields[call.name].flatten(1)[:, int(energy.argmax())].tolist()
+                boxes[row] = fields[call.name].flatten(1)[:, int(call.output[row, feature.filter].argmax())].tolist()
         return call.output
 
     with untouched(model), torch.no_grad(), LayerCalls(model, visit):

@@ -59,19 +59,42 @@ class Relevance:
         by_weight = self.weights.gather(0, by_gain).argsort(dim=0, descending=True, stable=True)
         return by_gain.gather(0, by_weight)
 
+    @cached_property
+    def controls(self) -> Tensor:
+        """For each feature (m,) another of its layer, by lot and the same on every call; itself where it is alone."""
+        generator = torch.Generator().manual_seed(0)
+        starts, places = 0, []
+        for size in self.layers.values():
+            other = torch.randint(1, max(size, 2), (size,), generator=generator)
+            places.append(starts + (torch.arange(size) + other) % size)
+            starts += size
+        return torch.cat(places)
+
     @property
     def counts(self) -> Tensor:
         """Number of relevant features (C,), those with a weight."""
         return (self.weights > 0).sum(0)
 
     def table(self, classes: Sequence[str]) -> pd.DataFrame:
-        """A row a class (target, class) and relevant feature: rank from 1, place in x, m, feature, weight."""
+        """A row a class (target, class) and relevant feature: rank from 1, place in x, control, m, feature, weight.
+
+        `control` is the place of another feature of its layer, `m` the number of all features.
+        """
         rows = [
-            (j, name, rank + 1, place, len(self.features), str(self.features[place]), float(self.weights[place, j]))
+            (
+                j,
+                name,
+                rank + 1,
+                place,
+                int(self.controls[place]),
+                len(self.features),
+                str(self.features[place]),
+                float(self.weights[place, j]),
+            )
             for j, name in enumerate(classes)
             for rank, place in enumerate(self.ranking[: int(self.counts[j]), j].tolist())
         ]
-        return pd.DataFrame(rows, columns=["target", "class", "rank", "place", "m", "feature", "weight"])
+        return pd.DataFrame(rows, columns=["target", "class", "rank", "place", "control", "m", "feature", "weight"])
 
     def save(self, folder: Path) -> None:
         """Write `relevance.safetensors` and the layers' names and sizes as `layers.json`."""

@@ -26,9 +26,9 @@ LEARNT = ("conv2d", "conv_transpose2d", "linear")
 def responses(model: nn.Module, images: Tensor, layers: Layers = "relu") -> Tensor:
     """x (N, m), non-negative with ||x||_2 = 1, of images (N, 3, H, W).
 
-    `layers` is `relu` (every rectifier's output), `all` (every intermediate layer, as the authors take them),
-    another kind (`conv2d`, `max_pool2d`, ...), or names as `layer_responses` gives them. Raises `UserError` where
-    that names no layer. Layers whose channels come last (N, h, w, K) are read wrongly.
+    `layers` is `relu` (every rectifier's output), `all` (every intermediate layer, as the authors take them), another
+    kind (`conv2d`, `max_pool2d`, ...), a layer's name as `layer_responses` gives it, or a list of these. Raises
+    `UserError` where that names no layer. Layers whose channels come last (N, h, w, K) are read wrongly.
     """
     return joined(layer_responses(model, images, layers)[0])
 
@@ -44,7 +44,7 @@ def layer_responses(model: nn.Module, images: Tensor, layers: Layers = "relu") -
 
     def visit(call: LayerCall) -> Tensor:
         calls[call.name] = call.kind
-        if layers in ("all", call.kind) or call.name in named:
+        if not {"all", call.kind, call.name}.isdisjoint(named):
             energies[call.name] = _energy(call.output)
         return call.output
 

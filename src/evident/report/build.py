@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from safetensors.torch import load_file
 
 from evident.errors import UserError
+from evident.models.training import told
 from evident.report import figures, tables
 from evident.report.cells import Cell
 from evident.report.features import feature_figures, feature_table
@@ -38,8 +39,8 @@ def write(cells: list[Cell], results: Path, overrides: list[str]) -> str:
     curves = tables.curves(scores)
     text = tables.markdown(table, references, _title(cells[0].config, models))
     frames = {"table": table, "significance": tables.significance(scores), "curves": curves, "cost": _cost(cells)}
-    features = feature_table(cells)
-    for name, frame in {**frames, **({"features": features} if len(features) else {})}.items():
+    of_features = {"features": feature_table(cells), "ablation": tables.by_class(scores)}
+    for name, frame in {**frames, **{name: frame for name, frame in of_features.items() if len(frame)}}.items():
         _write(results / f"{name}.csv", frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
     _write(results / "table.md", text)
     _write(results / "provenance.json", json.dumps(_provenance(cells, models, overrides), indent=1) + "\n")
@@ -57,14 +58,17 @@ def _models(cells: list[Cell]) -> list[dict[str, Any]]:
     found = {}
     for cell in cells:
         network = json.loads((cell.folder / "network.json").read_text())
-        names = {"data": cell.config.data.name, "model": cell.config.model.name, "seed": cell.config.seed}
-        found[network["hash"]] = {**names, **network}
+        names = {"data": cell.config.data.name, "model": cell.config.model.name}
+        # No seed has made published weights.
+        seed = {} if "weights" in network else {"seed": cell.config.seed}
+        found[network["hash"]] = {**names, **seed, **network}
     return list(found.values())
 
 
 def _title(config: DictConfig, models: list[dict[str, Any]]) -> str:
     trained = "; ".join(
-        f"{model['model']} seed {model['seed']} on {model['data']}: {model['accuracy']['test']:.2%} test accuracy"
+        f"{model['model']}{f' seed {seed}' if (seed := model.get('seed')) is not None else ''} on {model['data']}: "
+        f"{told(model['accuracy'])}"
         for model in models
     )
     return f"{config.experiment} ({config.scale.name}): {trained}"

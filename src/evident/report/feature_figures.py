@@ -38,7 +38,7 @@ def interpretation_sheet(name: str, features: pd.DataFrame, interpretation: dict
         text = f"{feature.rank}. {_broken(str(feature.feature))}\nweight {feature.weight:.2f}"
         axes.text(-6, row * down + down / 2, text, fontsize=7.5, ha="right", va="center")
     titles = ["average\ncrop", "average\nsignal", "signal on\naverage", *(f"crop {n + 1}" for n in range(STRONGEST))]
-    for column, title in enumerate(titles):
+    for column, title in enumerate(titles[: len(strips[0])]):
         axes.text(column * across + across / 2, -4, title, fontsize=7.5, ha="center", va="bottom")
     rest = f", the first {ROWS} of {len(features)}" if len(features) > ROWS else ""
     figure.suptitle(f"{name}: relevant features{rest}", fontsize=9, x=0.01, y=0.995, ha="left", va="top")
@@ -55,19 +55,20 @@ def decoupled_figure(kept: dict[str, Tensor], names: dict[int, str]) -> Figure:
         [_picture(image), heatmap_colours(image, heatmap), *(heatmap_colours(image, each) for each in parts)]
         for image, heatmap, parts in zip(images, combined, maps, strict=True)
     ]
-    canvas, down, across = _grid(strips, gap=16)
-    figure = Figure(figsize=(1.35 * len(strips[0]), 1.35 * len(strips) * down / across + 0.3), dpi=110)
-    axes = figure.add_axes((0.002, 0.002, 0.996, 1 - 0.3 / figure.get_figheight()))
+    gap = images.shape[-2] // 7  # room for a line of text, whatever the size of the pictures
+    canvas, down, across = _grid(strips, gap)
+    figure = Figure(figsize=(1.35 * len(strips[0]), 1.35 * len(strips) * down / across + 0.45), dpi=110)
+    axes = figure.add_axes((0.002, 0.002, 0.996, 1 - 0.45 / figure.get_figheight()))
     axes.imshow(canvas, interpolation="nearest")
     axes.set_axis_off()
     width = images.shape[-1]
     for column, title in enumerate(["image", "combined", *(f"feature {n + 1}" for n in range(maps.shape[1]))]):
-        axes.text(column * across + width / 2, -14, title, fontsize=8, ha="center", va="bottom")
+        axes.text(column * across + width / 2, -gap, title, fontsize=8, ha="center", va="bottom")
     for row, places in enumerate(kept["features"].tolist()):
         for rank, place in enumerate(places):
             label = names[place] if place >= 0 else "none takes part"
             middle = (rank + 2) * across + width / 2
-            axes.text(middle, row * down - 2, label, fontsize=5.5, ha="center", va="bottom")
+            axes.text(middle, row * down - gap / 8, label, fontsize=5.5, ha="center", va="bottom")
     return figure
 
 

@@ -14,15 +14,18 @@ def feature_table(cells: list[Cell]) -> pd.DataFrame:
     """A row a relevant feature of a class, of every cell whose explainer has learnt any; empty where none has.
 
     Where features were interpreted, `purity` is the share of a feature's strongest training images that are of the
-    class, `evidence` the share of its signal in them that lies in their masks.
+    class, `evidence` the share of its signal in them that lies in their masks; `_control` those of another feature of
+    its layer, chosen by lot. NaN for a feature that answers to no image, and evidence without masks.
     """
     parts = []
     for cell in cells:
         features = _features(cell)
+        if not len(features):  # its columns, of no type, would make floats of the others' whole numbers
+            continue
         for position, (column, value) in enumerate(cell.labels.items()):
             features.insert(position, column, value)
         parts.append(features)
-    return pd.concat(parts, ignore_index=True)
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
 def feature_figures(cells: list[Cell]) -> dict[str, Figure]:
@@ -51,11 +54,13 @@ def _features(cell: Cell) -> pd.DataFrame:
     features = pd.read_csv(file)
     if interpretation := _interpretation(cell):
         row_of = {place: row for row, place in enumerate(interpretation["places"].tolist())}
-        rows = [row_of[place] for place in features["place"]]
-        labels = interpretation["labels"][rows]
-        of_class = (labels == torch.tensor(features["target"])[:, None]).double().sum(1)
-        features["purity"] = (of_class / (labels >= 0).sum(1)).numpy()
-        features["evidence"] = interpretation["evidence"][rows].nanmean(1).numpy()
+        target = torch.tensor(features["target"])[:, None]
+        for suffix, places in (("", features["place"]), ("_control", features["control"])):
+            rows = [row_of[place] for place in places]
+            labels = interpretation["labels"][rows]
+            # A feature that answers to no image has neither.
+            features[f"purity{suffix}"] = torch.where(labels >= 0, labels == target, torch.nan).nanmean(1).numpy()
+            features[f"evidence{suffix}"] = interpretation["evidence"][rows].nanmean(1).numpy()
     return features
 
 

@@ -5,10 +5,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-COLUMNS = 8
+COLUMNS = 9
 
 
-def spectra_figure(examples: dict[str, dict[str, Tensor]], energy: dict[str, float], example: int = 3) -> Figure:
+def spectra_figure(examples: dict[str, dict[str, Tensor]], energy: dict[str, float]) -> Figure:
     """Each explainer's heatmap of one example above the mean spectrum of all its examples.
 
     `energy` is the mean grid energy by explainer. The spectrum is the logarithm of the power, zero frequency in the
@@ -24,8 +24,9 @@ def spectra_figure(examples: dict[str, dict[str, Tensor]], energy: dict[str, flo
     for place, name in enumerate(names):
         row, column = divmod(place, columns)
         heatmaps = examples[name]["heatmaps"].double().numpy()
-        shown = heatmaps[min(example, len(heatmaps) - 1)]
-        grid[2 * row, column].imshow(shown, cmap="gray", vmax=np.quantile(shown, 0.995), interpolation="nearest")
+        shown = heatmaps[len(heatmaps) // 2]
+        brightest = np.quantile(shown, 0.995) or shown.max() or 1  # as in heatmap_colours
+        grid[2 * row, column].imshow(shown, cmap="gray", vmin=0, vmax=brightest, interpolation="nearest")
         grid[2 * row, column].set_title(f"{name}\n{energy[name]:.4f}", fontsize=7)
         spectrum = _spectrum(heatmaps)
         grid[2 * row + 1, column].imshow(spectrum, cmap="magma", vmin=-6, vmax=0, interpolation="nearest")

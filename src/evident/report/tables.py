@@ -71,6 +71,16 @@ def curves(scores: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts[1:] or parts, ignore_index=True)
 
 
+def by_class(scores: pd.DataFrame) -> pd.DataFrame:
+    """Mean and number of images of each ablation for every class (target) and network (seed); empty without any.
+
+    What is ablated is a class's, so classes of a network are the units of which an ablation speaks.
+    """
+    whole = scores[scores["at"].isna() & scores["metric"].str.startswith("ablation")]
+    groups = whole.groupby(["explainer", "data", "model", "seed", "target", "metric"], sort=False)["value"]
+    return groups.agg(mean="mean", n="count").reset_index()
+
+
 def markdown(table: pd.DataFrame, references: set[str], title: str) -> str:
     """The table to read: a row an explainer, a column a metric, the best of the methods in bold.
 
