@@ -5,14 +5,18 @@ import math
 import numpy as np
 import pytest
 import spams
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.optimize import nnls
 from sklearn.linear_model import lars_path_gram
 
+from evident.data.render.flowers import render
 from evident.errors import UserError
-from evident.relevance.mu_lasso import mu_lasso
+from evident.models.flower_net import FlowerNet
+from evident.relevance import mu_lasso
+from evident.relevance import responses as network_responses
 
 MUS = [1e-12, 0.01, 0.3, 1.0, 5.0, 10.0, 1e3, 1e7]
 each_mu = pytest.mark.parametrize("mu", MUS)
@@ -209,6 +213,31 @@ def test_loss_and_support_equal_spams(problem, seed, mu):
     ours, theirs = solved(responses, labels, mu), spams_lasso(responses, labels, mu)
     np.testing.assert_allclose(loss(responses, labels, ours), loss(responses, labels, theirs), rtol=1e-8, atol=1e-8)
     np.testing.assert_array_equal(ours > 0, theirs > 0)
+
+
+@pytest.fixture(scope="module")
+def of_flowers() -> tuple[np.ndarray, np.ndarray]:
+    """Real responses: of a FlowerNet, fitted for a few steps, to rendered flowers; and their labels."""
+    flowers = render("single-6c", "mu-lasso", range(90), size=64)
+    images, labels = flowers.images.float() / 255, flowers.labels
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = FlowerNet(6)
+        optimiser = torch.optim.AdamW(network.parameters(), lr=3e-3)
+        for _ in range(12):
+            optimiser.zero_grad()
+            torch.nn.functional.cross_entropy(network(images), labels).backward()
+            optimiser.step()
+    x = network_responses(network.eval(), images, "all")
+    return x.double().T.numpy(), np.eye(6)[labels.numpy()].T
+
+
+@pytest.mark.parametrize("mu", [1.0, 5.0, 10.0, 20.0])
+def test_loss_and_support_equal_spams_on_real_responses(of_flowers, mu):
+    responses, labels = of_flowers
+    ours, theirs = solved(responses, labels, mu), spams_lasso(responses, labels, mu)
+    np.testing.assert_allclose(loss(responses, labels, ours), loss(responses, labels, theirs), rtol=1e-8, atol=1e-8)
+    np.testing.assert_array_equal(ours > 1e-9, theirs > 1e-9)
 
 
 @each_problem
