@@ -42,12 +42,15 @@ def identity(config: DictConfig) -> store.Identity:
     """Everything that decides the scores of the cell, and nothing else."""
     resolved: Any = OmegaConf.to_container(config, resolve=True)
     explainer = get_object(config.explainer.build._target_)
+    # A trained network's identity says on what it was computed; published weights are everywhere the same.
+    sums = {"sums": training.order_of_sums(config)} if training.is_published(config) else {}
     named = {"data": config.data.name, "model": config.model.name, "explainer": config.explainer.name}
     return {
         "format": CELL_FORMAT,
         "experiment": resolved["experiment"],
         "names": named,
         "network": training.identity(config),
+        **sums,
         "explainer": resolved["explainer"]["build"],
         "metric": resolved["metric"],
         "explained": resolved["explained"],
@@ -141,7 +144,9 @@ def _compute(config: DictConfig, name: str, folder: Path) -> None:
             explainer.relevance.table(model.classes).to_csv(folder / "features.csv", index=False)
         save_file(explain.kept(), folder / "examples.safetensors")
         (folder / "directions.json").write_text(json.dumps(explain.directions, indent=1))
-        described = {"hash": model.hash, "accuracy": model.accuracy}
+        described: dict[str, Any] = {"hash": model.hash, "accuracy": model.accuracy}
+        if model.weights is not None:
+            described["weights"] = model.weights
         (folder / "network.json").write_text(json.dumps(described, indent=1))
         (folder / "cost.json").write_text(json.dumps(explain.cost(), indent=1))
         log_scores(loggers, scores, explain.kept())

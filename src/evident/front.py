@@ -12,8 +12,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 from rich.logging import RichHandler
 
-from evident.data.an8flower import source_of
+from evident.data import an8flower, imagenet
 from evident.errors import UserError
+from evident.models.pretrained import weights_of
 from evident.progress import bars, console
 
 
@@ -47,9 +48,13 @@ def hand_over(config: DictConfig) -> None:
 
 def prepare() -> None:
     """Register the config's resolvers and set up logging; safe to call twice."""
-    OmegaConf.register_new_resolver(
-        "an8flower_source", lambda root, variant: source_of(Path(root), variant), replace=True
-    )
+    resolvers: dict[str, Callable[..., str]] = {
+        "an8flower_source": lambda root, variant: an8flower.source_of(Path(root), variant),
+        "imagenet_source": lambda root: imagenet.source_of(Path(root)),
+        "published_weights": lambda root, *of: weights_of(Path(root), *of),
+    }
+    for name, resolver in resolvers.items():
+        OmegaConf.register_new_resolver(name, resolver, replace=True)
     handler: logging.Handler = logging.StreamHandler()
     if console.is_terminal:
         handler = RichHandler(console=console, show_path=False, show_level=False)

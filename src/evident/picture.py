@@ -23,7 +23,6 @@ from evident.callbacks.learn import learn
 from evident.cell import check, load_data
 from evident.errors import UserError
 from evident.models import training
-from evident.models.training import trained
 from evident.report.feature_figures import decoupled_figure
 
 log = logging.getLogger("evident")
@@ -41,8 +40,7 @@ def explain(config: DictConfig) -> None:
         config = compose("config", [*overrides, f"data={config.model.data}"])
     torch.set_num_threads(config.threads)
     image = read_picture(Path(config.image), config.data.size)
-    model = trained(config, partial(load_data, config), [])
-    network, classes = model.network, model.classes
+    network, classes = training.ready(config, partial(load_data, config))
     explainer = instantiate(config.explainer.build, _partial_=True)(network)
     if getattr(explainer, "needs_mask", False):
         raise UserError(f"explainer={config.explainer.name} needs a mask of the true evidence, which no picture has")

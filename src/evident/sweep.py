@@ -114,7 +114,8 @@ class Sweep(Callback):
                 cells[folder] = Cell(composed, folder)
             elif overrides in wanted.asked:
                 state = "FAILED" if (folder / "FAILED").exists() else "missing"
-                missing.append(f"{composed.explainer.name} seed {composed.seed}: {state} ({folder})")
+                name = f"{composed.model.name} {composed.explainer.name} seed {composed.seed}"
+                missing.append(f"{name}: {state} ({folder})")
         if cells:
             results = Path(config.paths.results) / config.experiment
             print(write(list(cells.values()), results, list(config.hydra.overrides.task)))

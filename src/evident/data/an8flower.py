@@ -4,8 +4,6 @@ The authors' own files are read where a user has them; otherwise flowers of the 
 (`evident.data.render.flowers`). The original renderer is not on file: parts, viewpoints and light are our choice.
 """
 
-import functools
-import hashlib
 import re
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from evident import store as artefacts
+from evident.data.files import listing
 from evident.data.images import ImageSet, Splits
 from evident.data.render.flowers import CLASSES, RENDER_FORMAT, known, render
 from evident.errors import UserError
@@ -37,14 +36,7 @@ def source_of(root: Path, variant: str) -> str:
     The digest is of the files' names and sizes, so that another set of files is another source.
     """
     folder = _folder(root, known(variant.replace("_", "-")))
-    return f"rendered {RENDER_FORMAT}" if folder is None else f"authors {_listing(folder)}"
-
-
-@functools.cache
-def _listing(folder: Path) -> str:
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    lines = [f"{path.relative_to(folder).as_posix()} {path.stat().st_size}" for path in files]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+    return f"rendered {RENDER_FORMAT}" if folder is None else f"authors {listing(folder, SUFFIXES)}"
 
 
 def an8flower(

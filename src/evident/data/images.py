@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -13,14 +13,26 @@ from evident.errors import UserError
 Batch = dict[str, Tensor]
 
 
+class Rows(Protocol):
+    """Images or masks, one a row: a tensor, or what reads from files those rows that are asked for.
+
+    A tensor of indices gives a tensor of these rows, a slice gives rows of the same kind.
+    """
+
+    @property
+    def shape(self) -> torch.Size: ...
+
+    def __getitem__(self, rows: Any, /) -> Any: ...
+
+
 class ImageSet(Dataset[Batch]):
-    """Images held in memory: uint8 (N, 3 or 1, H, W), labels (N,), names, masks bool (N, H, W) or none.
+    """Images uint8 (N, 3 or 1, H, W), labels (N,), names, masks bool (N, H, W) or none; in memory or in files.
 
     A batch is a dictionary of `image` float (B, 3, H, W) in [0, 1], `label` (B,), `index` (B,) into `names`
     and, where the set has masks, `mask` bool (B, H, W).
     """
 
-    def __init__(self, images: Tensor, labels: Tensor, names: Sequence[str], masks: Tensor | None = None) -> None:
+    def __init__(self, images: Rows, labels: Tensor, names: Sequence[str], masks: Rows | None = None) -> None:
         self.images, self.labels, self.names, self.masks = images, labels.long(), tuple(names), masks
 
     def __len__(self) -> int:

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from safetensors.torch import load_file
 
 from evident.errors import UserError
+from evident.models.training import told
 from evident.report import figures, tables
 from evident.report.cells import Cell
 from evident.report.features import feature_figures, feature_table
@@ -57,17 +58,19 @@ def _models(cells: list[Cell]) -> list[dict[str, Any]]:
     found = {}
     for cell in cells:
         network = json.loads((cell.folder / "network.json").read_text())
-        names = {"data": cell.config.data.name, "model": cell.config.model.name, "seed": cell.config.seed}
-        found[network["hash"]] = {**names, **network}
+        names = {"data": cell.config.data.name, "model": cell.config.model.name}
+        # No seed has made published weights.
+        seed = {} if "weights" in network else {"seed": cell.config.seed}
+        found[network["hash"]] = {**names, **seed, **network}
     return list(found.values())
 
 
 def _title(config: DictConfig, models: list[dict[str, Any]]) -> str:
-    trained = "; ".join(
-        f"{model['model']} seed {model['seed']} on {model['data']}: {model['accuracy']['test']:.2%} test accuracy"
-        for model in models
-    )
-    return f"{config.experiment} ({config.scale.name}): {trained}"
+    networks = []
+    for model in models:
+        seed = f" seed {model['seed']}" if "seed" in model else ""
+        networks.append(f"{model['model']}{seed} on {model['data']}: {told(model['accuracy'])}")
+    return f"{config.experiment} ({config.scale.name}): {'; '.join(networks)}"
 
 
 def _cost(cells: list[Cell]) -> pd.DataFrame:
