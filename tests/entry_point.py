@@ -25,3 +25,8 @@ def options() -> dict:
     """How the process is run: from the project's root, its output caught, W&B kept off the network."""
     environment = {**os.environ, "WANDB_MODE": "offline"}
     return {"cwd": ROOT, "env": environment, "capture_output": True, "text": True, "timeout": 300}
+
+
+def written(store: Path) -> dict[str, int]:
+    """Every finished artefact and when it was written."""
+    return {str(path.relative_to(store)): path.stat().st_mtime_ns for path in store.glob("*/*/DONE")}

@@ -20,6 +20,7 @@ from entry_point import run
         ("seed=-1", "seed=-1 is no whole number from 0 on"),
         ("threads=0", "threads=0 is no whole number from 1 on"),
         ("explained.images=0", "explained.images=0 is no whole number from 1 on"),
+        ("explained.split=train", "explained.split=train is unknown; use test or val"),
         ("task=explain", "image is not given; add image=..."),
         ("task=report", "without scores"),
     ],

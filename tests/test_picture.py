@@ -1,12 +1,13 @@
 """Any picture is explained, or refused in one clear line."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from entry_point import run
+from entry_point import run, written
 from PIL import Image
 
 from evident.errors import UserError
@@ -109,6 +110,27 @@ def test_the_front_door_explains_a_picture(tmp_path: Path) -> None:
         assert ended.returncode == 1
         assert told in ended.stderr
         assert "Traceback" not in ended.stderr
+
+
+def test_an_explainer_that_learns_does_so_once_for_all_pictures(tmp_path: Path) -> None:
+    settings = ("task=explain", "model=flower_net", "explainer=vebi", "target=1", "scale=smoke", "logger=none")
+    artefacts = []
+    for name in ("ramp", "turned"):
+        Image.fromarray(RAMP if name == "ramp" else RAMP.T).save(tmp_path / f"{name}.png")
+        ended = run(*settings, f"image={tmp_path / name}.png", store=tmp_path)
+        assert ended.returncode == 0, ended.stderr
+        folder = tmp_path / "results" / "explain" / f"{name}_flower_net_vebi_class1"
+        pictures = {path.name for path in folder.iterdir()}
+        assert pictures == {"heatmap.png", "overlay.png", "features.png", "prediction.json"}
+        features = json.loads((folder / "prediction.json").read_text())["features"]
+        shares = [feature["share"] for feature in features]
+        assert 1 <= len(features) <= 3
+        assert shares == sorted(shares, reverse=True)
+        assert 0 < sum(shares) <= 1
+        assert all(re.fullmatch(r"[\w.#/]+:\d+", feature["feature"]) for feature in features)
+        artefacts.append(written(tmp_path))
+    assert artefacts[0] == artefacts[1]
+    assert sum(name.startswith("relevance/") for name in artefacts[0]) == 1
 
 
 @pytest.mark.real_data

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from entry_point import ROOT, command, options, run
+from entry_point import ROOT, command, options, run, written
 from safetensors.torch import load_file
 
 FEW = "explainer=random,oracle,gradient,grad_cam"
@@ -125,11 +125,6 @@ def kill_when(moment: Callable[[], bool], store: Path) -> bool:
             return True
         time.sleep(0.005)
     return False
-
-
-def written(store: Path) -> dict[str, int]:
-    """Every finished artefact and when it was written."""
-    return {str(path.relative_to(store)): path.stat().st_mtime_ns for path in store.glob("*/*/DONE")}
 
 
 def test_a_failing_cell_is_kept_and_the_others_go_on(finished: Path, tmp_path: Path) -> None:

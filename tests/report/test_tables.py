@@ -53,6 +53,19 @@ def test_the_best_is_bold_in_its_direction_and_ties_are_marked(metric: str, best
     assert lines["explainer"].endswith("↑ |" if metric == "up" else "↓ |")
 
 
+@pytest.mark.parametrize("references", [set(), {"random"}])
+def test_where_nobody_else_has_the_metric_nothing_is_best(references: set[str]) -> None:
+    both = scores({"ours": 0.5, "other": 0.4, "random": 0.1})
+    alone = scores({"ours": 0.1, **dict.fromkeys(references, 0.2)}, "down")
+    text = tables.markdown(tables.table(pd.concat([both, alone]), DIRECTIONS), references, "title")
+    [line] = [line for line in text.splitlines() if line.startswith("| ours")]
+    _, _, up, down, _ = line.split("|")
+    assert "**" in up
+    assert "0.100" in down
+    assert "**" not in down
+    assert "≈" not in down
+
+
 def test_undefined_scores_are_shown() -> None:
     frame = scores({"ours": 0.5})
     frame.loc[:2, "value"] = np.nan
@@ -73,6 +86,54 @@ def test_curves_average_every_position() -> None:
     curve = tables.curves(pd.concat(parts, ignore_index=True))
     assert curve["at"].tolist() == [0, 0.5, 1]
     assert curve["mean"].tolist() == pytest.approx([0, 0.5, 1])
+
+
+def curve(values: dict[tuple[str, int], list[float]], explainer: str = "ours") -> pd.DataFrame:
+    """A curve at 0, 1, 2, ... for each (image, seed)."""
+    labels = {"experiment": "e", "data": "d", "model": "m", "explainer": explainer, "metric": "up", "target": 0}
+    rows = [
+        {**labels, "image": image, "seed": seed, "at": float(at), "value": value}
+        for (image, seed), points in values.items()
+        for at, value in enumerate(points)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_a_curve_that_ends_earlier_for_one_seed_holds_its_last_value() -> None:
+    early = {("one", 0): [1.0, 0.5, 0.25, 0.0], ("one", 1): [0.8, 0.6], ("two", 0): [1, 1, 1, 1], ("two", 1): [0, 0.5]}
+    means = tables.curves(curve(early))
+    assert means["at"].tolist() == [0, 1, 2, 3]
+    # Image one: 0.9, 0.55, then 0.25 and 0 with 0.6; image two: 0.5, 0.75, then 1 and 1 with 0.5.
+    assert means["mean"].tolist() == pytest.approx([0.7, 0.65, 0.5875, 0.525])
+    assert means["ci_low"].iloc[-1] == pytest.approx(0.3)
+    assert means["ci_high"].iloc[-1] == pytest.approx(0.75)
+
+
+def test_a_curve_goes_no_further_than_its_own_longest() -> None:
+    short, long = (
+        curve({("one", 0): [1.0, 0.5], ("one", 1): [1.0]}),
+        curve({("one", 0): [1.0, 0.0, 0.0, 0.0]}, "theirs"),
+    )
+    means = tables.curves(pd.concat([short, long])).set_index("explainer")
+    assert means.loc["ours", "at"].tolist() == [0, 1]
+    assert means.loc["ours", "mean"].tolist() == pytest.approx([1, 0.75])
+    assert means.loc["theirs", "at"].tolist() == [0, 1, 2, 3]
+
+
+def test_a_curve_that_is_undefined_stays_so_and_takes_nothing_from_the_others() -> None:
+    means = tables.curves(curve({("one", 0): [np.nan, np.nan], ("two", 0): [1.0, 0.5]}))
+    assert means["mean"].tolist() == pytest.approx([1, 0.5])
+
+
+def test_ablations_are_shown_by_class_and_network() -> None:
+    frame = scores({"ours": 0.5}, "ablation_random", seeds=2, images=4)
+    frame["target"] = [0, 0, 1, 1] * 2  # of values 0.4, 0.467, 0.533, 0.6
+    frame.loc[0, "value"] = np.nan
+    position = frame.assign(at=1.0)
+    rows = tables.by_class(pd.concat([frame, position, scores({"ours": 0.1})])).to_dict("records")
+    assert [(row["seed"], row["target"], row["n"]) for row in rows] == [(0, 0, 1), (0, 1, 2), (1, 0, 2), (1, 1, 2)]
+    assert [row["mean"] for row in rows] == pytest.approx([0.46667, 0.56667, 0.43333, 0.56667], abs=1e-4)
+    assert len(tables.by_class(scores({"ours": 0.1}))) == 0
 
 
 def test_significance_pairs_every_two_explainers() -> None:

@@ -24,12 +24,15 @@ def grid_energy(explanation: Explanation, stride: int = 16) -> Tensor:
     line through it. Windows, as a grid is as local as the heatmap that it is in; they are short, so that patterns of
     other periods score up to 0.3, and a texture of the image's with a grid's period counts in full: compare heatmaps
     of the same images. `stride` is the network's total stride; for maps that are no two strides long it is halved
-    until they are. NaN where a map is constant or not finite. Raises `UserError` for a stride below 2.
+    until they are. NaN where a map is constant or not finite. Raises `UserError` for a stride below 2, and for maps
+    below 4 x 4.
     Source: ours; such artefacts as peaks of the spectrum: Zhang, Karaman, Chang 2019, arXiv 1907.06515.
     """
     if stride < 2:
         raise UserError(f"stride={stride} leaves no grid; use the network's total stride, 2 or more")
     heatmap = explanation.heatmap.detach().double()
+    if min(heatmap.shape[1:]) < 4:
+        raise UserError(f"maps of {tuple(heatmap.shape[1:])} pixels hold no grid; use 4 x 4 or more")
     while 2 * stride > min(heatmap.shape[1:]):
         stride //= 2
     windows = heatmap.unfold(1, 2 * stride, stride).unfold(2, 2 * stride, stride)

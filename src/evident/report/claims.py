@@ -1,10 +1,12 @@
 """Claims of a paper, and what became of them: a table in the README of the paper's experiments."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import yaml
 
 from evident.errors import UserError
@@ -14,16 +16,17 @@ BEGIN, END = "<!-- claims -->\n", "<!-- end -->"
 
 @dataclass(frozen=True)
 class Claim:
-    """One claim as it is tested: its name (`c, single-6c`), what must hold, where, what was measured, the verdict.
+    """One claim as it is tested: its name (`c: mnist`), what must hold, where, what was measured, the verdict.
 
-    `rule` says when it holds, so that a reader may judge the judge; `numbers` are the evidence in words.
+    `rule` says when it holds, so that a reader may judge the judge; `numbers` are the evidence in words. What was
+    asked only after other numbers were seen has no verdict: `holds` is None.
     """
 
     name: str
     rule: str
     experiment: str
     numbers: str
-    holds: bool
+    holds: bool | None
 
 
 def paper_values(file: Path) -> dict[str, str]:
@@ -50,14 +53,30 @@ def claims_table(claims: Sequence[Claim], paper: Mapping[str, str]) -> str:
     header = ["claim", "experiment", "holds if", "measured", *(["paper"] if paper else []), "verdict"]
     lines = [header, ["---"] * len(header)]
     for claim in claims:
-        verdict = "holds" if claim.holds else "**fails**"
+        verdict = {True: "holds", False: "**fails**", None: "post hoc"}[claim.holds]
         own = [paper.get(claim.name, "")] if paper else []
         lines.append([claim.name, f"`{claim.experiment}`", claim.rule, claim.numbers, *own, verdict])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
-def write_claims(claims: Sequence[Claim], folder: Path) -> str:
-    """Put the table of `claims` into `folder`/README.md, between its two markers, and return it.
+def measured_at(experiments: Sequence[Path]) -> str:
+    """One sentence on the scale, networks and images of the experiments' results.
+
+    Raises `UserError` where they are of several scales, whose verdicts would not belong together.
+    """
+    provenances = {folder.name: json.loads((folder / "provenance.json").read_text()) for folder in experiments}
+    scales = {name: provenance["scale"] for name, provenance in provenances.items()}
+    if len(set(scales.values())) > 1:
+        raise UserError(f"results of several scales: {scales}; run all experiments with the same")
+    networks = {len(provenance["seeds"]) for provenance in provenances.values()}
+    tables = [pd.read_csv(folder / "table.csv", dtype={"seeds": str}) for folder in experiments]
+    images = {int(table["n"].max()) // len(table["seeds"].iloc[0].split()) for table in tables}
+    several = [" or ".join(map(str, sorted(numbers))) for numbers in (networks, images)]
+    return f"Measured at scale {scales.popitem()[1]}: {several[0]} networks a data set, {several[1]} images each."
+
+
+def write_claims(claims: Sequence[Claim], folder: Path, measured: str) -> str:
+    """Put the table of `claims` and how they were `measured` into `folder`/README.md, between its markers; return it.
 
     The paper's values come from `folder`/paper_values.yaml. Raises `UserError` where the README has no markers.
     """
@@ -67,5 +86,6 @@ def write_claims(claims: Sequence[Claim], folder: Path) -> str:
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise UserError(f"{readme} has no place for the claims; put the lines {BEGIN.strip()} and {END} into it")
-    readme.write_text(f"{before}{begin}\n{table}\n{end}{after}")
-    return table
+    text = f"{table}\n{measured}\n"
+    readme.write_text(f"{before}{begin}\n{text}\n{end}{after}")
+    return text
