@@ -228,10 +228,12 @@ def test_the_report_needs_no_network(finished: Path, tmp_path: Path) -> None:
 def test_an_interrupt_says_that_one_can_go_on(tmp_path: Path) -> None:
     settings = {key: value for key, value in options().items() if key in ("cwd", "env", "text")}
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-    process = subprocess.Popen(command(FEW, *QUIET, store=tmp_path), **quiet, **settings)
+    long = "scale.an8flower.epochs=1000"
+    process = subprocess.Popen(command(FEW, long, *QUIET, store=tmp_path), **quiet, **settings)
     while process.poll() is None and not any(tmp_path.glob("models/.*.making")):
         time.sleep(0.01)
-    time.sleep(0.5)
+    # Well into the training: while a library is still being imported, a bare `except` of its own may swallow it.
+    time.sleep(4)
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=100)
     assert process.returncode == 1
