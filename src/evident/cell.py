@@ -25,7 +25,6 @@ from evident.callbacks.loggers import close, log_scores
 from evident.data.images import Splits, loader
 from evident.errors import UserError
 from evident.models import training
-from evident.models.classifier import Classifier
 from evident.models.training import trained
 from evident.progress import bar
 
@@ -44,6 +43,8 @@ def identity(config: DictConfig) -> store.Identity:
     explainer = get_object(config.explainer.build._target_)
     # A trained network's identity says on what it was computed; published weights are everywhere the same.
     sums = {"sums": training.order_of_sums(config)} if training.is_published(config) else {}
+    # A data set made of the network's own is no part of the network's identity.
+    made = {"data": resolved["data"]} if "base" in resolved["data"] else {}
     named = {"data": config.data.name, "model": config.model.name, "explainer": config.explainer.name}
     return {
         "format": CELL_FORMAT,
@@ -51,6 +52,7 @@ def identity(config: DictConfig) -> store.Identity:
         "names": named,
         "network": training.identity(config),
         **sums,
+        **made,
         "explainer": resolved["explainer"]["build"],
         "metric": resolved["metric"],
         "explained": resolved["explained"],
@@ -90,8 +92,10 @@ def leave(config: DictConfig) -> None:
 
 
 def load_data(config: DictConfig) -> Splits:
-    """The splits of the configured data set."""
+    """The splits of the configured data set, made of those of its `base` where it has one."""
     build = instantiate(config.data.build, _partial_=True)
+    if "base" in config.data:
+        return build(load_data(training.on_base(config)))
     return build(root=Path(config.paths.data), store=Path(config.paths.store))
 
 
@@ -99,7 +103,8 @@ def _compute(config: DictConfig, name: str, folder: Path) -> None:
     torch.set_num_threads(config.threads)
     with loggers_of(config, name) as loggers:
         splits = load_data(config)
-        model = trained(config, lambda: splits, loggers)
+        trains_on = training.on_base(config)
+        model = trained(trains_on, lambda: splits if trains_on is config else load_data(trains_on), loggers)
         network = model.network
         images = getattr(splits, config.explained.split).first(config.explained.images)
         explainer = instantiate(config.explainer.build, _partial_=True)(network)
@@ -112,6 +117,7 @@ def _compute(config: DictConfig, name: str, folder: Path) -> None:
                 target=config.explained.target,
                 examples=config.explained.examples,
                 advance=progress.advance,
+                seed=config.seed,
             )
             callbacks.append(explain)
             if config.interpretation:
@@ -128,7 +134,7 @@ def _compute(config: DictConfig, name: str, folder: Path) -> None:
             )
             seed_everything(config.seed, verbose=False)
             trainer.test(
-                Classifier(network, config.data.classes),
+                training.training_of(trains_on).module(network, trains_on.data.classes),
                 loader(images, config.explained.batch_size),
                 verbose=False,
             )
@@ -143,6 +149,7 @@ def _compute(config: DictConfig, name: str, folder: Path) -> None:
         if hasattr(explainer, "relevance"):
             explainer.relevance.table(model.classes).to_csv(folder / "features.csv", index=False)
         save_file(explain.kept(), folder / "examples.safetensors")
+        (folder / "classes.json").write_text(json.dumps(list(model.classes), indent=1))
         (folder / "directions.json").write_text(json.dumps(explain.directions, indent=1))
         described: dict[str, Any] = {"hash": model.hash, "accuracy": model.accuracy}
         if model.weights is not None:

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 from rich.logging import RichHandler
 
-from evident.data import an8flower, imagenet
+from evident.data import an8flower, imagenet, landscapes, photos
 from evident.errors import UserError
 from evident.models.pretrained import weights_of
 from evident.progress import bars, console
@@ -50,7 +50,9 @@ def prepare() -> None:
     """Register the config's resolvers and set up logging; safe to call twice."""
     resolvers: dict[str, Callable[..., str]] = {
         "an8flower_source": lambda root, variant: an8flower.source_of(Path(root), variant),
+        "landscapes_source": landscapes.source_of,
         "imagenet_source": lambda root: imagenet.source_of(Path(root)),
+        "photos_source": lambda root, folder: photos.source_of(Path(root) / folder),
         "published_weights": lambda root, *of: weights_of(Path(root), *of),
     }
     for name, resolver in resolvers.items():

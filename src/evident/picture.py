@@ -31,13 +31,16 @@ log = logging.getLogger("evident")
 def explain(config: DictConfig) -> None:
     """Write heatmap, overlay and prediction of `config.image` under results/explain/.
 
-    An explainer that shows features one by one adds them to the prediction, and what each sees as `features.png`.
+    An explainer that shows features one by one adds them to the prediction, and what each sees as `features.png`;
+    one whose explanation is an image adds that as `explanation.png`, what it leaves as `complement.png`, its mask as
+    `mask.png`, and the probabilities of both.
     Raises `UserError` for a picture that cannot be read, an unknown class, or an explainer that needs a mask.
     """
     check(config)
     overrides = list(HydraConfig.get().overrides.task)
     if not any(given.startswith(("data=", "experiment=")) for given in overrides):
         config = compose("config", [*overrides, f"data={config.model.data}"])
+    config = training.on_base(config)
     torch.set_num_threads(config.threads)
     image = read_picture(Path(config.image), config.data.size)
     network, classes = training.ready(config, partial(load_data, config))
@@ -50,8 +53,10 @@ def explain(config: DictConfig) -> None:
     target = probability.argmax().item() if config.target is None else config.target
     if not isinstance(target, int) or target not in range(len(classes)):
         raise UserError(f"target={target} is no class of {config.model.name}; use 0 to {len(classes) - 1}")
-    attribution = explainer.attribute(image[None], torch.tensor([target]))
-    heatmap = explainer.heatmap(attribution)[0]
+    asked = image[None], torch.tensor([target])
+    # What `attribute` gives is the evidence's mask: an optimisation is not done twice.
+    evidence = explainer.evidence(*asked) if hasattr(explainer, "evidence") else None
+    heatmap = explainer.heatmap(explainer.attribute(*asked) if evidence is None else evidence.mask)[0]
     prediction: dict[str, Any] = {
         "image": str(config.image),
         "model": config.model.name,
@@ -64,7 +69,13 @@ def explain(config: DictConfig) -> None:
         ],
         "environment": store.environment(),
     }
-    parts = explainer.decoupled(image[None], torch.tensor([target])) if hasattr(explainer, "decoupled") else None
+    if evidence is not None:
+        prediction["evidence"] = {
+            "explanation_probability": evidence.explanation_score.item(),
+            "complement_probability": evidence.complement_score.item(),
+            "mask_share": evidence.mask.mean().item(),
+        }
+    parts = explainer.decoupled(*asked) if hasattr(explainer, "decoupled") else None
     if parts is not None:
         prediction["features"] = [
             {"feature": str(explainer.relevance.features[place]), "share": share}
@@ -74,6 +85,9 @@ def explain(config: DictConfig) -> None:
     name = f"{Path(config.image).stem}_{config.model.name}_{config.explainer.name}_class{target}"
     folder = Path(config.paths.results) / "explain" / name
     _write(folder, image, heatmap, prediction)
+    if evidence is not None:
+        for shown in ("explanation", "complement", "mask"):
+            _save(getattr(evidence, shown)[0], folder / f"{shown}.png")
     if parts is not None:
         named = {place: str(feature) for place, feature in enumerate(explainer.relevance.features)}
         kept = {"images": (image[None] * 255).round().byte(), "heatmaps": heatmap[None], **parts._asdict()}
@@ -132,3 +146,8 @@ def _write(folder: Path, image: Tensor, heatmap: Tensor, prediction: dict) -> No
     left.set_title(prediction["target"]["class"], fontsize=9)
     right.set_title(prediction["explainer"], fontsize=9)
     figure.savefig(folder / "overlay.png", metadata={"Software": None})
+
+
+def _save(image: Tensor, path: Path) -> None:
+    """Write an image (3, H, W) in [0, 1]."""
+    Image.fromarray((image * 255).round().byte().permute(1, 2, 0).numpy()).save(path)

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from evident.callbacks.explain import Explain
 from evident.data.images import ImageSet, loader
 from evident.errors import UserError
+from evident.explainers.classes import class_of
+from evident.explainers.evidence import Evidence, evidence
 from evident.metrics.explanation import Curve, Explanation, metric
 from evident.models.classifier import Classifier
 from evident.models.mnist_net import MnistNet
@@ -31,6 +33,16 @@ class Brightness(Attribution):
     @staticmethod
     def heatmap(attribution: Tensor) -> Tensor:
         return attribution.mean(1)
+
+
+class BrightEvidence(Brightness):
+    """The same, as an image, and never twice."""
+
+    def evidence(self, inputs: Tensor, target: Tensor) -> Evidence:
+        return evidence(self.forward_func, inputs, target, super().attribute(inputs, target))
+
+    def attribute(self, inputs: Tensor, target: Tensor) -> Tensor:
+        raise AssertionError("evidence was asked for already")
 
 
 @metric(direction="higher")
@@ -56,6 +68,22 @@ def relevant(explanation: Explanation) -> Tensor:
     return explanation.target.double()
 
 
+@metric(direction="neither", needs=("evidence",))
+def marked(explanation: Explanation) -> Tensor:
+    assert torch.equal(explanation.evidence.mask.mean(1), explanation.heatmap)
+    return explanation.evidence.mask.mean((1, 2, 3))
+
+
+@metric(direction="higher", needs=("explainer",))
+def again(explanation: Explanation) -> Tensor:
+    return explanation.explainer.heatmap(explanation.images).mean((1, 2))
+
+
+@metric(direction="higher", needs=("mask", "other"))
+def beside(explanation: Explanation) -> Tensor:
+    return explanation.other.double().mean((1, 2))
+
+
 def images(masks: bool = False) -> ImageSet:
     torch.manual_seed(0)
     pixels = torch.randint(0, 256, (7, 1, 28, 28), dtype=torch.uint8)
@@ -70,10 +98,15 @@ def run(callback: Explain, split: ImageSet, batch_size: int = 3) -> None:
 
 
 def explain(
-    metrics: dict, batch_size: int = 3, masks: bool = False, learns: bool = False, **settings: object
+    metrics: dict,
+    batch_size: int = 3,
+    masks: bool = False,
+    learns: bool = False,
+    kind: type[Brightness] = Brightness,
+    **settings: object,
 ) -> Explain:
     torch.manual_seed(1)
-    explainer = Brightness(MnistNet(10))
+    explainer = kind(MnistNet(10))
     if learns:
         explainer.relevance = RELEVANCE
     callback = Explain(explainer, metrics, **{"target": "label", "examples": 4, **settings})
@@ -119,6 +152,48 @@ def test_the_predicted_class_can_be_explained() -> None:
     assert callback.scores(images().names)["target"].tolist() == predicted.tolist()
 
 
+@pytest.mark.parametrize("target", ["second", "least_likely", "random"])
+def test_other_classes_can_be_explained_in_any_batch(target: str) -> None:
+    callback = explain({"brightest": brightest}, target=target, seed=5)
+    pictures = images().images.expand(-1, 3, -1, -1) / 255
+    expected = class_of(target, callback.explainer.forward_func(pictures), images().labels, pictures, 5)
+    assert callback.scores(images().names)["target"].tolist() == expected.tolist()
+    whole = explain({"brightest": brightest}, target=target, seed=5, batch_size=7)
+    assert whole.scores(images().names).equals(callback.scores(images().names))
+
+
+def test_evidence_is_asked_for_once_and_counted() -> None:
+    callback = explain({"marked": marked, "brightest": brightest}, kind=BrightEvidence)
+    scores = callback.scores(images().names)
+    assert scores["metric"].value_counts().to_dict() == {"marked": 7, "brightest": 7}
+    assert callback.directions["marked"] == "neither"
+    cost = callback.cost()
+    # Once to explain; image, explanation and complement for their scores.
+    assert (cost["images"], cost["forward_passes"], cost["backward_passes"]) == (7, 4 * 7, 7)
+
+
+def test_evidence_is_kept_as_pictures_with_their_scores() -> None:
+    callback = explain({}, kind=BrightEvidence)
+    kept = callback.kept()
+    expected = evidence(callback.explainer.forward_func, kept["images"] / 255, kept["target"], kept["images"] / 255)
+    for key, value in zip(("evidence_masks", "explanations", "complements"), expected[:3], strict=True):
+        assert kept[key].dtype == torch.uint8
+        assert torch.equal(kept[key], (value * 255).round().byte())
+    for key, value in zip(("scores", "explanation_scores", "complement_scores"), expected[3:], strict=True):
+        torch.testing.assert_close(kept[key], value)
+    assert "explanations" not in explain({}).kept()
+
+
+def test_a_metric_of_evidence_applies_to_explainers_that_give_it_alone() -> None:
+    callback = explain({"marked": marked, "again": again})
+    assert set(callback.scores(images().names)["metric"]) == {"again"}
+
+
+def test_a_metric_of_two_classes_needs_images_of_two() -> None:
+    with pytest.raises(UserError, match="metric beside needs images of two classes, and this data set has none"):
+        explain({"beside": beside}, masks=True)
+
+
 def test_a_metric_without_its_masks_is_an_error_not_a_zero() -> None:
     with pytest.raises(UserError, match="metric inside needs masks"):
         explain({"inside": inside})
@@ -140,5 +215,7 @@ def test_without_any_metric_that_applies_there_are_no_scores() -> None:
 
 
 def test_an_unknown_target_is_named() -> None:
-    with pytest.raises(UserError, match=r"explained.target='first' is unknown; use label or predicted"):
+    with pytest.raises(
+        UserError, match=r"explained.target='first' is unknown; use label, predicted, second, least_likely, random"
+    ):
         explain({}, target="first")

@@ -4,15 +4,28 @@ from collections.abc import Mapping
 from functools import partial
 from inspect import signature
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
+from captum.attr import Attribution
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from evident.errors import UserError
-from evident.metrics.explanation import Curve, Explanation, area, direction_of, image_scores, metric, needs_of
+from evident.explainers.evidence import Evidence, evidence
+from evident.metrics.explanation import (
+    Curve,
+    Direction,
+    Explanation,
+    Need,
+    area,
+    direction_of,
+    image_scores,
+    metric,
+    needs_of,
+)
 from evident.models.flower_net import FlowerNet
 from evident.relevance.relevance import Relevance
 
@@ -21,20 +34,47 @@ every_file = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 
 
 def configured(file: Path) -> partial:
-    config = OmegaConf.create({"scale": {"steps": 3}, "metric": OmegaConf.load(file)})
+    config = OmegaConf.create({"scale": {"steps": 3, "stability_draws": 2}, "metric": OmegaConf.load(file)})
     return instantiate(config.metric[file.stem])
+
+
+class Explainer(Attribution):
+    """Input x gradient in standard deviations, between 0 and 1: a smooth mask, which no last bit turns over."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__(model)
+        self.model = model
+
+    def attribute(self, inputs: Tensor, target: Tensor) -> Tensor:
+        images = inputs.clone().requires_grad_()
+        contributions = inputs * torch.autograd.grad(self.model(images)[range(len(images)), target].sum(), images)[0]
+        return torch.sigmoid(contributions / contributions.std((1, 2, 3), keepdim=True))
+
+    def evidence(self, inputs: Tensor, target: Tensor) -> Evidence:
+        return evidence(self.model, inputs, target, self.attribute(inputs, target))
+
+    @staticmethod
+    def heatmap(attribution: Tensor) -> Tensor:
+        return attribution.sum(1)
 
 
 def explanation(images: int = 3, height: int = 16, width: int = 20) -> Explanation:
     generator = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
+    model = FlowerNet(6).eval()
+    explainer, pictures = Explainer(model), torch.rand(images, 3, height, width, generator=generator)
+    target, halves = torch.arange(images) % 6, torch.arange(width) < width // 2
+    mask = torch.rand(images, height, width, generator=generator) < 0.3
     return Explanation(
-        images=torch.rand(images, 3, height, width, generator=generator),
-        target=torch.arange(images) % 6,
+        images=pictures,
+        target=target,
         heatmap=torch.randn(images, height, width, generator=generator),
-        mask=torch.rand(images, height, width, generator=generator) < 0.3,
-        model=FlowerNet(6).eval(),
+        mask=mask & halves,
+        model=model,
         relevance=relevance(generator),
+        explainer=explainer,
+        evidence=explainer.evidence(pictures, target),
+        other=mask & ~halves,
     )
 
 
@@ -53,6 +93,9 @@ def part(whole: Explanation, images: slice) -> Explanation:
         whole.mask[images],
         whole.model,
         whole.relevance,
+        whole.explainer,
+        Evidence(*(rows[images] for rows in whole.evidence)),
+        whole.other[images],
     )
 
 
@@ -83,6 +126,7 @@ def test_every_published_metric_is_here():
     assert {file.stem for file in FILES} >= {
         *("iou_area", "iou_best", "pointing_game", "mass_accuracy", "rank_accuracy", "average_precision"),
         *("perturbation_mean_colour", "perturbation_blur", "gini", "entropy", "ablation"),
+        *("explanation_score", "colour", "sparsity", "stability", "defence", "discrimination", "class_overlap"),
     }
 
 
@@ -96,9 +140,9 @@ def test_file_says_what_it_is_and_names_its_metric(file):
 @every_file
 def test_direction_and_needs_are_declared(file):
     score = configured(file)
-    assert set(needs_of(score)) <= {"mask", "model", "relevance"}
+    assert set(needs_of(score)) <= set(get_args(Need))
     for name in scores(score(explanation())):
-        assert direction_of(score, name) in ("higher", "lower")
+        assert direction_of(score, name) in get_args(Direction)
 
 
 @every_file
@@ -152,7 +196,7 @@ def test_batch_size_changes_no_result(file, batch_size):
 @every_file
 def test_scoring_twice_gives_equal_bytes_and_touches_nothing(file):
     whole, score = explanation(), configured(file)
-    inputs = [whole.images, whole.target, whole.heatmap, whole.mask]
+    inputs = [whole.images, whole.target, whole.heatmap, whole.mask, whole.other, *whole.evidence]
     copies, before, numbers = [tensor.clone() for tensor in inputs], state(whole.model), torch.get_rng_state()
     first, second = values(score(whole)), values(score(whole))
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -188,7 +232,9 @@ def test_gpu_scores_as_the_cpu_does(file):
     whole, score = explanation(), configured(file)
     expected = values(score(whole))
     tensors = (whole.images.cuda(), whole.target.cuda(), whole.heatmap.cuda(), whole.mask.cuda())
-    there = values(score(Explanation(*tensors, whole.model.cuda(), whole.relevance)))
+    marked = Evidence(*(rows.cuda() for rows in whole.evidence))
+    further = (whole.relevance, whole.explainer, marked, whole.other.cuda())
+    there = values(score(Explanation(*tensors, whole.model.cuda(), *further)))
     for name, rows in there.items():
         assert rows.is_cuda
         torch.testing.assert_close(rows.cpu(), expected[name], rtol=1e-3, atol=1e-4)

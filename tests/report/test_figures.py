@@ -46,10 +46,11 @@ def test_scores_are_sorted_best_on_top() -> None:
             "ci_low": mean,
             "ci_high": mean,
         }
-        for metric, direction in (("iou", "higher"), ("deletion", "lower"))
+        for metric, direction in (("iou", "higher"), ("deletion", "lower"), ("colour", "neither"))
         for name, mean in (("a", 0.1), ("b", 0.9), ("random", 0.5))
     ]
-    higher, lower = figures.scores_figure(pd.DataFrame(rows), {"random"}).axes
+    higher, lower, neither = figures.scores_figure(pd.DataFrame(rows), {"random"}).axes
+    assert neither.get_title() == "colour (neither is better)"
     assert [label.get_text() for label in higher.get_yticklabels()] == ["a", "random", "b"]
     assert [label.get_text() for label in lower.get_yticklabels()] == ["b", "random", "a"]
 

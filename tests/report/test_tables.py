@@ -6,7 +6,7 @@ import pytest
 
 from evident.report import tables
 
-DIRECTIONS = {"up": "higher", "down": "lower"}
+DIRECTIONS = {"up": "higher", "down": "lower", "says": "neither"}
 
 
 def scores(means: dict[str, float], metric: str = "up", seeds: int = 1, images: int = 40) -> pd.DataFrame:
@@ -51,6 +51,16 @@ def test_the_best_is_bold_in_its_direction_and_ties_are_marked(metric: str, best
     assert "≈" in lines[f"near_{best}"]
     assert "**" not in lines["random"]
     assert lines["explainer"].endswith("↑ |" if metric == "up" else "↓ |")
+
+
+def test_of_a_metric_that_only_describes_nothing_is_best() -> None:
+    frame = scores({"low": 0.2, "near": 0.2, "high": 0.8}, "says")
+    text = tables.markdown(tables.table(frame, DIRECTIONS), set(), "title")
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    assert lines[0] == "| explainer | says |"
+    assert not any(mark in line for line in lines for mark in ("**", "≈", "↑", "↓"))
+    assert text.endswith(" No arrow: neither is better.\n")
+    assert "No arrow" not in tables.markdown(tables.table(scores({"ours": 0.5}), DIRECTIONS), set(), "title")
 
 
 @pytest.mark.parametrize("references", [set(), {"random"}])
@@ -130,10 +140,10 @@ def test_ablations_are_shown_by_class_and_network() -> None:
     frame["target"] = [0, 0, 1, 1] * 2  # of values 0.4, 0.467, 0.533, 0.6
     frame.loc[0, "value"] = np.nan
     position = frame.assign(at=1.0)
-    rows = tables.by_class(pd.concat([frame, position, scores({"ours": 0.1})])).to_dict("records")
+    rows = tables.by_class(pd.concat([frame, position, scores({"ours": 0.1})]), "ablation").to_dict("records")
     assert [(row["seed"], row["target"], row["n"]) for row in rows] == [(0, 0, 1), (0, 1, 2), (1, 0, 2), (1, 1, 2)]
     assert [row["mean"] for row in rows] == pytest.approx([0.46667, 0.56667, 0.43333, 0.56667], abs=1e-4)
-    assert len(tables.by_class(scores({"ours": 0.1}))) == 0
+    assert len(tables.by_class(scores({"ours": 0.1}), "ablation")) == 0
 
 
 def test_significance_pairs_every_two_explainers() -> None:

@@ -1,7 +1,7 @@
 """Explanations while Lightning tests: every batch is explained, scored and, for the first images, kept."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 import torch
@@ -11,29 +11,36 @@ from torch import Tensor
 
 from evident.data.images import Batch
 from evident.errors import UserError
+from evident.explainers.classes import KINDS, class_of
 from evident.metrics.cost import Cost
-from evident.metrics.explanation import Curve, Explanation, Metric, direction_of, image_scores, needs_of
+from evident.metrics.explanation import Curve, Explanation, Metric, direction_of, explain, image_scores, needs_of
+
+# What a data set must have for a metric that needs it.
+OF_DATA = {"mask": "masks", "other": "images of two classes"}
 
 
 class Explain(Callback):
     """Explains each test batch of `module.network` with `explainer` and scores it with `metrics`.
 
-    `target` is the class explained: `label` or `predicted`. `examples` images are kept with their heatmaps;
-    `advance` is told the number of images after each batch. `directions` says of each score which are better.
+    `target` is the class explained: `label`, or one that the network's scores name (`evident.explainers.classes`), by
+    lot of `seed` where it is `random`. `examples` images are kept with their heatmaps; `advance` is told the number of
+    images after each batch. `directions` says of each score which are better.
 
-    A metric that needs "relevance" is for explainers that learn relevant features alone. To any other it does not
-    apply: it has no row in the scores, and a blank cell in the table.
+    A metric that needs "relevance" is for explainers that learn relevant features alone, one that needs "evidence" for
+    those whose explanation is an image. To any other it does not apply: it has no row in the scores, and a blank cell
+    in the table.
     """
 
     def __init__(
         self,
         explainer: Attribution,
         metrics: Mapping[str, Metric],
-        target: Literal["label", "predicted"],
+        target: str,
         examples: int = 0,
         advance: Callable[[int], None] = lambda images: None,
+        seed: int = 0,
     ) -> None:
-        self.explainer, self.metrics, self.target = explainer, metrics, target
+        self.explainer, self.metrics, self.target, self.seed = explainer, metrics, target, seed
         self.examples, self.advance = examples, advance
         self.directions: dict[str, str] = {}
         self._rows: list[pd.DataFrame] = []
@@ -41,15 +48,18 @@ class Explain(Callback):
         self._costs: list[dict[str, float]] = []
 
     def on_test_start(self, trainer: Trainer, module: LightningModule) -> None:
-        if self.target not in ("label", "predicted"):
-            raise UserError(f"explained.target={self.target!r} is unknown; use label or predicted")
+        if self.target not in ("label", *KINDS):
+            raise UserError(f"explained.target={self.target!r} is unknown; use {', '.join(('label', *KINDS))}")
 
     def on_test_batch_end(self, trainer: Trainer, module: Any, outputs: Any, batch: Batch, *_: Any) -> None:
         explanation = self._explain(module.network, batch)
         for name, metric in self.metrics.items():
-            if "mask" in needs_of(metric) and explanation.mask is None:
-                raise UserError(f"metric {name} needs masks, and this data set has none; leave it out of metric")
-            if "relevance" in needs_of(metric) and explanation.relevance is None:
+            missing = {need for need in needs_of(metric) if getattr(explanation, need) is None}
+            for need in missing & OF_DATA.keys():
+                raise UserError(
+                    f"metric {name} needs {OF_DATA[need]}, and this data set has none; leave it out of metric"
+                )
+            if missing:
                 continue
             result = metric(explanation)
             results = result if isinstance(result, Mapping) else {name: result}
@@ -60,13 +70,18 @@ class Explain(Callback):
         self.advance(len(explanation.images))
 
     def _explain(self, network: torch.nn.Module, batch: Batch) -> Explanation:
-        images, mask = batch["image"], batch.get("mask")
-        target = batch["label"] if self.target == "label" else network(images).argmax(1)
-        needs_mask = getattr(self.explainer, "needs_mask", False)
-        # Lightning tests without gradients, which most explainers live on.
-        with torch.enable_grad(), Cost(network) as cost:
-            attribution = self.explainer.attribute(images, target, **({"mask": mask} if needs_mask else {}))
-            heatmap = self.explainer.heatmap(attribution)
+        images, mask, target = batch["image"], batch.get("mask"), batch["label"]
+        if self.target != "label":
+            target = class_of(self.target, network(images), target, images, self.seed)
+        evidence = None
+        with Cost(network) as cost:
+            if hasattr(self.explainer, "evidence"):
+                with torch.enable_grad():
+                    evidence = self.explainer.evidence(images, target)
+                # What `attribute` gives, without a second optimisation.
+                heatmap = self.explainer.heatmap(evidence.mask)
+            else:
+                heatmap = explain(self.explainer, images, target, mask)
         if heatmap.isnan().any():
             raise ValueError(f"{type(self.explainer).__name__} gave a heatmap with NaN")
         self._costs.append(
@@ -78,14 +93,17 @@ class Explain(Callback):
                 "peak_memory": cost.peak_memory,
             }
         )
-        return Explanation(images, target, heatmap, mask, network, getattr(self.explainer, "relevance", None))
+        relevance = getattr(self.explainer, "relevance", None)
+        return Explanation(
+            images, target, heatmap, mask, network, relevance, self.explainer, evidence, batch.get("other")
+        )
 
     def _keep(self, explanation: Explanation) -> None:
         wanted = self.examples - sum(len(kept["images"]) for kept in self._kept)
         if wanted <= 0:
             return
         kept = {
-            "images": (explanation.images[:wanted] * 255).round().byte(),
+            "images": _pixels(explanation.images[:wanted]),
             "target": explanation.target[:wanted],
             "heatmaps": explanation.heatmap[:wanted].float(),
         }
@@ -95,6 +113,15 @@ class Explain(Callback):
             with torch.enable_grad():
                 parts = self.explainer.decoupled(explanation.images[:wanted], explanation.target[:wanted])
             kept |= {"features": parts.features, "feature_maps": parts.maps}
+        if (evidence := explanation.evidence) is not None:
+            kept |= {
+                "evidence_masks": _pixels(evidence.mask[:wanted]),
+                "explanations": _pixels(evidence.explanation[:wanted]),
+                "complements": _pixels(evidence.complement[:wanted]),
+                "scores": evidence.score[:wanted],
+                "explanation_scores": evidence.explanation_score[:wanted],
+                "complement_scores": evidence.complement_score[:wanted],
+            }
         self._kept.append({key: value.cpu().contiguous() for key, value in kept.items()})
 
     def scores(self, names: Sequence[str]) -> pd.DataFrame:
@@ -112,7 +139,10 @@ class Explain(Callback):
     def kept(self) -> dict[str, Tensor]:
         """The first images uint8, their targets, heatmaps and, where they exist, masks.
 
-        Where the explainer shows features one by one, also their places as `features` and their `feature_maps`.
+        Where the explainer shows features one by one, also their places as `features` and their `feature_maps`. Where
+        it gives explanations that are images, also `evidence_masks`, `explanations` and `complements`, uint8
+        (n, 3, H, W), and the target's probability (n,) in the image, `scores`, and in both, `explanation_scores` and
+        `complement_scores`.
         """
         return {key: torch.cat([kept[key] for kept in self._kept]) for key in self._kept[0]} if self._kept else {}
 
@@ -121,6 +151,10 @@ class Explain(Callback):
         costs = pd.DataFrame(self._costs)
         totals = {str(name): float(value) for name, value in costs.drop(columns="peak_memory").sum().items()}
         return {**totals, "peak_memory": float(costs["peak_memory"].max())}
+
+
+def _pixels(images: Tensor) -> Tensor:
+    return (images * 255).round().byte()
 
 
 def _rows(name: str, result: Tensor | Curve, index: Tensor, target: Tensor) -> list[pd.DataFrame]:

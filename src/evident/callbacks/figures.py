@@ -10,7 +10,7 @@ from torch import Tensor
 
 def draw_image(axes: Axes, image: Tensor) -> None:
     """The image uint8 (3, H, W) without ticks and frame."""
-    axes.imshow(image.permute(1, 2, 0).numpy(), interpolation="nearest")
+    axes.imshow(image.permute(1, 2, 0).numpy(), interpolation="auto")
     axes.set_axis_off()
 
 
@@ -29,7 +29,7 @@ def heatmap_colours(image: Tensor, heatmap: Tensor) -> NDArray[np.float64]:
 
 def draw_heatmap(axes: Axes, image: Tensor, heatmap: Tensor, mask: Tensor | None) -> None:
     """The heatmap over its image, the mask outlined in white."""
-    axes.imshow(heatmap_colours(image, heatmap), interpolation="nearest")
+    axes.imshow(heatmap_colours(image, heatmap), interpolation="auto")
     if mask is not None and mask.any() and not mask.all():
         axes.contour(mask.numpy(), levels=[0.5], colors="white", linewidths=0.8)
     axes.set_axis_off()

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from PIL import Image
@@ -24,6 +25,15 @@ def listing(folder: Path, suffixes: tuple[str, ...]) -> str:
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes)
     lines = [f"{path.relative_to(folder).as_posix()} {path.stat().st_size}" for path in files]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+class Frame(Protocol):
+    """What of a picture is taken, `size` pixels on each side."""
+
+    @property
+    def size(self) -> int: ...
+
+    def image(self, picture: Image.Image) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -64,7 +74,7 @@ class ImageFiles:
     """
 
     paths: Sequence[Path]
-    crop: Crop
+    crop: Frame
 
     @property
     def shape(self) -> torch.Size:

@@ -28,12 +28,21 @@ class Rows(Protocol):
 class ImageSet(Dataset[Batch]):
     """Images uint8 (N, 3 or 1, H, W), labels (N,), names, masks bool (N, H, W) or none; in memory or in files.
 
-    A batch is a dictionary of `image` float (B, 3, H, W) in [0, 1], `label` (B,), `index` (B,) into `names`
-    and, where the set has masks, `mask` bool (B, H, W).
+    `others` are masks of another class's evidence, where an image shows two. A batch is a dictionary of `image` float
+    (B, 3, H, W) in [0, 1], `label` (B,), `index` (B,) into `names` and, where the set has them, `mask` and `other`
+    bool (B, H, W).
     """
 
-    def __init__(self, images: Rows, labels: Tensor, names: Sequence[str], masks: Rows | None = None) -> None:
-        self.images, self.labels, self.names, self.masks = images, labels.long(), tuple(names), masks
+    def __init__(
+        self,
+        images: Rows,
+        labels: Tensor,
+        names: Sequence[str],
+        masks: Rows | None = None,
+        others: Rows | None = None,
+    ) -> None:
+        self.images, self.labels, self.names = images, labels.long(), tuple(names)
+        self.masks, self.others = masks, others
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -42,14 +51,15 @@ class ImageSet(Dataset[Batch]):
         index = torch.as_tensor(indices)
         image = self.images[index].float().div_(255).expand(-1, 3, -1, -1).contiguous()
         batch = {"image": image, "label": self.labels[index], "index": index}
-        return batch if self.masks is None else {**batch, "mask": self.masks[index]}
+        marked = {"mask": self.masks, "other": self.others}
+        return batch | {key: masks[index] for key, masks in marked.items() if masks is not None}
 
     def first(self, count: int) -> "ImageSet":
         """The first `count` images; raises `UserError` where there are fewer."""
         if not 0 < count <= len(self):
             raise UserError(f"{count} images asked for; 1 to {len(self)} are there")
-        masks = None if self.masks is None else self.masks[:count]
-        return ImageSet(self.images[:count], self.labels[:count], self.names[:count], masks)
+        masks, others = (None if rows is None else rows[:count] for rows in (self.masks, self.others))
+        return ImageSet(self.images[:count], self.labels[:count], self.names[:count], masks, others)
 
     def __getitem__(self, index: int) -> Batch:
         return {key: value[0] for key, value in self.__getitems__([index]).items()}
@@ -69,7 +79,7 @@ def _as_it_is(batch: Any) -> Any:
     return batch
 
 
-def loader(images: ImageSet, batch_size: int, shuffle_seed: int | None = None) -> DataLoader:
+def loader(images: Dataset[Batch], batch_size: int, shuffle_seed: int | None = None) -> DataLoader:
     """Batches of `images` in order, or in an order that `shuffle_seed` alone decides."""
     # A generator of its own, also where nothing is shuffled: torch draws from it whenever a loader starts.
     generator = torch.Generator().manual_seed(shuffle_seed or 0)

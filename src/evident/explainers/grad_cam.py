@@ -57,7 +57,8 @@ _WEIGHTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-def _submodule(model: nn.Module, layer: str) -> nn.Module:
+def submodule(model: nn.Module, layer: str) -> nn.Module:
+    """The module named `layer`; raises `UserError` where there is none."""
     names = [name for name, _ in model.named_modules() if name]
     if layer not in names:
         last = ", ".join(names[-8:])
@@ -78,7 +79,7 @@ def run_to_layer(model: nn.Module, layer: str, images: Tensor) -> tuple[Tensor, 
         # The network goes on with a copy, which an in-place operation may overwrite.
         return output.clone() if isinstance(output, Tensor) else output
 
-    handle = _submodule(model, layer).register_forward_hook(keep)
+    handle = submodule(model, layer).register_forward_hook(keep)
     try:
         scores = model(images)
     finally:
@@ -109,7 +110,7 @@ class GradCAM(Attribution):
     def __init__(self, model: nn.Module, layer: str, weights: Weights = "grad_cam", guided: bool = False) -> None:
         if weights not in _WEIGHTS:
             raise UserError(f"weights={weights!r} is unknown; use {' or '.join(_WEIGHTS)}")
-        _submodule(model, layer)
+        submodule(model, layer)
         super().__init__(model)
         self.model, self.layer = model, layer
         self.weights = _WEIGHTS[weights]
@@ -136,7 +137,7 @@ class Activations(Attribution):
     heatmap = staticmethod(positive_sum)
 
     def __init__(self, model: nn.Module, layer: str) -> None:
-        _submodule(model, layer)
+        submodule(model, layer)
         super().__init__(model)
         self.model, self.layer = model, layer
 

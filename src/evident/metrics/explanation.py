@@ -5,22 +5,27 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, TypeVar
 
+import torch
+from captum.attr import Attribution
 from torch import Tensor, nn
 
 from evident.errors import UserError
+from evident.explainers.evidence import Evidence
 from evident.relevance.relevance import Relevance
 
-Direction = Literal["higher", "lower"]
-Need = Literal["mask", "model", "relevance"]
+# What describes an explanation and makes it neither good nor bad is better in neither.
+Direction = Literal["higher", "lower", "neither"]
+Need = Literal["mask", "model", "relevance", "explainer", "evidence", "other"]
 
 
 @dataclass(frozen=True)
 class Explanation:
     """A batch of explained images: images (N, 3, H, W) in [0, 1], target (N,), heatmap (N, H, W).
 
-    `mask` (N, H, W) bool marks the true evidence, `model` maps images to class scores (N, classes), `relevance` is
-    what the explainer has learnt of the features, where it learns any; each is there only where a data set or a
-    metric has use for it.
+    `mask` (N, H, W) bool marks the true evidence, `other` (N, H, W) bool that of another class which is in the image
+    too; `model` maps images to class scores (N, classes), `explainer` is there to be asked again. `relevance` is what
+    it has learnt of the features, where it learns any, `evidence` its explanation as an image, where it gives one. Each
+    is there only where a data set or a metric has use for it.
     """
 
     images: Tensor
@@ -29,6 +34,17 @@ class Explanation:
     mask: Tensor | None = None
     model: nn.Module | None = None
     relevance: Relevance | None = None
+    explainer: Attribution | None = None
+    evidence: Evidence | None = None
+    other: Tensor | None = None
+
+
+def explain(explainer: Attribution, images: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
+    """The heatmaps (N, H, W) of images (N, 3, H, W) for the classes `target` (N,), and masks for who needs them."""
+    needs_mask = getattr(explainer, "needs_mask", False)
+    # Lightning tests without gradients, which most explainers live on.
+    with torch.enable_grad():
+        return explainer.heatmap(explainer.attribute(images, target, **({"mask": mask} if needs_mask else {})))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from evident.metrics.explanation import Curve, Explanation, metric
 from evident.models.reference import Reference, reference_images
 
 
-def _ranks(heatmap: Tensor, seed: int) -> Tensor:
+def ranks(heatmap: Tensor, seed: int) -> Tensor:
     """Rank (N, HW) of every pixel, 0 for the highest.
 
     Tied pixels follow one random order, the same for all images: in raster order, a constant map would say
@@ -45,7 +45,7 @@ def deletion_insertion(
     if steps < 1:
         raise UserError(f"steps={steps} leaves no curve; use 1 or more")
     height, width = images.shape[-2:]
-    ranks = _ranks(explanation.heatmap, seed).view(-1, 1, height, width)
+    order = ranks(explanation.heatmap, seed).view(-1, 1, height, width)
     # Not the step to f = 1: the last point of either curve is the first of the other, so it is computed once.
     top = (torch.arange(steps, device=images.device) * height * width + steps // 2) // steps
     rows = torch.arange(2 * steps * len(images), device=images.device)
@@ -54,7 +54,7 @@ def deletion_insertion(
         without = reference_images(images, model, reference)
         for batch in rows.split(batch_size):
             inserting, step, image = torch.unravel_index(batch, (2, steps, len(images)))
-            chosen = ranks[image] < top[step].view(-1, 1, 1, 1)
+            chosen = order[image] < top[step].view(-1, 1, 1, 1)
             shown = chosen == inserting.bool().view(-1, 1, 1, 1)
             scores = model(torch.where(shown, images[image], without[image]))
             probability.append(scores.double().softmax(1).gather(1, target[image, None]).squeeze(1))

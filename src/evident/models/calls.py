@@ -85,16 +85,37 @@ def _named(*functions: Callable[..., Any]) -> dict[Callable[..., Any], str]:
     return {function: function.__name__.rstrip("_") for function in functions}
 
 
+_WEIGHTED: dict[Callable[..., Any], str] = {
+    **_named(F.conv1d, F.conv2d, F.conv3d, F.conv_transpose2d, F.linear, F.bilinear),
+}
+# Of one neuron each; rectifiers are told by `rectifier`.
+_NONLINEARITIES: dict[Callable[..., Any], str] = {
+    **_named(F.leaky_relu, F.leaky_relu_, F.rrelu, F.rrelu_, F.prelu, torch.rrelu, torch.rrelu_, torch.prelu),
+    **_named(F.elu, F.elu_, F.selu, F.selu_, F.celu, F.celu_, torch.selu, torch.selu_, torch.celu, torch.celu_),
+    **_named(F.silu, F.gelu, F.mish, F.hardswish, F.hardsigmoid, F.softplus, F.softsign, F.logsigmoid, F.glu),
+    **_named(F.hardtanh, F.hardtanh_, F.threshold, torch.threshold, torch.threshold_),
+    **_named(F.hardshrink, F.softshrink, F.tanhshrink),
+    **_named(F.sigmoid, torch.sigmoid, torch.sigmoid_, Tensor.sigmoid, Tensor.sigmoid_),
+    **_named(F.tanh, torch.tanh, torch.tanh_, Tensor.tanh, Tensor.tanh_),
+}
 _KINDS: dict[Callable[..., Any], str] = {
-    **_named(F.conv2d, F.conv_transpose2d, F.linear),
+    **_WEIGHTED,
     **_named(F.batch_norm, F.instance_norm, F.group_norm, F.local_response_norm),
     **dict.fromkeys((F.max_pool2d, torch.max_pool2d), "max_pool2d"),
     F.adaptive_max_pool2d: "adaptive_max_pool2d",
     **_named(F.avg_pool2d, F.adaptive_avg_pool2d),
-    **_named(F.leaky_relu, F.leaky_relu_, F.rrelu, F.prelu, F.elu, F.elu_, F.selu, F.celu, F.silu, F.gelu, F.mish),
-    **_named(F.hardswish, F.hardsigmoid, F.softplus, F.sigmoid, F.tanh, F.hardtanh),
-    **_named(torch.sigmoid, Tensor.sigmoid, torch.tanh, Tensor.tanh),
+    **_NONLINEARITIES,
 }
+
+
+def is_weighted(func: Callable[..., Any]) -> bool:
+    """Whether a call of `func` is a convolution or a fully connected layer."""
+    return func in _WEIGHTED
+
+
+def nonlinearity(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+    """Which nonlinearity the call `func(*args, **kwargs)` is, or None."""
+    return "relu" if rectifier(func, args, kwargs) is not None else _NONLINEARITIES.get(func)
 
 
 def _kind(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:

@@ -1,14 +1,17 @@
-"""The LightningModule that trains and tests any network of class scores."""
+"""How networks of class scores are trained and tested, whichever they are."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from pytorch_lightning import LightningModule
+from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics.classification import MulticlassAccuracy
 
-from evident.data.images import Batch
+from evident.data.images import Batch, Splits, loader
+from evident.models.normalise import normalisation
 
 
 class Classifier(LightningModule):
@@ -57,3 +60,33 @@ class Classifier(LightningModule):
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, self.learning_rate, steps)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+@dataclass(frozen=True)
+class Classification:
+    """What a data set of classes says of training: `epochs`, and the settings of a `Classifier`."""
+
+    epochs: int = 10
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+
+    def batches(self, splits: Splits) -> int:
+        """How many batches `fit` trains and tests on."""
+        return self.epochs * len(loader(splits.train, self.batch_size)) + len(loader(splits.test, 256))
+
+    def module(self, network: nn.Module, classes: int) -> Classifier:
+        """What tests `network`."""
+        return Classifier(network, classes, self.learning_rate, self.weight_decay)
+
+    def fit(self, network: nn.Module, splits: Splits, seed: int, trainer: Callable[..., Trainer]) -> dict[str, float]:
+        """Train `network` in place; return its accuracies in [0, 1], `val` and `test`."""
+        normalisation(network).measure(splits.train.images[torch.arange(len(splits.train))])
+        classifier = self.module(network, len(splits.classes))
+        train = loader(splits.train, self.batch_size, shuffle_seed=seed)
+        steps = {"max_epochs": self.epochs, "log_every_n_steps": min(50, len(train))}
+        fitting = trainer(**steps, num_sanity_val_steps=0)
+        fitting.fit(classifier, train, loader(splits.val, 256))
+        accuracy = {"val": float(fitting.callback_metrics["val_accuracy"])}
+        fitting.test(classifier, loader(splits.test, 256), verbose=False)
+        return {**accuracy, "test": float(fitting.callback_metrics["test_accuracy"])}

@@ -2,6 +2,11 @@
 
 A network whose config names published `weights` (`evident.models.pretrained`) is not trained but measured: its
 accuracy on the test images is its artefact.
+
+A data set that is made of another one's images names that one `base`; the network is the base's.
+
+How networks learn from a data set, its `training` says: what its `_target_` is, a `Training`, classification where it
+names none.
 """
 
 import json
@@ -10,12 +15,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning import Callback, Trainer, seed_everything
+from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
 from pytorch_lightning.loggers import Logger
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -25,17 +30,26 @@ from evident.data.imagenet import class_names
 from evident.data.images import Splits, loader
 from evident.errors import UserError
 from evident.models.classifier import Classifier
-from evident.models.normalise import normalisation
 from evident.models.pretrained import load_weights
+from evident.models.siam_backbones import load_published_backbone
 from evident.progress import Bar, bar
 
 MODEL_FORMAT = 1  # raise it when the same config would give other weights
+# What readers are told of a network, the first of these that was measured before the others.
+TOLD = {
+    "test": "{:.2%} test accuracy",
+    "test_top5": "{:.2%} in the top 5",
+    "test_r2": "test R² {:.3f}",
+    "test_rmse": "RMSE {:.3f}",
+    "test_tau": "Kendall's tau {:.3f}",
+    "test_attribute_precision": "average precision of attributes {:.3f}",
+}
 log = logging.getLogger("evident")
 
 
 def identity(config: DictConfig) -> store.Identity:
     """Everything that decides the weights of the network, and nothing else."""
-    resolved: Any = OmegaConf.to_container(config, resolve=True)
+    resolved: Any = OmegaConf.to_container(on_base(config), resolve=True)
     decided = {
         "format": MODEL_FORMAT,
         "data": resolved["data"],
@@ -46,6 +60,15 @@ def identity(config: DictConfig) -> store.Identity:
         return {**decided, "weights": resolved["model"]["weights"]}
     # Sums in another order, on another device or number of threads, are other bits, and other weights in the end.
     return {**decided, **order_of_sums(config), "seed": resolved["seed"]}
+
+
+def on_base(config: DictConfig) -> DictConfig:
+    """The config with the data set that the network is of: `config` itself, unless its data set has a `base`."""
+    if "base" not in config.data:
+        return config
+    own = config.copy()
+    own.data = own.data.base
+    return own
 
 
 def order_of_sums(config: DictConfig) -> store.Identity:
@@ -59,9 +82,29 @@ def is_published(config: DictConfig) -> bool:
     return config.model.get("weights") is not None
 
 
+class Training(Protocol):
+    """How networks learn from a data set: what its config says under `training`."""
+
+    def batches(self, splits: Any) -> int:
+        """How many batches `fit` trains and tests on."""
+
+    def fit(self, network: nn.Module, splits: Any, seed: int, trainer: Callable[..., Trainer]) -> dict[str, float]:
+        """Train `network` in place; return how well it does, in the words of `told`."""
+
+    def module(self, network: nn.Module, classes: int) -> LightningModule:
+        """What tests `network`, its `network`."""
+
+
+def training_of(config: DictConfig) -> Training:
+    """How networks learn from the configured data set, or would, where they come with their weights."""
+    settings = config.data.training or {}
+    kind = settings.get("_target_", "evident.models.classifier.Classification")
+    return instantiate(settings, _target_=kind, _convert_="all")
+
+
 @dataclass(frozen=True)
 class Trained:
-    """A network in evaluation mode, its accuracies in [0, 1] by split, and its classes in the order of its scores.
+    """A network in evaluation mode, how well it does by measure, and its classes in the order of its scores.
 
     `hash` names it in the store; `weights` are those that were published, if they were.
     """
@@ -94,9 +137,9 @@ def ready(config: DictConfig, splits: Callable[[], Splits]) -> tuple[nn.Module, 
 
 
 def told(accuracy: Mapping[str, float]) -> str:
-    """The accuracy on the test images, for readers."""
-    text = f"{accuracy['test']:.2%} test accuracy"
-    return f"{text} ({accuracy['test_top5']:.2%} in the top 5)" if "test_top5" in accuracy else text
+    """How well a network does on the test images, for readers."""
+    first, *further = [phrase.format(accuracy[name]) for name, phrase in TOLD.items() if name in accuracy]
+    return f"{first} ({', '.join(further)})" if further else first
 
 
 def _network(config: DictConfig) -> nn.Module:
@@ -133,23 +176,14 @@ def _measure(config: DictConfig, load: Callable[[], Splits], loggers: list[Logge
 
 
 def _train(config: DictConfig, load: Callable[[], Splits], loggers: list[Logger], folder: Path) -> None:
-    settings = config.data.training
-    if settings is None:
+    if config.data.training is None:
         raise UserError(f"data={config.data.name} trains no network; choose a model that comes with weights")
-    splits = load()
+    splits, training = load(), training_of(config)
     seed_everything(config.seed, verbose=False)
     network = _network(config)
-    normalisation(network).measure(splits.train.images[torch.arange(len(splits.train))])
-    classifier = Classifier(network, config.data.classes, settings.learning_rate, settings.weight_decay)
-    train = loader(splits.train, settings.batch_size, shuffle_seed=config.seed)
-    test = loader(splits.test, 256)
-    with bar(f"training {config.model.name}", settings.epochs * len(train) + len(test)) as progress:
-        steps = {"max_epochs": settings.epochs, "log_every_n_steps": min(50, len(train))}
-        trainer = _trainer(config, loggers, progress, **steps, num_sanity_val_steps=0)
-        trainer.fit(classifier, train, loader(splits.val, 256))
-        accuracy = {"val": float(trainer.callback_metrics["val_accuracy"])}
-        trainer.test(classifier, test, verbose=False)
-    accuracy["test"] = float(trainer.callback_metrics["test_accuracy"])
+    load_published_backbone(network, Path(config.paths.data))
+    with bar(f"training {config.model.name}", training.batches(splits)) as progress:
+        accuracy = training.fit(network, splits, config.seed, partial(_trainer, config, loggers, progress))
     weights = {name: value.contiguous() for name, value in network.state_dict().items()}
     save_file(weights, folder / "network.safetensors")
     (folder / "about.json").write_text(json.dumps({"accuracy": accuracy, "classes": splits.classes}, indent=1))

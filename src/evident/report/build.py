@@ -12,9 +12,10 @@ from omegaconf import DictConfig
 from safetensors.torch import load_file
 
 from evident.errors import UserError
-from evident.models.training import told
+from evident.models.training import on_base, told
 from evident.report import figures, tables
 from evident.report.cells import Cell
+from evident.report.evidence_figures import colour_figures, evidence_figures
 from evident.report.features import feature_figures, feature_table
 from evident.report.gallery import gallery
 from evident.report.spectra import spectra_figure
@@ -39,12 +40,14 @@ def write(cells: list[Cell], results: Path, overrides: list[str]) -> str:
     curves = tables.curves(scores)
     text = tables.markdown(table, references, _title(cells[0].config, models))
     frames = {"table": table, "significance": tables.significance(scores), "curves": curves, "cost": _cost(cells)}
-    of_features = {"features": feature_table(cells), "ablation": tables.by_class(scores)}
+    of_features = {"features": feature_table(cells), "ablation": tables.by_class(scores, "ablation")}
+    of_features["colour"] = colours = _colours(cells, scores)
     for name, frame in {**frames, **{name: frame for name, frame in of_features.items() if len(frame)}}.items():
         _write(results / f"{name}.csv", frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
     _write(results / "table.md", text)
     _write(results / "provenance.json", json.dumps(_provenance(cells, models, overrides), indent=1) + "\n")
-    drawn = {**_figures(cells, table, curves, references), **feature_figures(cells)}
+    drawn = {**_figures(cells, table, curves, references), **feature_figures(cells), **evidence_figures(cells)}
+    drawn |= colour_figures(colours)
     for name, figure in drawn.items():
         picture = io.BytesIO()
         # Without the software's version in it the same picture is the same file.
@@ -54,11 +57,22 @@ def write(cells: list[Cell], results: Path, overrides: list[str]) -> str:
     return text
 
 
+def _colours(cells: list[Cell], scores: pd.DataFrame) -> pd.DataFrame:
+    """What the colours of explanations are worth, class by class, the classes by their names."""
+    colours = tables.by_class(scores, "colour")
+    if len(colours):
+        of = {(str(c.labels["data"]), str(c.labels["model"])): c.folder / "classes.json" for c in cells}
+        names = {place: json.loads(file.read_text()) for place, file in of.items()}
+        places = zip(colours["data"], colours["model"], colours["target"], strict=True)
+        colours.insert(5, "class", [names[data, model][target] for data, model, target in places])
+    return colours
+
+
 def _models(cells: list[Cell]) -> list[dict[str, Any]]:
     found = {}
     for cell in cells:
         network = json.loads((cell.folder / "network.json").read_text())
-        names = {"data": cell.config.data.name, "model": cell.config.model.name}
+        names = {"data": on_base(cell.config).data.name, "model": cell.config.model.name}
         # No seed has made published weights.
         seed = {} if "weights" in network else {"seed": cell.config.seed}
         found[network["hash"]] = {**names, **seed, **network}

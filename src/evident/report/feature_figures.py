@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from torch import Tensor
 
 from evident.callbacks.figures import heatmap_colours
+from evident.report.grid import grid, picture
 
 STRONGEST = 4  # single crops that a sheet shows beside the averages
 ROWS = 10
@@ -23,12 +23,12 @@ def interpretation_sheet(name: str, features: pd.DataFrame, interpretation: dict
     strips = []
     for place in shown["place"]:
         row = row_of[place]
-        average, signal = _picture(interpretation["crop"][row]), interpretation["signal"][row].numpy() / 255
+        average, signal = picture(interpretation["crop"][row]), interpretation["signal"][row].numpy() / 255
         # The average signal is scaled to its own maximum: where it lies is the question, not how strong it is.
         seen = heatmap_colours(interpretation["crop"][row], interpretation["signal"][row].float())
         grey = np.repeat((signal / max(signal.max(), 1e-9))[..., None], 3, axis=2)
-        strips.append([average, grey, seen, *map(_picture, interpretation["crops"][row][:STRONGEST])])
-    canvas, down, across = _grid(strips)
+        strips.append([average, grey, seen, *map(picture, interpretation["crops"][row][:STRONGEST])])
+    canvas, down, across = grid(strips)
     figure = Figure(figsize=(1.9 + 1.05 * len(strips[0]), 1.05 * len(strips) + 0.55), dpi=110)
     left = 1.9 / figure.get_figwidth()
     axes = figure.add_axes((left, 0.002, 0.998 - left, 1 - 0.55 / figure.get_figheight()))
@@ -52,11 +52,11 @@ def decoupled_figure(kept: dict[str, Tensor], names: dict[int, str]) -> Figure:
     """
     images, combined, maps = kept["images"], kept["heatmaps"], kept["maps"]
     strips = [
-        [_picture(image), heatmap_colours(image, heatmap), *(heatmap_colours(image, each) for each in parts)]
+        [picture(image), heatmap_colours(image, heatmap), *(heatmap_colours(image, each) for each in parts)]
         for image, heatmap, parts in zip(images, combined, maps, strict=True)
     ]
     gap = images.shape[-2] // 7  # room for a line of text, whatever the size of the pictures
-    canvas, down, across = _grid(strips, gap)
+    canvas, down, across = grid(strips, gap)
     figure = Figure(figsize=(1.35 * len(strips[0]), 1.35 * len(strips) * down / across + 0.45), dpi=110)
     axes = figure.add_axes((0.002, 0.002, 0.996, 1 - 0.45 / figure.get_figheight()))
     axes.imshow(canvas, interpolation="nearest")
@@ -72,22 +72,6 @@ def decoupled_figure(kept: dict[str, Tensor], names: dict[int, str]) -> Figure:
     return figure
 
 
-def _picture(image: Tensor) -> NDArray[np.float64]:
-    """An image uint8 (3, H, W) as floats (H, W, 3)."""
-    return image.permute(1, 2, 0).numpy() / 255
-
-
 def _broken(feature: str) -> str:
     """The feature's name on two lines, at the slash."""
     return feature.replace("/", "\n/", 1)
-
-
-def _grid(strips: list[list[NDArray[np.float64]]], gap: int = 6) -> tuple[NDArray[np.float64], int, int]:
-    """Pictures on a white canvas, and the steps from one to the next down and across."""
-    height, width = strips[0][0].shape[:2]
-    down, across = height + gap, width + gap
-    canvas = np.ones((len(strips) * down - gap, len(strips[0]) * across - gap, 3))
-    for row, strip in enumerate(strips):
-        for column, picture in enumerate(strip):
-            canvas[row * down : row * down + height, column * across : column * across + width] = picture[..., :3]
-    return canvas, down, across

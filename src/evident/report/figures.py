@@ -22,7 +22,7 @@ def examples_figure(examples: dict[str, dict[str, Tensor]]) -> Figure:
     down, across = height + GAP, width + GAP
     # One picture of all is drawn many times faster than an axes for each.
     canvas = np.ones((count * down - GAP, (len(examples) + 1) * across - GAP, 3))
-    figure = Figure(figsize=(1.05 * canvas.shape[1] / across, 1.05 * canvas.shape[0] / down + 0.4), dpi=110)
+    figure = Figure(figsize=(1.05 * canvas.shape[1] / down, 1.05 * canvas.shape[0] / down + 0.4), dpi=110)
     axes = figure.add_axes((0.002, 0.002, 0.996, 1 - 0.4 / figure.get_figheight()))
     for row in range(count):
         top = row * down
@@ -34,7 +34,8 @@ def examples_figure(examples: dict[str, dict[str, Tensor]]) -> Figure:
             if "masks" in kept and kept["masks"][row].any() and not kept["masks"][row].all():
                 xs, ys = np.arange(left, left + width), np.arange(top, top + height)
                 axes.contour(xs, ys, kept["masks"][row].numpy(), levels=[0.5], colors="white", linewidths=0.8)
-    axes.imshow(canvas, interpolation="nearest")
+    # Averages neighbours where a picture is larger than its place, so that fine maps do not shimmer.
+    axes.imshow(canvas, interpolation="auto")
     axes.set_axis_off()
     for column, name in enumerate(["image", *examples]):
         centre = column * across + width / 2
@@ -61,9 +62,10 @@ def scores_figure(table: pd.DataFrame, references: set[str]) -> Figure:
     for axes in grid.flat[len(metrics) :]:
         axes.set_axis_off()
     for axes, metric in zip(grid.flat, metrics, strict=False):
-        part = table[table["metric"] == metric].dropna(subset="mean")
-        higher = bool((part["direction"] == "higher").all())
-        part = part.sort_values("mean", ascending=higher, kind="stable").reset_index(drop=True)
+        part = table[table["metric"] == metric]
+        direction = part["direction"].iloc[0]
+        part = part.dropna(subset="mean").sort_values("mean", ascending=direction != "lower", kind="stable")
+        part = part.reset_index(drop=True)
         for position, row in part.iterrows():
             reference = row["explainer"] in references
             colour = "0.45" if reference else sns.color_palette("deep")[0]
@@ -72,7 +74,7 @@ def scores_figure(table: pd.DataFrame, references: set[str]) -> Figure:
             axes.plot(row["mean"], position, "o", ms=4.5, color=colour, markerfacecolor=face)
         axes.set_yticks(range(len(part)), part["explainer"], fontsize=7)
         axes.tick_params(axis="x", labelsize=7)
-        axes.set_title(f"{metric.replace('_', ' ')} ({'higher' if higher else 'lower'} is better)", fontsize=8)
+        axes.set_title(f"{metric.replace('_', ' ')} ({direction} is better)", fontsize=8)
         axes.grid(axis="x", lw=0.4, color="0.85")
         sns.despine(ax=axes)
     return figure

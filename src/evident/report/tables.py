@@ -7,13 +7,14 @@ import pandas as pd
 
 from evident.report.statistics import mean_interval, paired_tests
 
-ARROW = {"higher": "↑", "lower": "↓"}
+ARROW = {"higher": " ↑", "lower": " ↓", "neither": ""}
 LEGEND = (
     "Mean ± half of the 95 % bootstrap interval over images, of the networks as they were trained. ↑ higher is "
     "better, ↓ lower is better. **Bold**: best method; ≈: within the best's interval. *Italic*: reference rows, "
     "which do not compete. ∅k: k scores undefined and left out of the mean."
 )
 BLANK = "Blank: the metric does not apply to this explainer."
+NEITHER = "No arrow: neither is better."
 
 
 def table(scores: pd.DataFrame, directions: dict[str, str]) -> pd.DataFrame:
@@ -71,12 +72,12 @@ def curves(scores: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts[1:] or parts, ignore_index=True)
 
 
-def by_class(scores: pd.DataFrame) -> pd.DataFrame:
-    """Mean and number of images of each ablation for every class (target) and network (seed); empty without any.
+def by_class(scores: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """Mean and number of images of each score of `measure` for every class (target) and network (seed), or no row.
 
-    What is ablated is a class's, so classes of a network are the units of which an ablation speaks.
+    What is ablated is a class's, and so is the colour that its scores hang on: classes are their units.
     """
-    whole = scores[scores["at"].isna() & scores["metric"].str.startswith("ablation")]
+    whole = scores[scores["at"].isna() & scores["metric"].str.startswith(measure)]
     groups = whole.groupby(["explainer", "data", "model", "seed", "target", "metric"], sort=False)["value"]
     return groups.agg(mean="mean", n="count").reset_index()
 
@@ -86,7 +87,7 @@ def markdown(table: pd.DataFrame, references: set[str], title: str) -> str:
 
     `≈` marks methods whose mean lies within the interval of the best. Reference rows (random, centre, edges,
     oracle) stand apart in italics and compete with none. `∅k` tells of k undefined scores, and a blank that the
-    metric does not apply to the explainer.
+    metric does not apply to the explainer. Of a metric that only describes, nothing is best.
     """
     parts, blank = [f"# {title}"], False
     for (data, model), part in table.groupby(["data", "model"], sort=False):
@@ -99,7 +100,7 @@ def markdown(table: pd.DataFrame, references: set[str], title: str) -> str:
         direction = part.drop_duplicates("metric").set_index("metric")["direction"]
         header = [
             "explainer",
-            *(f"{metric.replace('_', ' ')} {ARROW[direction[metric]]}" for metric in metrics),
+            *(f"{metric.replace('_', ' ')}{ARROW[direction[metric]]}" for metric in metrics),
         ]
         lines = [header, ["---"] + ["---:"] * len(metrics)]
         for name in [n for n in names if n not in references] + [n for n in names if n in references]:
@@ -111,7 +112,8 @@ def markdown(table: pd.DataFrame, references: set[str], title: str) -> str:
         blank |= len(cells) < len(names) * len(metrics)
         body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
         parts.append(f"## {data}, {model}\n\n{body}")
-    parts.append(f"{LEGEND} {BLANK}" if blank else LEGEND)
+    neither = (table["direction"] == "neither").any()
+    parts.append(" ".join([LEGEND, *([BLANK] if blank else []), *([NEITHER] if neither else [])]))
     return "\n\n".join(parts) + "\n"
 
 
@@ -124,7 +126,7 @@ def _by_image(part: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
 
 def _best(rows: pd.DataFrame) -> pd.Series | None:
     rows = rows.dropna(subset="mean")
-    if len(rows) < 2:  # nobody to be better than
+    if len(rows) < 2 or rows["direction"].iloc[0] == "neither":  # nobody to be better than, or nothing to be better in
         return None
     sign = 1 if rows["direction"].iloc[0] == "higher" else -1
     return rows.iloc[int(np.argmax(sign * rows["mean"]))]

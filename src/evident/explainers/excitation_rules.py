@@ -1,0 +1,193 @@
+r"""The backward rules of excitation backpropagation, which send probabilities back instead of gradients.
+
+J. Zhang et al.: *Top-down neural attention by excitation backprop*, ECCV 2016, arXiv 1608.00507. A neuron that has won
+with probability R passes it on to those that excite it. With x+ and w+ the positive parts of its inputs and weights,
+equations 5 and 10 (MWP, the marginal winning probability):
+
+    R_j = sum_i  w+_ij x+_j / Z_i  R_i,     Z_i = sum_j w+_ij x+_j
+
+so that the sum of R is kept, except for what comes to a neuron that nothing excites (Z_i = 0; it lives on its bias).
+The contrastive rule takes from this, at one layer, the same with -w in place of w: what speaks for a class, less what
+speaks against it.
+
+What the calls of a forward pass become (the paper's networks have the first three kinds; the others are our choice):
+
+    convolution, fully connected    the rule
+    average pooling, mean, sum      the rule, all weights being one
+    max-pooling, concatenation, reshaping, dropout    their gradients: all of R goes where the value came from
+    a nonlinearity, a normalisation    R as it is: a neuron with one input
+    batch normalisation             the same, and where its slope is negative, the convolution before it has weights -w
+    a + b                           the rule, with weights one; all of R for a where b is a constant
+    a * b, a / b                    all of R to the operand with more values: the map, not its gate
+
+As in `backward_rules`, what is replaced is the call, so that functions and reused or in-place modules are no exception.
+Any other call goes back by its gradient.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.overrides import TorchFunctionMode
+
+from evident.models.calls import nonlinearity
+
+Call = Callable[..., Any]
+
+_WEIGHTED = (F.conv1d, F.conv2d, F.conv3d, F.linear)
+_MEANS = (F.avg_pool2d, F.adaptive_avg_pool2d, torch.mean, Tensor.mean, torch.sum, Tensor.sum)
+_NORMALISATIONS = (F.instance_norm, F.group_norm, F.layer_norm, F.local_response_norm)
+_SUMS = (torch.add, Tensor.add, Tensor.add_, Tensor.__add__, Tensor.__radd__, Tensor.__iadd__)
+_PRODUCTS = (
+    *(torch.mul, Tensor.mul, Tensor.mul_, Tensor.__mul__, Tensor.__rmul__, Tensor.__imul__),
+    *(torch.div, Tensor.div, Tensor.div_, Tensor.__truediv__, Tensor.__itruediv__),
+)
+
+
+def winning(x: Tensor, excited: Callable[[Tensor], Tensor], signal: Tensor) -> Tensor:
+    """x+ * f^T(R / f(x+)) for `excited`, an f that is linear with weights of at least zero; R / 0 is zero."""
+    with torch.enable_grad():
+        x = x.detach().clamp(min=0).requires_grad_()
+        z = excited(x)
+        (back,) = torch.autograd.grad(z, x, torch.where(z > 0, signal / z, 0))
+    return x.detach() * back
+
+
+class _Weighted(torch.autograd.Function):
+    """MWP of a convolution or a fully connected layer."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, call: Call) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.call = call
+        # What the layers after it make of this one, told to its node in the graph.
+        ctx.slope, ctx.contrastive, ctx.reached = None, False, False
+        return call(x, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, signal: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        if ctx.slope is not None:
+            weight = weight * ctx.slope.sign().view(-1, *[1] * (weight.dim() - 1))
+        ctx.reached = True
+        excited = winning(x, lambda x: ctx.call(x, weight.clamp(min=0), None), signal)
+        if ctx.contrastive:
+            excited -= winning(x, lambda x: ctx.call(x, (-weight).clamp(min=0), None), signal)
+        return excited, None, None, None
+
+
+class _Mean(torch.autograd.Function):
+    """MWP of a call that is linear, with weights of at least zero and no bias."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, call: Call) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.call = call
+        return call(x)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, signal: Tensor) -> tuple[Tensor, None]:
+        return winning(ctx.saved_tensors[0], ctx.call, signal), None
+
+
+class _Sum(torch.autograd.Function):
+    """MWP of a + b: R a+ / (a+ + b+) and R b+ / (a+ + b+)."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor, call: Call) -> Tensor:
+        # Clamped copies: the call may overwrite a.
+        ctx.save_for_backward(a.clamp(min=0), b.clamp(min=0))
+        y = call(a, b)
+        if y is a:
+            ctx.mark_dirty(a)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, signal: Tensor) -> tuple[Tensor, Tensor, None]:
+        a, b = ctx.saved_tensors
+        share = torch.where(a + b > 0, signal / (a + b), 0)
+        return (a * share).sum_to_size(a.shape), (b * share).sum_to_size(b.shape), None
+
+
+class _Through(torch.autograd.Function):
+    """R as it is, to x alone."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, call: Call) -> Tensor:
+        ctx.shape = x.shape
+        y = call(x)
+        if y is x:
+            ctx.mark_dirty(x)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, signal: Tensor) -> tuple[Tensor, None]:
+        return signal.sum_to_size(ctx.shape), None
+
+
+def _passes_gradients(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.requires_grad
+
+
+class ExcitationRules(TorchFunctionMode):
+    """`with ExcitationRules() as rules: scores = model(images)`; then differentiate the scores, after the block.
+
+    `last` is the node of the last weighted layer's call, or None; its `contrastive` makes the rule there contrastive.
+    Signals go to inputs only, and parameters must ask for no gradient.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last: Any = None
+
+    def __torch_function__(
+        self, func: Call, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = dict(kwargs or {})
+        if not args and "input" in kwargs:
+            args = (kwargs.pop("input"),)
+        if func in _WEIGHTED:
+            return self._weighted(func, *args, **kwargs)
+        if func in _SUMS and len(args) == 2 and not kwargs and all(map(_passes_gradients, args)):
+            return _Sum.apply(*args, func)
+        if func in _SUMS or func in _PRODUCTS:
+            return self._through_the_largest(func, args, kwargs)
+        if not args or not _passes_gradients(args[0]):
+            return func(*args, **kwargs)
+        if func is F.batch_norm:
+            return self._batch_norm(*args, **kwargs)
+        if func in _MEANS:
+            return _Mean.apply(args[0], lambda x: func(x, *args[1:], **kwargs))
+        # A gated linear unit is named with the nonlinearities, but has two inputs.
+        if func in _NORMALISATIONS or nonlinearity(func, args, kwargs) not in (None, "glu"):
+            return _Through.apply(args[0], lambda x: func(x, *args[1:], **kwargs))
+        return func(*args, **kwargs)
+
+    def _weighted(
+        self, func: Call, input: Tensor, weight: Tensor, bias: Tensor | None = None, *rest: Any, **kwargs: Any
+    ) -> Tensor:
+        y = _Weighted.apply(input, weight, bias, lambda x, weight, bias: func(x, weight, bias, *rest, **kwargs))
+        self.last = y.grad_fn
+        return y
+
+    def _batch_norm(
+        self, input: Tensor, mean: Tensor, var: Tensor, weight: Tensor | None = None, *rest: Any, **kwargs: Any
+    ) -> Tensor:
+        node: Any = input.grad_fn
+        if weight is not None and hasattr(node, "slope"):
+            node.slope = weight
+        return _Through.apply(input, lambda x: F.batch_norm(x, mean, var, weight, *rest, **kwargs))
+
+    def _through_the_largest(self, func: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        operands = [place for place, value in enumerate(args) if _passes_gradients(value)]
+        if not operands:
+            return func(*args, **kwargs)
+        place = max(operands, key=lambda place: args[place].numel())
+        return _Through.apply(args[place], lambda x: func(*args[:place], x, *args[place + 1 :], **kwargs))

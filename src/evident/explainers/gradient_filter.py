@@ -1,0 +1,157 @@
+r"""FGVis's defence: evidence that is not in the image cannot be optimised into it.
+
+J. Wagner et al.: *Interpretable and fine-grained visual explanations for convolutional neural networks*, CVPR 2019,
+arXiv 1908.02686 (PAPERS 2.2). A neuron may be active for the optimised image e only as far as it is for the image x.
+With h a nonlinearity's output, b_u = max(0, h(x)), b_l = min(0, h(x)), and R the gradient that comes back to h(e):
+
+    R_in = R * [h(e) <= b_u] * [h(e) >= b_l]
+
+The forward pass is as it was. One pass of x gives the bounds of every nonlinearity's *call*, so that modules used
+twice, functions and in-place layers each have their own. What follows the last convolution or fully connected layer
+belongs to the class scores, and is left out; so is attention's softmax, which is no function of one neuron.
+
+One of the two bounds is zero. So both conditions are one, 0 <= h(e) / h(x) <= 1, and the filter is a division and
+the kernel of hardtanh's gradient, which lets through what lies strictly between two numbers; the bound is kept one
+float further from zero, so that h(e) = h(x) still passes. Rectifiers do not pass R at h(e) = 0 either: theirs is the
+same kernel with another number, in place of their own backward pass rather than after it.
+"""
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.overrides import TorchFunctionMode
+
+from evident.errors import UserError
+from evident.models.calls import is_weighted, nonlinearity, rectifier
+
+
+class _Call(NamedTuple):
+    """A nonlinearity's call in the pass of the image: what it is, and its bound, or its shape where it is free."""
+
+    kind: str
+    shape: torch.Size
+    bound: Tensor | None
+
+
+Bounds = list[_Call]
+
+
+def activation_bounds(model: nn.Module, images: Tensor) -> Bounds:
+    """The bounds that `images` (N, 3, H, W) set to the nonlinearities of `model`, in the order of their calls."""
+    with torch.no_grad(), _Record() as record:
+        model(images)
+    free = [_Call(call.kind, call.shape, None) for call in record.calls[record.last :]]
+    return record.calls[: record.last] + free
+
+
+def _bound(value: Tensor, ceiling: float | None) -> Tensor:
+    """The next float after h(x), seen from zero; never so small that a division by it overflows to nothing."""
+    tiny = torch.finfo(value.dtype).tiny
+    bound = torch.nextafter(value, torch.copysign(torch.full_like(value, torch.inf), value))
+    bound = torch.copysign(bound.abs().clamp_(min=tiny), bound)
+    # A rectifier passes nothing at its ceiling.
+    return bound if ceiling is None else bound.clamp_(max=ceiling)
+
+
+class _Record(TorchFunctionMode):
+    """The calls of one pass; `last` is how many nonlinearities come before the layer of the class scores."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: Bounds = []
+        self.last = 0
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        kind, rectifies = nonlinearity(func, args, kwargs), rectifier(func, args, kwargs)
+        output = func(*args, **kwargs)
+        if is_weighted(func):
+            self.last = len(self.calls)
+        if kind is not None:
+            bound = _bound(output, rectifies.ceiling if rectifies else None)
+            self.calls.append(_Call(kind, output.shape, bound))
+        return output
+
+
+def _pass(signal: Tensor, value: Tensor, bound: Tensor, above: float) -> Tensor:
+    """`signal` where above < value / bound < 1, and zero elsewhere."""
+    ratio = value / bound
+    return torch.ops.aten.hardtanh_backward.grad_input(signal, ratio, above, 1.0, grad_input=ratio)
+
+
+class _FilteredRectifier(torch.autograd.Function):
+    """R_in = R * 1[0 < h(e) < ceiling] * 1[h(e) <= h(x)]."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, ceiling: float | None, in_place: bool, bound: Tensor) -> Tensor:
+        if in_place:
+            ctx.mark_dirty(x)
+            y = x.relu_() if ceiling is None else x.clamp_(0, ceiling)
+        else:
+            y = x.relu() if ceiling is None else x.clamp(0, ceiling)
+        ctx.save_for_backward(y, bound)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, signal: Tensor) -> tuple[Tensor, None, None, None]:
+        y, bound = ctx.saved_tensors
+        return _pass(signal, y, bound, 0.0), None, None, None
+
+
+class GradientFilter(TorchFunctionMode):
+    """`with GradientFilter(activation_bounds(model, images)): scores = model(optimised)`; then differentiate.
+
+    The filter stays with the graph that the block has recorded. Each block sees one pass, of as many images as the
+    bounds are of. Raises `UserError` where the network makes other calls than in the pass of the images.
+    """
+
+    def __init__(self, bounds: Bounds) -> None:
+        super().__init__()
+        self._bounds, self._next = bounds, 0
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        if kind is None and self._next < len(self._bounds):
+            raise UserError(self._other("its end"))
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        kind, rectifies = nonlinearity(func, args, kwargs), rectifier(func, args, kwargs)
+        if kind is None:
+            return func(*args, **kwargs)
+        if rectifies is not None:
+            bound = self._bound_of(kind, rectifies.x.shape)
+            return func(*args, **kwargs) if bound is None else _FilteredRectifier.apply(*rectifies, bound)
+        output = func(*args, **kwargs)
+        bound = self._bound_of(kind, output.shape)
+        if bound is not None and output.requires_grad:
+            # Divided now: a network may overwrite it.
+            value, below = output.detach() / bound, -torch.finfo(output.dtype).tiny
+            output.register_hook(lambda signal: torch.ops.aten.hardtanh_backward(signal, value, below, 1.0))
+        return output
+
+    def _bound_of(self, kind: str, shape: torch.Size) -> Tensor | None:
+        before = self._bounds[self._next] if self._next < len(self._bounds) else None
+        if before is None or (before.kind, before.shape) != (kind, shape):
+            raise UserError(self._other(f"{kind} of {tuple(shape)}"))
+        self._next += 1
+        return before.bound
+
+    def _other(self, now: str) -> str:
+        rest = self._bounds[self._next :]
+        before = f"{rest[0].kind} of {tuple(rest[0].shape)}" if rest else "the end"
+        return (
+            f"the network's nonlinearity {self._next + 1} is {now}, where the pass of the image had {before}; "
+            "the gradient filter needs a network that makes the same calls in every pass, or defended=false"
+        )

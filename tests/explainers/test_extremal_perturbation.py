@@ -1,0 +1,176 @@
+"""Extremal perturbations: masks against their definition, one after the other, and on known evidence."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from evident.errors import UserError
+from evident.explainers.extremal_perturbation import (
+    ExtremalPerturbation,
+    area_penalty,
+    grown,
+    perturbed,
+    pyramid,
+    rings,
+)
+
+
+class Contrast(nn.Module):
+    """The first class's score is what is left of a fine pattern within the region: blurred, nothing."""
+
+    def __init__(self, region: Tensor, strength: float = 1.0) -> None:
+        super().__init__()
+        rows, columns = torch.meshgrid(*map(torch.arange, region.shape), indexing="ij")
+        self.register_buffer("pattern", ((rows + columns) % 2 * 2.0 - 1) * region / region.sum())
+        self.strength = strength
+
+    def forward(self, images: Tensor) -> Tensor:
+        score = 60 * self.strength * (images.mean(1) * self.pattern.to(images)).sum((1, 2))
+        return torch.stack([score, -score], 1)
+
+
+def region(side: int = 65) -> Tensor:
+    mask = torch.zeros(side, side, dtype=torch.bool)
+    mask[8:34, 34:60] = True
+    return mask
+
+
+def chequered(side: int = 65, count: int = 1) -> Tensor:
+    rows, columns = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    return (0.5 + 0.4 * ((rows + columns) % 2 * 2.0 - 1)).expand(count, 3, -1, -1).contiguous()
+
+
+def test_mask_is_the_soft_maximum_around_each_cell() -> None:
+    coarse = torch.rand(2, 1, 6, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    ours = grown(coarse, *rings(coarse))
+    for n in range(2):
+        for i in range(-3, 9):
+            for j in range(-3, 8):
+                above = below = 0.0
+                for k in range(i - 5, i + 6):
+                    for m in range(j - 5, j + 6):
+                        v = float(coarse[n, 0, k, m]) if 0 <= k < 6 and 0 <= m < 5 else 0.0
+                        distance = math.hypot(i - k, j - m) / 3
+                        z = math.exp(-2 * max(distance - 0.5, 0) ** 2) * v
+                        above, below = above + z * math.exp(20 * z), below + math.exp(20 * z)
+                assert float(ours[n, 0, i + 3, j + 3]) == pytest.approx(above / below, rel=1e-9)
+
+
+def test_one_cell_grows_to_a_smooth_disc() -> None:
+    coarse = torch.zeros(1, 1, 17, 17)
+    coarse[0, 0, 8, 8] = 1
+    row = grown(coarse, *rings(coarse))[0, 0, 11]
+    assert row[11] > 0.99
+    assert row[11:].diff().le(0).all()
+    torch.testing.assert_close(row, row.flip(0))
+    assert row[18:].max() < 1e-6
+
+
+def test_penalty_is_the_distance_of_the_sorted_mask_from_ones_and_zeros() -> None:
+    masks = torch.rand(2, 3, 1, 5, 7, generator=torch.Generator().manual_seed(0))
+    penalty = area_penalty(masks, torch.tensor([3, 10, 34]))
+    for n in range(2):
+        for a, cells in enumerate((3, 10, 34)):
+            values = sorted(masks[n, a].flatten().tolist())
+            wanted = [0.0] * (35 - cells) + [1.0] * cells
+            expected = sum((v - w) ** 2 for v, w in zip(values, wanted, strict=True)) / 35
+            assert float(penalty[n, a]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_binary_mask_of_the_area_has_no_penalty() -> None:
+    mask = torch.zeros(1, 1, 1, 4, 5)
+    mask[0, 0, 0, 1, 1:4] = 1
+    assert area_penalty(mask, torch.tensor([3])) == 0
+    assert area_penalty(mask, torch.tensor([4])) > 0
+
+
+def test_equal_values_are_pushed_alike() -> None:
+    mask = torch.full((1, 1, 1, 4, 5), 0.7, requires_grad=True)
+    (gradient,) = torch.autograd.grad(area_penalty(mask, torch.tensor([4])), mask)
+    torch.testing.assert_close(gradient, torch.full_like(gradient, 2 * (0.7 - 4 / 20) / 20))
+
+
+def test_mask_chooses_between_the_image_and_its_blurs() -> None:
+    images = torch.rand(2, 3, 20, 20, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    levels = pyramid(images, 4.0)
+    whole = perturbed(levels, images.new_ones(2, 1, 1, 20, 20))
+    torch.testing.assert_close(whole[:, 0], images)
+    nothing = perturbed(levels, images.new_zeros(2, 1, 1, 20, 20))
+    torch.testing.assert_close(nothing[:, 0], levels[:, 0])
+    between = perturbed(levels, images.new_full((2, 1, 1, 20, 20), 2.25 / 7))
+    torch.testing.assert_close(between[:, 0], 0.75 * levels[:, 2] + 0.25 * levels[:, 3])
+
+
+def test_blur_follows_the_mask_also_where_the_image_is_whole() -> None:
+    levels = pyramid(chequered(20).double(), 4.0)
+    masks = torch.ones(1, 1, 1, 20, 20, dtype=torch.float64, requires_grad=True)
+    seen = perturbed(levels, masks)
+    (gradient,) = torch.autograd.grad((seen * chequered(20).double()).sum(), masks)
+    assert (gradient != 0).all()
+
+
+def test_masks_keep_their_areas_where_the_evidence_is() -> None:
+    areas = (0.06, 0.12)
+    explainer = ExtremalPerturbation(Contrast(region()), areas, steps=40, flip=False)
+    masks = explainer.masks(chequered(), 0)
+    assert masks.shape == (1, 2, 65, 65)
+    assert (masks > 0.5).double().mean((2, 3))[0].tolist() == pytest.approx(areas, rel=0.35)
+    for mask in masks[0]:
+        assert mask[region()].sum() > 0.8 * mask.sum()
+    torch.testing.assert_close(explainer.attribute(chequered(), 0), masks.mean(1, keepdim=True))
+
+
+def plainly(model: nn.Module, image: Tensor, area: float, steps: int) -> Tensor:
+    """One mask of one square image, in float64, by momentum written out."""
+    side = image.shape[-1]
+    levels = pyramid(image, 20 / 224 * side)
+    unit = 25 / max(1.0, float(model(image)[0, 0] - model(levels[:, 0])[0, 0]))
+    v, velocity, faster = image.new_ones(1, 1, 32, 32), 0.0, min(800 / steps, 20)
+    for step in range(steps):
+        v = v.detach().requires_grad_()
+        mask = grown(v, *rings(v))
+        seen = perturbed(levels, F.interpolate(mask[..., 3:-3, 3:-3], (side, side), mode="bilinear")[None])[0]
+        values, cells = mask.flatten(), math.ceil(area * 32 * 32)
+        last = float(values.detach().sort().values[-cells])
+        above, tied = int((values > last + 1e-6).sum()), int(((values - last).abs() <= 1e-6).sum())
+        share = (cells - above) / tied
+        wanted = torch.tensor([1.0 if v > last + 1e-6 else share if v >= last - 1e-6 else 0.0 for v in values.tolist()])
+        weight = 300 * 1.0035 ** (faster * step)
+        score = model(seen.flip(3) if step % 2 == 0 else seen)[0, 0]
+        energy = weight * ((values - wanted) ** 2).mean() - unit * score
+        (gradient,) = torch.autograd.grad(energy, v)
+        velocity = gradient if step == 0 else 0.9 * velocity + 0.1 * gradient
+        v = (v.detach() - 0.01 * faster * velocity).clamp(0, 1)
+    return F.interpolate(grown(v, *rings(v))[..., 3:-3, 3:-3], (side, side), mode="bilinear")
+
+
+def test_masks_are_those_of_gradient_descent_with_momentum() -> None:
+    image = chequered().double() * torch.rand(1, 1, 65, 65, generator=torch.Generator().manual_seed(0)).double()
+    model = Contrast(region() | region().flip(1))
+    ours = ExtremalPerturbation(model, (0.05, 0.15), steps=5).masks(image, 0)
+    for n, area in enumerate((0.05, 0.15)):
+        torch.testing.assert_close(ours[:, n : n + 1], plainly(model, image, area, 5), rtol=1e-6, atol=1e-9)
+
+
+def test_network_with_larger_scores_has_the_same_masks() -> None:
+    small, large = (ExtremalPerturbation(Contrast(region(), factor), (0.1,), 12) for factor in (1.0, 8.0))
+    torch.testing.assert_close(
+        small.attribute(chequered().double(), 0), large.attribute(chequered().double(), 0), rtol=1e-4, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_evidence_in_the_mirrored_image_counts_only_where_asked_for(flip: bool) -> None:
+    mirrored = region().flip(1) & ~region()
+    mask = ExtremalPerturbation(Contrast(region()), (0.15,), 40, flip=flip).masks(chequered(), 0)[0, 0]
+    assert mask[region() | mirrored].sum() > 0.7 * mask.sum()
+    assert (mask[mirrored].sum() > 0.1 * mask.sum()) == flip
+
+
+@pytest.mark.parametrize("settings", [{"areas": ()}, {"areas": (0.1, 1.0)}, {"areas": (0.0,)}, {"steps": 0}])
+def test_settings_without_steps_or_areas_are_named(settings: dict) -> None:
+    with pytest.raises(UserError, match="use one step or more, and areas between 0 and 1"):
+        ExtremalPerturbation(Contrast(region()), **settings)

@@ -1,0 +1,171 @@
+"""Meaningful perturbation: on a network whose evidence is a known region, and against equation 6 done plainly."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from scipy.ndimage import gaussian_filter
+from torch import Tensor, nn
+
+from evident.errors import UserError
+from evident.explainers.meaningful_perturbation import MeaningfulPerturbation, discs, shifted, total_variation
+from evident.explainers.seeding import image_generator
+from evident.models.normalise import Normalise
+
+
+class Bright(nn.Module):
+    """The first class is the more probable, the brighter the region is than the mean colour, black."""
+
+    def __init__(self, region: Tensor, strength: float = 20.0) -> None:
+        super().__init__()
+        self.normalise = Normalise((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+        self.register_buffer("weight", region.double() / region.sum())
+        self.strength = strength
+
+    def forward(self, images: Tensor) -> Tensor:
+        brightness = (self.normalise(images).mean(1) * self.weight.to(images)).sum((1, 2))
+        score = self.strength * (brightness - 0.25)
+        return torch.stack([score, torch.zeros_like(score)], 1)
+
+
+def region(side: int = 56) -> Tensor:
+    mask = torch.zeros(side, side, dtype=torch.bool)
+    mask[8:24, 30:46] = True
+    return mask
+
+
+def pictures(count: int = 2, side: int = 56) -> Tensor:
+    return 0.5 + 0.3 * torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(0))
+
+
+def test_evidence_is_the_region_that_matters() -> None:
+    explainer = MeaningfulPerturbation(Bright(region()), steps=60, reference="mean_colour")
+    attribution = explainer.attribute(pictures(), 0)[:, 0]
+    assert attribution.min() >= 0
+    assert attribution.max() <= 1
+    assert (attribution[:, region()].mean(1) > 0.4).all()
+    # Far from it nothing is taken away.
+    assert (attribution[:, 36:, :20] < 1e-3).all()
+
+
+def test_class_is_gone_without_its_evidence() -> None:
+    model, images = Bright(region()), pictures()
+    evidence = MeaningfulPerturbation(model, steps=60, reference="mean_colour").attribute(images, 0)
+    assert (model(images).softmax(1)[:, 0] > 0.9).all()
+    assert (model(images * (1 - evidence)).softmax(1)[:, 0] < 0.1).all()
+
+
+def test_where_the_blur_deletes_nothing_there_is_no_evidence() -> None:
+    images = torch.full((1, 3, 56, 56), 0.7)
+    attribution = MeaningfulPerturbation(Bright(region()), steps=40).attribute(images, 0)
+    assert attribution.max() < 0.05
+
+
+def plainly(model: nn.Module, image: Tensor, steps: int, cells: int) -> Tensor:
+    """Equation 6 for one image (1, 3, H, W), in float64, by Adam written out; shifts of one pixel."""
+    side = image.shape[-1]
+    sigma = 10 / 224 * side
+    blurred = torch.from_numpy(
+        gaussian_filter(image.numpy(), sigma, mode="mirror", radius=round(3 * sigma), axes=(2, 3))
+    )
+    smoothing = 5 / 8 * side / cells
+    radius = round(3 * smoothing)
+    taps = torch.exp(-0.5 * (torch.arange(-radius, radius + 1, dtype=torch.float64) / smoothing) ** 2)
+    taps = taps / taps.sum()
+
+    def grow(coarse: Tensor) -> Tensor:
+        large = F.interpolate(coarse, (side, side), mode="bilinear")
+        large = F.conv2d(F.pad(large, (radius, radius, 0, 0), mode="reflect"), taps.view(1, 1, 1, -1))
+        return F.conv2d(F.pad(large, (0, 0, radius, radius), mode="reflect"), taps.view(1, 1, -1, 1))
+
+    def probability(x: Tensor, r: Tensor, mask: Tensor) -> Tensor:
+        return model(mask * x + (1 - mask) * r).softmax(1)[0, 0]
+
+    whole, nothing = (float(probability(x, x, torch.ones(()))) for x in (image, blurred))
+    for disc in discs(cells, cells, image):
+        coarse = disc[None]
+        if probability(image, blurred, grow(coarse)) <= nothing + 0.01 * max(whole - nothing, 0):
+            break
+    shifts = torch.randint(-1, 2, (steps, 2), generator=image_generator(image[0], 7)).tolist()
+    first, second = torch.zeros_like(coarse), torch.zeros_like(coarse)
+    for step, (down, right) in enumerate(shifts, 1):
+        coarse = coarse.detach().requires_grad_()
+        x, r = (
+            F.pad(part, (1, 1, 1, 1), mode="replicate")[..., 1 - down : 1 - down + side, 1 - right : 1 - right + side]
+            for part in (image, blurred)
+        )
+        energy = 1e-4 * (1 - coarse).abs().sum() + probability(x, r, grow(coarse))
+        for i in range(cells):
+            for j in range(cells):
+                for k, m in ((i + 1, j), (i, j + 1)):
+                    if k < cells and m < cells:
+                        energy = energy + 1e-2 * (coarse[0, 0, k, m] - coarse[0, 0, i, j]).abs() ** 3
+        (gradient,) = torch.autograd.grad(energy, coarse)
+        first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
+        change = first / (1 - 0.9**step) / ((second / (1 - 0.999**step)).sqrt() + 1e-8)
+        coarse = (coarse.detach() - 0.1 * change).clamp(0, 1)
+    return 1 - grow(coarse)
+
+
+def test_mask_is_that_of_equation_six() -> None:
+    image = pictures(1).double()
+    # Darker around its evidence, so that the blur takes some of the class away.
+    image[:, :, ~region()] *= 0.2
+    model = Bright(region())
+    ours = MeaningfulPerturbation(model, steps=6, cells=7, seed=7).attribute(image, 0)
+    expected = plainly(model, image, steps=6, cells=7)
+    assert expected.max() > 0.1
+    torch.testing.assert_close(ours, expected, rtol=1e-6, atol=1e-8)
+
+
+def test_start_is_the_smallest_disc_that_suppresses_the_class() -> None:
+    centre = torch.zeros(56, 56, dtype=torch.bool)
+    centre[26:30, 26:30] = True
+    explainer = MeaningfulPerturbation(Bright(centre), steps=1, learning_rate=1e-9, reference="mean_colour", jitter=0)
+    small = explainer.attribute(pictures(), 0).mean((1, 2, 3))
+    everywhere = MeaningfulPerturbation(
+        Bright(~centre), steps=1, learning_rate=1e-9, reference="mean_colour", jitter=0
+    ).attribute(pictures(), 0)
+    assert (small < 0.1).all()
+    assert (everywhere.mean((1, 2, 3)) > 0.6).all()
+
+
+def test_discs_grow_from_a_tenth_of_the_diagonal_to_the_whole() -> None:
+    masks = discs(20, 30, torch.zeros(1))
+    sizes = (1 - masks).sum((1, 2, 3))
+    assert masks.shape == (11, 1, 20, 30)
+    assert sizes.diff().ge(0).all()
+    assert sizes[0] < 0.05 * 600
+    assert sizes[-1] == 600
+    torch.testing.assert_close(masks, masks.flip(2).flip(3))
+
+
+def test_images_shift_by_whole_pixels_with_their_borders_repeated() -> None:
+    images = torch.arange(24.0).view(2, 1, 3, 4)
+    moved = shifted(images, torch.tensor([[1, -2], [0, 1]]))
+    assert moved[0, 0].tolist() == [[2, 3, 3, 3], [2, 3, 3, 3], [6, 7, 7, 7]]
+    assert moved[1, 0].tolist() == [[12, 12, 13, 14], [16, 16, 17, 18], [20, 20, 21, 22]]
+
+
+def test_total_variation_of_a_step_is_the_length_of_its_edge() -> None:
+    mask = torch.zeros(2, 1, 4, 5)
+    mask[0, 0, :2] = 0.5
+    assert total_variation(mask, 3.0).tolist() == [5 * 0.125, 0]
+
+
+def test_another_seed_sees_other_shifts() -> None:
+    first, second = (
+        MeaningfulPerturbation(Bright(region()), steps=8, seed=seed, reference="mean_colour").attribute(pictures(1), 0)
+        for seed in (0, 1)
+    )
+    assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("settings", [{"steps": 0}, {"cells": 0}])
+def test_settings_without_steps_or_cells_are_named(settings: dict[str, int]) -> None:
+    with pytest.raises(UserError, match="needs one or more of each"):
+        MeaningfulPerturbation(Bright(region()), **settings)  # type: ignore[arg-type]
+
+
+def test_unknown_reference_is_named() -> None:
+    with pytest.raises(UserError, match="reference='noise' is unknown; use blur or mean_colour"):
+        MeaningfulPerturbation(Bright(region()), reference="noise")  # type: ignore[arg-type]

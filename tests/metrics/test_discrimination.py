@@ -1,0 +1,174 @@
+"""Discrimination: two objects side by side, and two classes of one image, with maps whose scores are known."""
+
+import math
+
+import pytest
+import torch
+from captum.attr import Attribution
+from torch import Tensor, nn
+
+from evident.errors import UserError
+from evident.explainers.references import Oracle
+from evident.metrics.discrimination import class_overlap, discrimination
+from evident.metrics.explanation import Explanation
+
+NAMES = ("discrimination_mass", "discrimination_half", "discrimination_pointing")
+nan = math.nan
+
+
+def square(column: int) -> Tensor:
+    """Four pixels of a (4, 12) map, from a column on."""
+    mask = torch.zeros(4, 12, dtype=torch.bool)
+    mask[1:3, column : column + 2] = True
+    return mask
+
+
+LEFT, RIGHT, NONE = square(1), square(9), torch.zeros(4, 12, dtype=torch.bool)
+
+
+def scores(heatmap: Tensor, mask: Tensor, other: Tensor) -> list[float]:
+    images = torch.zeros(1, 3, 4, 12)
+    result = discrimination(Explanation(images, torch.zeros(1).long(), heatmap[None], mask[None], other=other[None]))
+    assert tuple(result) == NAMES
+    assert all(score.dtype == torch.float64 for score in result.values())
+    return [score.item() for score in result.values()]
+
+
+@pytest.mark.parametrize(("own", "other"), [(LEFT, RIGHT), (RIGHT, LEFT)])
+def test_the_own_object_scores_one_and_the_other_zero(own: Tensor, other: Tensor) -> None:
+    assert scores(own.float(), own, other) == [1, 1, 1]
+    assert scores(other.float(), own, other) == [0, 0, 0]
+
+
+def test_what_knows_no_class_scores_one_half() -> None:
+    assert scores(torch.ones(4, 12), LEFT, RIGHT) == [0.5, 0.5, 0.5]
+    assert scores((LEFT | RIGHT).float(), RIGHT, LEFT) == [0.5, 0.5, 0.5]
+
+
+def test_mass_is_of_the_objects_and_half_of_everything() -> None:
+    heatmap = torch.zeros(4, 12)
+    heatmap[0, 0] = 2  # beside the own object
+    heatmap[1, 1] = 3  # on it
+    heatmap[2, 9] = 1  # on the other
+    heatmap[3, 11] = 4  # beside the other
+    heatmap[0, 5] = -7
+    assert scores(heatmap, LEFT, RIGHT) == pytest.approx([3 / 4, 5 / 10, 0])
+    assert scores(heatmap, RIGHT, LEFT) == pytest.approx([1 / 4, 5 / 10, 1])
+
+
+def test_one_object_that_is_not_marked_still_tells_the_halves() -> None:
+    assert scores(LEFT.float(), LEFT, NONE)[1:] == [1, 1]
+    assert scores(LEFT.float(), NONE, LEFT)[1:] == [0, 0]
+    assert math.isnan(scores(LEFT.float(), LEFT, NONE)[0])
+    assert all(map(math.isnan, scores(LEFT.float(), NONE, NONE)))
+
+
+def test_what_is_not_defined_is_no_number() -> None:
+    mass, half, pointing = scores(torch.zeros(4, 12), LEFT, RIGHT)
+    assert math.isnan(mass)
+    assert math.isnan(half)
+    assert pointing == 0.5
+    broken = torch.ones(4, 12)
+    broken[0, 0] = nan
+    assert all(map(math.isnan, scores(broken, LEFT, RIGHT)))
+    nowhere_near = torch.zeros(4, 12)
+    nowhere_near[0, 5] = 1
+    mass, half, pointing = scores(nowhere_near, LEFT, RIGHT)
+    assert math.isnan(mass)
+    assert (half, pointing) == (1, 1)
+
+
+def test_each_image_has_its_own_halves() -> None:
+    heatmap = LEFT.float().expand(2, -1, -1)
+    own, other = torch.stack([LEFT, RIGHT]), torch.stack([RIGHT, LEFT])
+    result = discrimination(Explanation(torch.zeros(2, 3, 4, 12), torch.zeros(2).long(), heatmap, own, other=other))
+    assert all(score.tolist() == [1, 0] for score in result.values())
+
+
+# Two classes of one image
+
+
+class Fixed(nn.Module):
+    """Images whose first pixel is 1 show classes 2 and 0, the others class 2 alone."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        both = images[:, 0, 0, :1].double()
+        return torch.cat([0.3 * both, 0.1 * (1 - both), 1 - 0.3 * both - 0.1 * (1 - both)], 1).clamp(1e-3).log()
+
+
+class PerClass(Attribution):
+    """Gives each class the map of that number, and remembers who asked."""
+
+    heatmap = staticmethod(lambda attribution: attribution.sum(1))
+
+    def __init__(self, maps: Tensor) -> None:
+        super().__init__(nn.Identity())
+        self.maps = maps
+        self.asked: list[int] = []
+
+    def attribute(self, inputs: Tensor, target: Tensor) -> Tensor:
+        self.asked += target.tolist()
+        return self.maps[target][:, None]
+
+
+def overlap(maps: Tensor, target: list[int], both: bool = True, **settings) -> tuple[list[float], list[int]]:
+    images = torch.full((len(target), 3, 2, 2), float(both))
+    explainer, classes = PerClass(maps), torch.tensor(target)
+    heatmap = explainer.heatmap(explainer.attribute(images, classes))
+    explainer.asked.clear()
+    explanation = Explanation(images, classes, heatmap, model=Fixed(), explainer=explainer)
+    return class_overlap(explanation, **settings).tolist(), explainer.asked
+
+
+def maps(first: list[float], third: list[float]) -> Tensor:
+    return torch.tensor([first, [9.0, 9, 9, 9], third]).view(3, 2, 2)
+
+
+@pytest.mark.parametrize("target", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("first", "third", "shared"),
+    [
+        ([1, 2, 0, 0], [10, 20, 0, 0], 1),  # the same but for the scale
+        ([1, 0, 0, 0], [0, 0, 5, 0], 0),
+        ([1, 1, 0, 0], [0, 1, 1, 0], 0.5),
+        ([1, 1, -8, 0], [0, 1, 1, -3], 0.5),  # what speaks against a class is no part of it
+        ([4, 0, 0, 0], [1, 1, 1, 1], 0.25),
+    ],
+)
+def test_overlap_is_the_intersection_of_both_classes_maps(
+    target: int, first: list[float], third: list[float], shared: float
+) -> None:
+    [score], _ = overlap(maps(first, third), [target])
+    assert score == pytest.approx(shared)
+
+
+def test_a_class_that_is_explained_already_is_not_asked_again() -> None:
+    assert sorted(overlap(maps([1, 1, 0, 0], [0, 1, 1, 0]), [2, 0, 1])[1]) == [0, 0, 2, 2]
+
+
+def test_a_second_class_that_is_hardly_there_is_undefined_and_not_asked() -> None:
+    [score], asked = overlap(maps([1, 0, 0, 0], [1, 0, 0, 0]), [1], both=False, least=0.2)
+    assert math.isnan(score)
+    assert asked == []
+    [score], _ = overlap(maps([1, 0, 0, 0], [1, 0, 0, 0]), [1], both=True, least=0.2)
+    assert score == 1
+
+
+def test_a_map_without_anything_positive_is_undefined() -> None:
+    [score], _ = overlap(maps([0, 0, -1, 0], [1, 0, 0, 0]), [2])
+    assert math.isnan(score)
+
+
+def test_a_map_that_knows_no_class_overlaps_wholly() -> None:
+    mask = torch.tensor([[[True, False], [False, False]]] * 2)
+    oracle, images = Oracle(nn.Identity()), torch.ones(2, 3, 2, 2)
+    explanation = Explanation(images, torch.tensor([1, 2]), mask.float(), mask, Fixed(), explainer=oracle)
+    assert class_overlap(explanation).tolist() == [1, 1]
+
+
+def test_what_is_missing_is_named() -> None:
+    explanation = Explanation(torch.ones(1, 3, 4, 12), torch.zeros(1).long(), torch.ones(1, 4, 12), LEFT[None])
+    with pytest.raises(UserError, match="needs the masks of two classes"):
+        discrimination(explanation)
+    with pytest.raises(UserError, match="asks the explainer of two classes"):
+        class_overlap(explanation)
