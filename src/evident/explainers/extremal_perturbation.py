@@ -5,7 +5,7 @@ arXiv 1910.08485. With S the class score and a the share of the image that may b
 
     max_m  S(m (x) x) - lambda R_a(m),     R_a(m) = || vecsort(m) - r_a ||^2 / |m|
 
-vecsort orders the mask's values; r_a is (1 - a) zeros, then a ones, which equal values share. So lambda, which grows at
+vecsort orders the mask's values; r_a is (1 - a) zeros, then a ones. So lambda, which grows at
 every step, fixes the area and makes the mask binary. In m (x) x each pixel is blurred the more, the less its mask keeps
 it: sigma = (1 - m) sigma_max, read off a pyramid of `LEVELS` blurs and linear between them. Masks are smooth because
 they are grown from a coarse one, v, by a convolution with a soft maximum in place of the sum:
@@ -19,6 +19,7 @@ cells at the border weigh less; its area is counted in the image's. T = 20, lamb
 
 - lambda fits one network's scores. We measure S in units of what blurring the whole image takes from it, times `SPAN`.
 - m is evaluated at the cells, and is bilinear between them.
+- The first step is by the score alone: all cells being one, any order of theirs is an accident, which would last.
 - With fewer than 800 steps, the steps and the growth of lambda are as much larger, up to `FASTEST` times.
 
 Every second step sees the image mirrored (`flip`). The attribution is the masks' mean over `areas`: up to a factor the
@@ -43,7 +44,6 @@ LEVELS = 8
 CELLS, SIGMA, MARGIN, COLDNESS = 32, 3.0, 3, 20.0
 MOMENTUM, WEIGHT = 0.9, 300.0
 STEPS, STEP, GROWTH, FASTEST = 800, 0.01, 1.0035, 20
-TIE = 1e-6
 SPAN = 25.0  # about what it is of SqueezeNet's scores of photographs
 
 
@@ -81,14 +81,10 @@ def perturbed(levels: Tensor, masks: Tensor) -> Tensor:
 
 
 def area_penalty(masks: Tensor, cells: Tensor) -> Tensor:
-    """R_a (N, A) of masks (N, A, 1, h, w), of which the cells[a] (int64) largest are to be one, the others zero."""
-    values = masks.flatten(2)
-    largest = values.detach().sort(dim=2, descending=True).values
-    last = largest.gather(2, cells[None, :, None].expand(len(values), -1, 1) - 1)
-    # Values may be equal, as all are at the start. Then which of them is sorted first must not matter.
-    above, tied = values > last + TIE, (values - last).abs() <= TIE
-    share = (cells[:, None] - above.sum(2, keepdim=True)).to(values) / tied.sum(2, keepdim=True)
-    return (values - torch.where(tied, share, above.to(values))).square().mean(2)
+    """R_a (N, A) of masks (N, A, 1, h, w), of which the cells[a] largest values are to be one, the others zero."""
+    ordered = masks.flatten(2).sort(dim=2, descending=True, stable=True).values
+    wanted = torch.arange(ordered.shape[2], device=masks.device) < cells[:, None]
+    return (ordered - wanted.to(ordered)).square().mean(2)
 
 
 class ExtremalPerturbation(Attribution):
@@ -144,8 +140,10 @@ class ExtremalPerturbation(Attribution):
             if self.flip and step % 2 == 0:
                 seen = seen.flip(3)
             score = units * target_scores(self.model(seen), classes)
-            penalty = area_penalty(mask.unflatten(0, (-1, count)), areas)
-            energy = WEIGHT * GROWTH ** (faster * step) * penalty.sum() - score.sum()
+            energy = -score.sum()
+            if step > 0:
+                penalty = area_penalty(mask.unflatten(0, (-1, count)), areas)
+                energy += WEIGHT * GROWTH ** (faster * step) * penalty.sum()
             (coarse.grad,) = torch.autograd.grad(energy, coarse)
             sgd.step()
             coarse.data.clamp_(0, 1)

@@ -95,7 +95,8 @@ class _FilteredRectifier(torch.autograd.Function):
             y = x.relu_() if ceiling is None else x.clamp_(0, ceiling)
         else:
             y = x.relu() if ceiling is None else x.clamp(0, ceiling)
-        ctx.save_for_backward(y, bound)
+        # As torch does for its own: what follows may overwrite the other one.
+        ctx.save_for_backward(y if ceiling is None else x, bound)
         return y
 
     @staticmethod

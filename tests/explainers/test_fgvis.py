@@ -1,0 +1,333 @@
+"""FGVis: networks whose evidence is known, goals that are kept, a search redone by hand, and the defence at work."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from evident.errors import UserError
+from evident.explainers.fgvis import FGVis
+from evident.models.flower_net import FlowerNet
+from evident.models.normalise import Normalise
+
+GAMES = ("preservation", "generation", "deletion", "repression")
+KEEPING = GAMES[:2]
+every_game = pytest.mark.parametrize("game", GAMES)
+defended_or_not = pytest.mark.parametrize("defended", [True, False])
+
+
+class Weighted(nn.Module):
+    """Two classes; the first one's score is the sum of the normalised pixels, weighted by `weight` (3, 8, 8)."""
+
+    def __init__(self, weight: Tensor, bias: float = -3.0) -> None:
+        super().__init__()
+        self.normalise, self.linear = Normalise(), nn.Linear(weight.numel(), 2)
+        with torch.no_grad():
+            self.linear.weight.copy_(torch.stack([weight.flatten(), torch.zeros(weight.numel())]))
+            self.linear.bias.copy_(torch.tensor([bias, 0.0]))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.linear(self.normalise(images).flatten(1))
+
+
+def pixels(*places: tuple[slice | int, slice | int, slice | int]) -> Tensor:
+    weight = torch.zeros(3, 8, 8)
+    for place in places:
+        weight[place] = 1.0
+    return weight
+
+
+PATCH = pixels((slice(None), slice(2, 4), slice(5, 7)))
+RED = pixels((0, slice(2, 4), slice(5, 7)))
+WHITE = torch.ones(1, 3, 8, 8)
+
+
+def flower_net(dtype: torch.dtype = torch.float32) -> FlowerNet:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = FlowerNet(classes=4)
+        for weight in network.parameters():
+            if weight.dim() > 1:
+                nn.init.kaiming_normal_(weight)
+    return network.to(dtype)
+
+
+def pictures(count: int = 4, dtype: torch.dtype = torch.float32) -> Tensor:
+    noise = torch.rand(count, 3, 5, 5, generator=torch.Generator().manual_seed(1), dtype=dtype)
+    return F.interpolate(noise, (32, 32), mode="bilinear")
+
+
+# Networks whose evidence is known -------------------------------------------------------------------------------
+
+
+@every_game
+@defended_or_not
+@pytest.mark.parametrize("weight", [PATCH, RED], ids=["patch", "its red alone"])
+def test_the_mask_is_the_pixels_and_channels_that_carry_the_class(game: Any, defended: bool, weight: Tensor) -> None:
+    model = Weighted(weight)
+    found = FGVis(model, game, defended=defended, steps=200).evidence(WHITE, 0)
+    carries = weight[None] > 0
+    assert (found.mask[~carries] == 0).all()
+    assert (found.mask[carries] > 0.3).all()
+    if game in KEEPING:
+        assert found.explanation_score >= 0.9 * found.score
+    else:
+        assert found.complement_score <= 0.1 * found.score
+
+
+@pytest.mark.parametrize("game", KEEPING)
+def test_what_speaks_against_the_class_is_not_kept(game: Any) -> None:
+    against = pixels((slice(None), 0, 0))
+    found = FGVis(Weighted(PATCH - against), game, steps=200).evidence(WHITE, 0)
+    assert (found.mask[0][against > 0] == 0).all()
+    assert found.explanation_score > found.score * 0.9
+
+
+def test_the_strongest_pixels_are_kept_first() -> None:
+    weight = torch.zeros(3, 8, 8)
+    weight[:, 1, 1], weight[:, 6, 6] = 2.0, 0.2
+    mask = FGVis(Weighted(weight, bias=-6.0), steps=200).attribute(WHITE, 0)[0]
+    assert (mask[:, 1, 1] > 0.5).all()
+    assert (mask[:, 6, 6] == 0).all()
+
+
+def test_an_image_of_the_mean_colour_has_no_evidence() -> None:
+    found = FGVis(Weighted(PATCH), steps=100).evidence(torch.full((1, 3, 8, 8), 0.5), 0)
+    assert (found.mask == 0).all()
+    torch.testing.assert_close(found.explanation_score, found.score)
+
+
+# The goal -------------------------------------------------------------------------------------------------------
+
+
+@every_game
+@defended_or_not
+def test_the_goal_is_kept_and_the_mask_is_sparse(game: Any, defended: bool) -> None:
+    found = FGVis(flower_net(), game, defended=defended, steps=150).evidence(pictures(), torch.tensor([0, 1, 2, 3]))
+    if game in KEEPING:
+        assert (found.explanation_score >= 0.9 * found.score - 1e-5).all()
+    else:
+        assert (found.complement_score <= 0.1 * found.score + 1e-5).all()
+    assert (found.mask.mean((1, 2, 3)) < 0.6).all()
+
+
+@pytest.mark.parametrize(("game", "shares"), [("preservation", (0.5, 0.99)), ("deletion", (0.3, 0.03))])
+def test_a_higher_goal_takes_a_larger_mask(game: Any, shares: tuple[float, float]) -> None:
+    share = "keep" if game in KEEPING else "destroy"
+    model, classes = Weighted(PATCH), torch.zeros(1).long()
+    sizes = [FGVis(model, game, **{share: value}).attribute(WHITE, classes).mean() for value in shares]
+    assert sizes[0] < sizes[1]
+
+
+def test_more_patience_never_gives_a_larger_mask() -> None:
+    model, images = flower_net(), pictures(dtype=torch.float32)
+    sizes = [FGVis(model, patience=patience).attribute(images, 1).mean((1, 2, 3)) for patience in (5, 40)]
+    assert (sizes[1] <= sizes[0]).all()
+
+
+# The search, by hand --------------------------------------------------------------------------------------------
+
+
+def by_hand(model: nn.Module, image: Tensor, target: int, game: str, steps: int) -> tuple[Tensor, int]:
+    """The undefended search of one image (1, 3, H, W) as the module's text has it, and how often it went back."""
+    keeps, step_size, sparsity = game in KEEPING, 0.3, 0.1
+    grey = torch.full_like(image, 0.5)
+
+    def look(mask: Tensor) -> tuple[float, Tensor]:
+        mask = mask.clone().requires_grad_()
+        probability = F.softmax(model(mask * image + (1 - mask) * grey), 1)[0, target]
+        (gradient,) = torch.autograd.grad(-probability if keeps else probability, mask)
+        return probability.item(), gradient / gradient.abs().max().clamp(min=1e-300)
+
+    def accepted(probability: float) -> bool:
+        return probability >= 0.9 * of_image if keeps else probability <= 0.1 * of_image
+
+    of_image = look(torch.ones_like(image))[0]
+    mask = torch.ones_like(image) if game in ("preservation", "deletion") else torch.zeros_like(image)
+    best, gradient, tried = mask, torch.zeros_like(image), mask
+    reached, backward, smallest, stalled = False, 0, math.inf, 0
+    for _ in range(steps):
+        probability, slope = look(tried)
+        if accepted(probability):
+            best, gradient, reached = tried, slope, True
+            sparsity, step_size = sparsity * 1.1, min(step_size * 1.1, 0.3)
+        elif reached:
+            sparsity, step_size, backward = sparsity * 0.8, step_size / 2, backward + 1
+        else:
+            best, gradient, sparsity = tried, slope, sparsity * 0.9
+        size = (best if keeps else 1 - best).mean().item()
+        if reached:
+            smallest, stalled = (size, 0) if size < 0.99 * smallest else (smallest, stalled + 1)
+        if stalled >= 8:
+            break
+        tried = (best - step_size * (gradient + (sparsity if keeps else -sparsity))).clamp(0, 1)
+    return (best if keeps else 1 - best), backward
+
+
+@every_game
+def test_undefended_it_is_the_search_by_hand(game: Any) -> None:
+    model = flower_net(torch.float64).eval().requires_grad_(False)
+    # The image's own score is not kept by the mean colour.
+    images, classes = pictures(3, torch.float64), [0, 1, 2]
+    redone = [by_hand(model, images[n : n + 1], c, game, 60) for n, c in enumerate(classes)]
+    explainer = FGVis(model, game, defended=False, steps=60, patience=8)
+    mask = explainer.attribute(images, torch.tensor(classes))
+    torch.testing.assert_close(mask, torch.cat([found for found, _ in redone]), rtol=1e-8, atol=1e-8)
+    if game != "generation":
+        assert sum(count for _, count in redone) > 0
+    assert 0 < mask.mean() < 1
+
+
+# Alone, in a batch, in parts ------------------------------------------------------------------------------------
+
+
+@every_game
+@defended_or_not
+def test_alone_in_a_batch_and_in_parts_are_one_in_float64(game: Any, defended: bool) -> None:
+    """In float32 a long search amplifies the last bits in which convolutions of several batch sizes differ."""
+    model, images, classes = flower_net(torch.float64), pictures(5, torch.float64), torch.tensor([0, 1, 2, 3, 0])
+    settings: dict[str, Any] = {"game": game, "defended": defended, "steps": 80, "patience": 10}
+    whole = FGVis(model, **settings).attribute(images, classes)
+    for batch_size in (1, 2):
+        parts = FGVis(model, batch_size=batch_size, **settings).attribute(images, classes)
+        torch.testing.assert_close(parts, whole, rtol=1e-9, atol=1e-9)
+
+
+def test_in_float32_batches_agree_in_size_and_goal_after_a_long_search() -> None:
+    model, images = flower_net(), pictures(3)
+    whole, alone = (
+        FGVis(model, "deletion", steps=100, batch_size=size).evidence(images, torch.tensor([2, 0, 1]))
+        for size in (3, 1)
+    )
+    torch.testing.assert_close(alone.mask.mean((1, 2, 3)), whole.mask.mean((1, 2, 3)), rtol=0.1, atol=0)
+    assert (torch.stack([whole.complement_score, alone.complement_score]) <= 0.1 * whole.score + 1e-5).all()
+
+
+def test_an_image_that_ends_early_changes_no_other() -> None:
+    model = Weighted(PATCH.double()).double()
+    grey, images = torch.full((1, 3, 8, 8), 0.5).double(), pictures(2, torch.float64)[:, :, :8, :8]
+    explainer = FGVis(model, steps=300, patience=5)
+    ends = [len(explainer_steps(model, image, 300)) for image in (grey, images[:1], images[1:])]
+    assert ends[0] < min(ends[1:])
+    mixed = explainer.attribute(torch.cat([images[:1], grey, images[1:]]), 0)
+    torch.testing.assert_close(mixed[[0, 2]], explainer.attribute(images, 0))
+    assert (mixed[1] == 0).all()
+
+
+def explainer_steps(model: nn.Module, image: Tensor, steps: int) -> list[Tensor]:
+    """What the network is shown with a gradient, a step each."""
+    seen: list[Tensor] = []
+    handle = model.register_forward_pre_hook(lambda module, args: seen.append(args[0]) if args[0].requires_grad else None)
+    FGVis(model, steps=steps, patience=5).attribute(image, 0)
+    handle.remove()
+    return seen
+
+
+# The defence ----------------------------------------------------------------------------------------------------
+
+
+class Adversarial(nn.Module):
+    """Class 0: bright pixels. Class 1: pixels that differ from their right neighbour, as a mask can make them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.normalise, self.convolution = Normalise(), nn.Conv2d(3, 2, (1, 2), bias=False)
+        self.linear = nn.Linear(2, 2)
+        with torch.no_grad():
+            self.convolution.weight.zero_()
+            self.convolution.weight[0] = 0.5
+            self.convolution.weight[1, :, 0, 0], self.convolution.weight[1, :, 0, 1] = 1.0, -1.0
+            self.linear.weight.copy_(torch.diag(torch.tensor([1.0, 10.0])))
+            self.linear.bias.zero_()
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.linear(self.convolution(self.normalise(images)).relu().mean((2, 3)))
+
+
+@pytest.mark.parametrize("defended", [True, False])
+def test_a_class_that_is_not_in_the_image_is_generated_without_the_defence_alone(defended: bool) -> None:
+    # Constant: no pixel differs from its neighbour. A share of the score above what the image has: destroyed.
+    images = WHITE * torch.linspace(0.8, 1.0, 3).view(3, 1, 1, 1) * (1 + 1e-3 * torch.rand(3, 3, 8, 8))
+    found = FGVis(Adversarial(), "deletion", defended=defended, steps=100).evidence(images.clamp(max=1), 0)
+    adversarial = found.complement_score < 0.1 * found.score
+    assert adversarial.all() if not defended else not adversarial.any()
+
+
+# Fields, errors, and what is left behind ------------------------------------------------------------------------
+
+
+@every_game
+def test_evidence_is_consistent(game: Any) -> None:
+    model, images, classes = flower_net(), pictures(5), torch.tensor([0, 1, 2, 3, 0])
+    explainer = FGVis(model, game, steps=10, batch_size=5)
+    found = FGVis(model, game, steps=10, batch_size=5).evidence(images, classes)
+    assert torch.equal(found.mask, explainer.attribute(images, classes))
+    assert ((found.mask >= 0) & (found.mask <= 1)).all()
+    torch.testing.assert_close(found.explanation, found.mask * images + (1 - found.mask) * 0.5)
+    torch.testing.assert_close(found.complement, (1 - found.mask) * images + found.mask * 0.5)
+    model.eval()
+    for scores, shown in (
+        (found.score, images),
+        (found.explanation_score, found.explanation),
+        (found.complement_score, found.complement),
+    ):
+        expected = model(shown).softmax(1)[range(5), classes].detach()
+        torch.testing.assert_close(scores, expected)
+
+
+def test_evidence_of_parts_is_that_of_the_whole() -> None:
+    model, images, classes = flower_net(torch.float64), pictures(5, torch.float64), torch.tensor([0, 1, 2, 3, 0])
+    parts, whole = (FGVis(model, steps=10, batch_size=size).evidence(images, classes) for size in (2, 5))
+    for part, expected in zip(parts, whole, strict=True):
+        torch.testing.assert_close(part, expected)
+
+
+def test_heatmap_is_the_mean_over_channels() -> None:
+    mask = torch.rand(2, 3, 4, 5)
+    torch.testing.assert_close(FGVis.heatmap(mask), (mask[:, 0] + mask[:, 1] + mask[:, 2]) / 3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"game": "conservation"}, "game='conservation' is unknown; use preservation, generation, deletion, repression"),
+        ({"keep": 0.0}, "keep=0.0"),
+        ({"keep": 1.1}, "0 < keep <= 1"),
+        ({"destroy": 1.0}, "destroy=1.0"),
+        ({"destroy": 0.0}, "destroy=0.0"),
+        ({"steps": 0}, "steps=0 finds no mask"),
+        ({"step_size": -1.0}, "step_size=-1.0 finds no mask"),
+        ({"sparsity": 0.0}, "sparsity=0.0 finds no mask"),
+        ({"patience": 0}, "patience=0 finds no mask"),
+    ],
+)
+def test_a_setting_out_of_its_range_is_an_error(settings: dict[str, Any], says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        FGVis(Weighted(PATCH), **settings)
+
+
+@pytest.mark.parametrize("target", [2, -1, torch.tensor([0, 5])])
+def test_a_class_that_the_network_does_not_have_is_an_error(target: Tensor | int) -> None:
+    with pytest.raises(UserError, match="outside the network's classes; use 0 to 1"):
+        FGVis(Weighted(PATCH)).attribute(WHITE.expand(2, -1, -1, -1), target)
+
+
+def test_a_target_for_another_number_of_images_is_an_error() -> None:
+    with pytest.raises(UserError, match="give one class for each, or one"):
+        FGVis(Weighted(PATCH)).evidence(WHITE, torch.tensor([0, 1]))
+
+
+def test_a_network_that_makes_other_calls_from_pass_to_pass_is_an_error_where_it_is_defended() -> None:
+    class Fickle(Weighted):
+        passes = 0
+
+        def forward(self, images: Tensor) -> Tensor:
+            self.passes += 1
+            return super().forward(images.relu() if self.passes % 2 else images)
+
+    with pytest.raises(UserError, match="same calls in every pass, or defended=false"):
+        FGVis(Fickle(PATCH)).attribute(WHITE, 0)
+    assert FGVis(Fickle(PATCH), defended=False, steps=3).attribute(WHITE, 0).shape == WHITE.shape
