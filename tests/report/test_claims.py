@@ -1,6 +1,7 @@
 """Claims and their verdicts: a table in the README of the paper's experiments, and nothing else of that file."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -120,12 +121,15 @@ def test_values_that_are_refused_leave_the_readme_as_it_is(folder: Path) -> None
     assert readme(folder) == before
 
 
-def experiment(folder: Path, images: int, seeds: list[int], scale: str = "quick") -> Path:
+def experiment(
+    folder: Path, images: int, seeds: list[int], scale: str = "quick", models: tuple[str, ...] = ("net",)
+) -> Path:
     """Results of an explainer on so many images of each seed; another metric leaves one image undefined."""
-    folder.mkdir()
+    folder.mkdir(parents=True)
     (folder / "provenance.json").write_text(json.dumps({"scale": scale, "seeds": seeds}))
     counts = [images * len(seeds), images * len(seeds) - 1]
-    table = pd.DataFrame({"metric": ["a", "b"], "n": counts, "seeds": " ".join(map(str, seeds))})
+    one = pd.DataFrame({"metric": ["a", "b"], "n": counts, "seeds": " ".join(map(str, seeds))})
+    table = pd.concat([one.assign(model=model) for model in models])
     table.to_csv(folder / "table.csv", index=False)
     return folder
 
@@ -139,10 +143,21 @@ def test_one_sentence_says_on_what_it_was_measured(tmp_path: Path) -> None:
 
 def test_a_single_seed_counts_as_one(tmp_path: Path) -> None:
     one = experiment(tmp_path / "one", 96, [7])
-    assert measured_at([one]) == "Measured at scale quick: 1 networks a data set, 96 images each."
+    assert measured_at([one]) == "Measured at scale quick: 1 network a data set, 96 images each."
 
 
-def test_verdicts_of_several_scales_are_refused(tmp_path: Path) -> None:
-    both = [experiment(tmp_path / scale, 4, [0], scale) for scale in ("smoke", "paper")]
-    with pytest.raises(UserError, match=r"results of several scales: .*'smoke': 'smoke', 'paper': 'paper'"):
+def test_networks_of_several_architectures_are_counted(tmp_path: Path) -> None:
+    both = [
+        experiment(tmp_path / "one", 96, [0]),
+        experiment(tmp_path / "two", 16, [0], models=("squeezenet1_1", "mobilenet_v2")),
+    ]
+    assert measured_at(both) == "Measured at scale quick: 1 or 2 networks a data set, 16 or 96 images each."
+
+
+@pytest.mark.parametrize("names", [("one", "two"), ("flowers", "paper/flowers")])
+def test_verdicts_of_several_scales_are_refused(tmp_path: Path, names: tuple[str, str]) -> None:
+    scales = dict(zip(names, ("smoke", "paper"), strict=True))
+    both = [experiment(tmp_path / name, 4, [0], scale) for name, scale in scales.items()]
+    told = ", ".join(f"'{tmp_path / name}': '{scale}'" for name, scale in scales.items())
+    with pytest.raises(UserError, match=re.escape(f"results of several scales: {{{told}}}")):
         measured_at(both)

@@ -76,7 +76,7 @@ class LIME(Attribution):
 
     def _explain(self, image: Tensor, target: int) -> Tensor:
         lime = Lime(
-            lambda neighbours: target_scores(self.model(neighbours).softmax(1), target),
+            lambda neighbours: target_scores(probability(self.model, self.model(neighbours)), target),
             interpretable_model=SkLearnRidge(alpha=self.ridge),
             similarity_func=self._similarity,
         )

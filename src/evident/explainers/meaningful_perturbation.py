@@ -12,7 +12,7 @@ The mask is coarse (`cells` along the shorter side), up-sampled bilinearly and s
 cell; both norms are of the coarse mask. The expectation is one draw a step: image and blur shift by tau, the mask does
 not. Adam takes `steps` of 0.1 within [0, 1], from the smallest centred disc whose deletion takes 99 % of what
 deleting the whole image takes. All numbers are those of the authors' code at 224 pixels, lengths as shares of the
-shorter side. What is evidence is 1 - m.
+shorter side. What is evidence is 1 - m. Of a regression, f is the score itself: what must be blurred for it to fall.
 """
 
 import torch
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from evident.errors import UserError
 from evident.explainers.blur import blurred
 from evident.explainers.heatmap import positive_sum
-from evident.explainers.scores import target_scores, targets
+from evident.explainers.scores import probability, target_scores, targets
 from evident.explainers.seeding import image_generator
 from evident.models.reference import Reference, reference_images
 from evident.models.untouched import untouched
@@ -124,7 +124,8 @@ class MeaningfulPerturbation(Attribution):
         return blurred(large, 5 / 8 * min(images.shape[-2:]) / self.cells)
 
     def _probability(self, images: Tensor, deleted: Tensor, mask: Tensor, classes: Tensor) -> Tensor:
-        return target_scores(self.model(torch.lerp(deleted, images, mask)).softmax(1), classes)
+        outputs = self.model(torch.lerp(deleted, images, mask))
+        return target_scores(probability(self.model, outputs), classes)
 
     def _shifts(self, images: Tensor) -> Tensor:
         """tau of each image and step (N, steps, 2) in pixels, drawn from the image and the seed."""

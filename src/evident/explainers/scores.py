@@ -1,7 +1,12 @@
-"""The number that is explained: the score of one class for each image."""
+"""The number that is explained: the score of one class for each image, or a number that a regression predicts.
+
+A network that predicts numbers of their own, such as the average of votes, says so by an attribute `regression`. What
+explains or perturbs a class's score takes such a number as it is; what follows the probability of a class follows the
+number itself, which has no other scale; and what compares probabilities does not apply.
+"""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from evident.errors import UserError
 
@@ -28,3 +33,19 @@ def target_scores(outputs: Tensor, target: Tensor | int) -> Tensor:
     if len(index) and not (index.min() >= 0 and index.max() < outputs.shape[1]):
         raise UserError(f"target {index.tolist()} is outside the network's classes; use 0 to {outputs.shape[1] - 1}")
     return outputs.gather(1, index[:, None].to(outputs.device))[:, 0]
+
+
+def is_regression(model: nn.Module) -> bool:
+    """Whether the outputs of `model` are numbers of their own, and no scores of classes that exclude each other."""
+    return getattr(model, "regression", False)
+
+
+def probability(model: nn.Module, outputs: Tensor) -> Tensor:
+    """The softmax of class scores (N, classes); of a regression the outputs themselves."""
+    return outputs if is_regression(model) else outputs.softmax(1)
+
+
+def ask_for_classes(model: nn.Module, what: str) -> None:
+    """Raise `UserError` where `what` is of the probabilities of classes, and `model` is a regression."""
+    if is_regression(model):
+        raise UserError(f"{what} is of classes and their probabilities, and {type(model).__name__} has none; leave it out")

@@ -91,6 +91,8 @@ class SIAM(nn.Module):
     templates.
     """
 
+    regression = True  # for explainers: its outputs are no scores of classes
+
     def __init__(
         self,
         backbone: Backbone,
@@ -110,16 +112,20 @@ class SIAM(nn.Module):
         self.size, self.sparsity = size, sparsity
 
     def forward(self, images: Tensor) -> Tensor:
-        maps = self._pooled(self._maps(images))
+        maps = self._pooled(self.attribute_maps(images))
         return torch.stack([head(maps).sum(1) + head.bias for head in self._heads()], 1)
+
+    def attribute_maps(self, images: Tensor) -> Tensor:
+        """Attribute maps (N, K, h, w) at the size of the features, not negative."""
+        return self.attribute_layer(self.backbone(images))
 
     def attributes(self, images: Tensor) -> Tensor:
         """How much of each attribute there is, (N, K) in [0, 1)."""
-        return self._maps(images).mean((2, 3)).tanh()
+        return self.attribute_maps(images).mean((2, 3)).tanh()
 
     def outputs(self, images: Tensor) -> SceneOutputs:
         """The scores with all that they are made of."""
-        maps = self._maps(images)
+        maps = self.attribute_maps(images)
         pooled = self._pooled(maps)
         average, variance = (head(pooled) for head in self._heads())
         biases = self.bias()
@@ -139,11 +145,11 @@ class SIAM(nn.Module):
         """
         if score not in SCORES:
             raise UserError(f"score={score!r} is unknown; use {' or '.join(SCORES)}")
-        return self._pooled(self._maps(images)) * self._heads()[SCORES.index(score)].kernel()
+        return self._pooled(self.attribute_maps(images)) * self._heads()[SCORES.index(score)].kernel()
 
     def contribution_map(self, images: Tensor) -> Tensor:
         """Where the scores come from, (N, 2, size, size): the sums over places are the scores without their bias."""
-        maps = self._pooled(self._maps(images))
+        maps = self._pooled(self.attribute_maps(images))
         kernels = torch.stack([head.kernel() for head in self._heads()])
         return torch.einsum("nkhw,okhw->nohw", maps, kernels)
 
@@ -169,9 +175,6 @@ class SIAM(nn.Module):
 
     def _heads(self) -> list[ScoreHead]:
         return list(cast(Iterable[ScoreHead], self.scenicness.values()))
-
-    def _maps(self, images: Tensor) -> Tensor:
-        return self.attribute_layer(self.backbone(images))
 
     def _pooled(self, maps: Tensor) -> Tensor:
         # Maps that fit already are passed by: a GPU has no deterministic gradient of the pooling.

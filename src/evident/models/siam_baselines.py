@@ -21,6 +21,8 @@ class SceneRegressor(nn.Module):
     Raises `UserError` for another number of scores.
     """
 
+    regression = True  # for explainers: its outputs are no scores of classes
+
     def __init__(self, backbone: Backbone, classes: int = 2) -> None:
         super().__init__()
         self.backbone = backbone

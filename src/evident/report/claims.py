@@ -64,15 +64,19 @@ def measured_at(experiments: Sequence[Path]) -> str:
 
     Raises `UserError` where they are of several scales, whose verdicts would not belong together.
     """
-    provenances = {folder.name: json.loads((folder / "provenance.json").read_text()) for folder in experiments}
+    provenances = {str(folder): json.loads((folder / "provenance.json").read_text()) for folder in experiments}
     scales = {name: provenance["scale"] for name, provenance in provenances.items()}
     if len(set(scales.values())) > 1:
         raise UserError(f"results of several scales: {scales}; run all experiments with the same")
-    networks = {len(provenance["seeds"]) for provenance in provenances.values()}
-    tables = [pd.read_csv(folder / "table.csv", dtype={"seeds": str}) for folder in experiments]
-    images = {int(table["n"].max()) // len(table["seeds"].iloc[0].split()) for table in tables}
+    networks, images = set(), set()
+    for folder in experiments:
+        table = pd.read_csv(folder / "table.csv", dtype={"seeds": str})
+        seeds = len(provenances[str(folder)]["seeds"])
+        networks.add(seeds * table["model"].nunique())
+        images.add(int(table["n"].max()) // len(table["seeds"].iloc[0].split()))
     several = [" or ".join(map(str, sorted(numbers))) for numbers in (networks, images)]
-    return f"Measured at scale {scales.popitem()[1]}: {several[0]} networks a data set, {several[1]} images each."
+    trained = f"{several[0]} network{'' if networks == {1} else 's'}"
+    return f"Measured at scale {scales.popitem()[1]}: {trained} a data set, {several[1]} images each."
 
 
 def write_claims(claims: Sequence[Claim], folder: Path, measured: str) -> str:
