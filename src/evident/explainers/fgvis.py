@@ -17,8 +17,9 @@ The step is divided by the largest entry of the score's gradient g of that image
 
     m <- clip(m - eta (g / max|g| + lambda)),    deletion and repression: - lambda
 
-So -log p and -p would be one and the same phi: their gradients differ by a factor. How lambda, eta and the end are
-found, each image by itself, is ours, as the authors' rule is not on file. A mask reaches the goal where
+So -log p and -p would be one and the same phi: their gradients differ by a factor. Computed is the gradient of the
+log-odds log p / (1 - p), another factor, as theirs round to nothing where the network is sure. How lambda, eta and the
+end are found, each image by itself, is ours, as the authors' rule is not on file. A mask reaches the goal where
 p(e) >= keep p(x), or p(e) <= destroy p(x) where the score is to be destroyed. Once there, the search never leaves the
 masks that do:
 
@@ -26,8 +27,13 @@ masks that do:
     there                     lambda <- 1.1 lambda, eta <- 1.1 eta     the mask counts more; eta not above its start
     the step would leave      lambda <- 0.8 lambda, eta <- eta / 2     and is taken back
 
+p(x) is the class's own, or, with `goal="best"`, that of the image's best class: evidence for a class that is not in the
+image, of which next to nothing is enough for its own score, has to look as convincing as what is there.
+
 It ends where |m|_1 (|1 - m|_1) has not shrunk by 1 % in `patience` steps, or after `steps`. So every explanation that
-reaches the goal at all is a sparse one that does, and images of one batch have their own lambda, eta and end.
+reaches the goal at all is a sparse one that does, and images of one batch have their own lambda, eta and end. They do
+not know of each other; but convolutions of another batch size differ in their last bits, on which a rectifier that is
+close to its threshold may turn. In float32 a long search makes another mask of that, of the same size and score.
 """
 
 from contextlib import nullcontext
@@ -41,20 +47,22 @@ from torch import Tensor, nn
 from evident.errors import UserError
 from evident.explainers.evidence import Evidence, evidence
 from evident.explainers.gradient_filter import Bounds, GradientFilter, activation_bounds
-from evident.explainers.scores import target_scores, targets
+from evident.explainers.scores import ask_for_classes, target_scores, targets
 from evident.models.reference import reference_images
 from evident.models.untouched import untouched
 
 Game = Literal["preservation", "generation", "deletion", "repression"]
+Goal = Literal["own", "best"]
 
 
 class FGVis(Attribution):
     """The mask of evidence (N, 3, H, W) in [0, 1] that a game finds: m, or 1 - m where the score is destroyed.
 
-    `keep` and `destroy` are the shares of the image's score that the goal asks for; `step_size` is where eta and
-    `sparsity` where lambda starts; `batch_size` images are optimised at once. `defended=False` leaves out the filter.
-    Raises `UserError` for an unknown game, for a share or number out of its range, and for a network whose calls change
-    from pass to pass, as `GradientFilter` does.
+    `keep` and `destroy` are the shares that the goal asks for, of the class's own score or of the best one's (`goal`);
+    `step_size` is where eta and `sparsity` where lambda starts; `batch_size` images are optimised at once.
+    `defended=False` leaves out the filter. Raises `UserError` for an unknown game or goal, for a share or number out of
+    its range, for a regression, which has no probability of a class, and for a network whose calls change from pass to
+    pass, as `GradientFilter` does.
     """
 
     def __init__(
@@ -65,6 +73,7 @@ class FGVis(Attribution):
         steps: int = 500,
         keep: float = 0.9,
         destroy: float = 0.1,
+        goal: Goal = "own",
         step_size: float = 0.3,
         sparsity: float = 0.1,
         patience: int = 40,
@@ -72,6 +81,8 @@ class FGVis(Attribution):
     ) -> None:
         if game not in get_args(Game):
             raise UserError(f"game={game!r} is unknown; use {', '.join(get_args(Game))}")
+        if goal not in get_args(Goal):
+            raise UserError(f"goal={goal!r} is unknown; use {', '.join(get_args(Goal))}")
         if not (0 < keep <= 1 and 0 < destroy < 1):
             raise UserError(
                 f"keep={keep}, destroy={destroy} are no shares of a score; use 0 < keep <= 1 and 0 < destroy < 1"
@@ -79,9 +90,10 @@ class FGVis(Attribution):
         for name, value in {"steps": steps, "step_size": step_size, "sparsity": sparsity, "patience": patience}.items():
             if value <= 0:
                 raise UserError(f"{name}={value} finds no mask; use a number above zero")
+        ask_for_classes(model, "FGVis")
         super().__init__(model)
         self.model, self.game, self.defended, self.steps = model, game, defended, steps
-        self.keep, self.destroy, self.step_size, self.sparsity = keep, destroy, step_size, sparsity
+        self.keep, self.destroy, self.goal, self.step_size, self.sparsity = keep, destroy, goal, step_size, sparsity
         self.patience, self.batch_size = patience, batch_size
 
     @staticmethod
@@ -109,7 +121,9 @@ class FGVis(Attribution):
         """The masks of evidence of one batch."""
         keeps, full = self.game in ("preservation", "generation"), self.game in ("preservation", "deletion")
         with torch.no_grad():
-            goal = target_scores(self.model(images).softmax(1), target) * (self.keep if keeps else self.destroy)
+            scores = self.model(images).softmax(1)
+        score = target_scores(scores, target) if self.goal == "own" else scores.amax(1)
+        goal = score * (self.keep if keeps else self.destroy)
         found = torch.empty_like(images)
         running = _Running.start(images, target, goal, self.sparsity, self.step_size)
         bounds = self._bounds(images)
@@ -138,14 +152,24 @@ class FGVis(Attribution):
         reference = reference_images(of.images, self.model, "mean_colour")
         with nullcontext() if bounds is None else GradientFilter(bounds):
             outputs = self.model(torch.lerp(reference, of.images, mask))
-        log_probability = target_scores(outputs.log_softmax(1), of.target)
-        (gradient,) = torch.autograd.grad((-log_probability if keeps else log_probability).sum(), mask)
+        log_odds = target_scores(outputs, of.target) - _others(outputs, of.target)
+        (gradient,) = torch.autograd.grad((-log_odds if keeps else log_odds).sum(), mask)
         largest = gradient.abs().amax((1, 2, 3), keepdim=True)
-        return log_probability.detach().exp(), gradient / largest.clamp(min=torch.finfo(gradient.dtype).tiny)
+        probability = target_scores(outputs.detach().softmax(1), of.target)
+        return probability, gradient / largest.clamp(min=torch.finfo(gradient.dtype).tiny)
+
+
+def _others(outputs: Tensor, target: Tensor) -> Tensor:
+    """The logarithm (N,) of what all other classes have of the softmax, up to the constant that all share."""
+    return outputs.scatter(1, target[:, None], -torch.inf).logsumexp(1)
 
 
 def _each(values: Tensor) -> Tensor:
     return values.view(-1, 1, 1, 1)
+
+
+def _chosen(there: Tensor, back: Tensor, if_there: Tensor, if_back: Tensor, otherwise: Tensor) -> Tensor:
+    return torch.where(there, if_there, torch.where(back, if_back, otherwise))
 
 
 @dataclass
@@ -179,8 +203,9 @@ class _Running:
         back = self.reached & ~there
         self.mask = torch.where(_each(back), self.mask, tried.detach())
         self.gradient = torch.where(_each(back), self.gradient, gradient)
-        self.sparsity = self.sparsity * torch.where(there, 1.1, torch.where(back, 0.8, 0.9))
-        self.step_size = (self.step_size * torch.where(there, 1.1, torch.where(back, 0.5, 1.0))).clamp(max=largest_step)
+        self.sparsity = _chosen(there, back, 1.1 * self.sparsity, 0.8 * self.sparsity, 0.9 * self.sparsity)
+        step_size = _chosen(there, back, 1.1 * self.step_size, 0.5 * self.step_size, self.step_size)
+        self.step_size = step_size.clamp(max=largest_step)
         self.reached = self.reached | there
         size = (self.mask if keeps else 1 - self.mask).mean((1, 2, 3))
         shrunk = size < 0.99 * self.smallest

@@ -48,4 +48,4 @@ def probability(model: nn.Module, outputs: Tensor) -> Tensor:
 def ask_for_classes(model: nn.Module, what: str) -> None:
     """Raise `UserError` where `what` is of the probabilities of classes, and `model` is a regression."""
     if is_regression(model):
-        raise UserError(f"{what} is of classes and their probabilities, and {type(model).__name__} has none; leave it out")
+        raise UserError(f"{what} is of the probabilities of classes; {type(model).__name__} has none: leave it out")
