@@ -11,8 +11,27 @@ from entry_point import ROOT
 RESULTS = sorted(path.parent for path in (ROOT / "results").rglob("provenance.json"))
 MASK_METRICS = ["iou_area", "iou_best", "pointing_game", "mass_accuracy", "rank_accuracy", "average_precision"]
 
-# Of what has learnt relevant features alone.
-FEATURE_METRICS = ["ablation_relevant", "ablation_random", "ablation_least", "read_out"]
+# Of what has learnt relevant features alone, and of what explains by an image alone.
+FEATURE_METRICS = ("ablation_", "read_out")
+EVIDENCE_METRICS = ("explanation_", "complement_", "mask_share", "colour_", "defence_")
+# Where two classes are seen, or a mask may be empty, an image may have no score.
+MAY_BE_UNDEFINED = (
+    "class_overlap",
+    "mass_accuracy",
+    "pointing_game",
+    "explanation_keeps",
+    "gini",
+    "entropy",
+    "stability",
+)
+# What each network must reach at least on its test images: measured on the quick scale, less two standard errors.
+ACCURACY = {
+    ("mnist", "mnist_net"): 0.988,
+    ("an8flower_single_6c", "flower_net"): 0.97,
+    ("an8flower_double_12c", "flower_net"): 0.97,
+    ("imagenet", "squeezenet1_1"): 0.54,
+    ("imagenet", "mobilenet_v2"): 0.62,
+}
 
 
 def name_of(results: Path) -> str:
@@ -20,7 +39,9 @@ def name_of(results: Path) -> str:
 
 
 def means(results: Path) -> pd.DataFrame:
-    return pd.read_csv(results / "table.csv").pivot(index="explainer", columns="metric", values="mean")
+    table = pd.read_csv(results / "table.csv")
+    several = ["data", "model"] if table[["data", "model"]].drop_duplicates().shape[0] > 1 else []
+    return table.pivot(index=[*several, "explainer"], columns="metric", values="mean")
 
 
 def explainers_with_features(results: Path) -> list[str]:
@@ -38,22 +59,32 @@ def test_they_were_made_by_committed_code(results: Path) -> None:
 @pytest.mark.parametrize("results", RESULTS, ids=name_of)
 def test_the_networks_are_as_good_as_they_must_be(results: Path) -> None:
     provenance = json.loads((results / "provenance.json").read_text())
-    least = 0.988 if "mnist" in results.name else 0.97
     assert provenance["models"]
     for model in provenance["models"]:
-        assert model["accuracy"]["test"] >= least
+        assert model["accuracy"]["test"] >= ACCURACY[model["data"], model["model"]]
 
 
 @pytest.mark.parametrize("results", RESULTS, ids=name_of)
-def test_nothing_is_undefined_and_every_explainer_has_every_metric(results: Path) -> None:
-    table = pd.read_csv(results / "table.csv")
-    assert (table["n_undefined"] == 0).all()
-    assert table["n"].min() >= 60
+def test_every_explainer_has_every_metric_that_applies_to_it(results: Path) -> None:
     scores, learnt = means(results), explainers_with_features(results)
-    of_features = scores.columns.isin(FEATURE_METRICS)
-    assert scores.loc[:, ~of_features].notna().all().all()
-    assert scores.loc[learnt, of_features].notna().all().all()
-    assert scores.drop(learnt).loc[:, of_features].isna().all().all()
+    of_features = scores.columns.str.startswith(FEATURE_METRICS)
+    of_evidence = scores.columns.str.startswith(EVIDENCE_METRICS)
+    explainers = scores.index.get_level_values("explainer")
+    evident, learns = explainers.str.startswith("fgvis"), explainers.isin(learnt)
+    assert scores.loc[:, ~of_features & ~of_evidence].notna().all().all()
+    for applies, metrics in ((learns, of_features), (evident, of_evidence)):
+        assert scores.loc[applies, metrics].notna().all().all()
+        assert scores.loc[~applies, metrics].isna().all().all()
+
+
+@pytest.mark.parametrize("results", RESULTS, ids=name_of)
+def test_next_to_nothing_is_undefined_and_enough_is_scored(results: Path) -> None:
+    table = pd.read_csv(results / "table.csv")
+    strict = table[~table["metric"].isin(MAY_BE_UNDEFINED)]
+    assert (strict["n_undefined"] == 0).all()
+    # Photographs are few at the quick scale: every one takes seconds.
+    photographs = "imagenet" in table["data"].iloc[0]
+    assert strict["n"].min() >= (8 if photographs else 60)
 
 
 @pytest.mark.parametrize("name", ["an8flower", "an8flower_double_12c"])
