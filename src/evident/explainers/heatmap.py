@@ -33,6 +33,15 @@ def channel_norm(attribution: Tensor) -> Tensor:
     return attribution.clamp(min=0).square().sum(1).sqrt()
 
 
+def signed(attribution: Tensor, reduce: Callable[[Tensor], Tensor]) -> Tensor:
+    """What an attribution says for the score and against it (N, H, W), of an explainer whose heatmap is `reduce`.
+
+    Contributions, which `positive_sum` reads, keep their sign: sum_c a_c. All other numbers have none to say it with,
+    and are the heatmap itself.
+    """
+    return attribution.sum(1) if reduce is positive_sum else reduce(attribution)
+
+
 def reduction(name: str) -> Callable[[Tensor], Tensor]:
     """The reduction of this name; raises `UserError` for another."""
     for function in (positive_sum, absolute_maximum, channel_norm):

@@ -8,7 +8,7 @@ from all ones, equations 1 and 2:
     min_w  sum_z' pi(z') (f(z) - w.z' - b)^2 + alpha ||w||^2,    pi(z') = sqrt(exp(-D^2 / sigma^2))
 
 Ridge regression with alpha = 1 and sigma = 0.25 are those of the authors' code for images. The fit is
-captum's.
+captum's. Of a regression, f is the score itself.
 """
 
 import numpy as np
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from evident.errors import UserError
 from evident.explainers.heatmap import positive_sum
-from evident.explainers.scores import target_scores, targets
+from evident.explainers.scores import probability, target_scores, targets
 from evident.explainers.seeding import seeded
 from evident.models.reference import Reference, reference_images
 from evident.models.untouched import untouched

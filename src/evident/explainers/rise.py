@@ -9,6 +9,9 @@ A mask (section 3.2) is a grid of `cells` x `cells` ones (probability `keep`) an
 bilinearly to one cell more than the image, and cropped to it at a random place within the first cell. What
 is masked away becomes the network's mean colour, which is the zero of the authors' normalised images. The
 masks belong to the seed: each image sees the same ones.
+
+The number that a regression predicts has no zero as a probability has. There f is the number less its mean over the
+masks, so that what raises it is positive, and what lowers it negative.
 """
 
 import torch
@@ -18,13 +21,15 @@ from torch import Tensor, nn
 
 from evident.errors import UserError
 from evident.explainers.heatmap import positive_sum
-from evident.explainers.scores import target_scores, targets
+from evident.explainers.scores import is_regression, probability, target_scores, targets
 from evident.models.reference import Reference, reference_images
 from evident.models.untouched import untouched
 
 
 class RISE(Attribution):
     """The probability of the class given that a pixel is seen (N, 1, H, W), up to sampling noise in [0, 1].
+
+    Of a regression, by how much its score is higher where the pixel is seen, in its units and of either sign.
 
     `batch_size` masked images are evaluated at once. Raises `UserError` unless 0 < keep < 1 and there is a
     mask.
@@ -71,12 +76,17 @@ class RISE(Attribution):
         with untouched(self.model), torch.no_grad():
             classes = targets(target, len(inputs)).tolist()
             saliency = torch.zeros_like(inputs[:, :1])
+            total, seen = saliency.new_zeros(len(inputs), 1, 1, 1), torch.zeros_like(saliency[:1])
             unseen = reference_images(inputs, self.model, self.reference)
             for grids, corners in drawn:
                 masks = self.grow(grids.to(inputs), corners.to(inputs.device), height, width)
+                seen += masks.sum(0)
                 # A full batch of masks for each image: the forward pass is what costs.
                 for n in range(len(inputs)):
                     outputs = self.model(torch.lerp(unseen[n], inputs[n], masks))
-                    probability = target_scores(outputs.softmax(1), classes[n])
-                    saliency[n] += torch.einsum("m,mchw->chw", probability, masks)
+                    score = target_scores(probability(self.model, outputs), classes[n])
+                    saliency[n] += torch.einsum("m,mchw->chw", score, masks)
+                    total[n] += score.sum()
+            if is_regression(self.model):
+                saliency -= total / self.masks * seen
         return saliency / (self.masks * self.keep)

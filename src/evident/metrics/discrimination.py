@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from evident.errors import UserError
+from evident.explainers.scores import ask_for_classes
 from evident.metrics.explanation import Explanation, explain, metric
 
 
@@ -49,12 +50,13 @@ def class_overlap(explanation: Explanation, least: float = 0.1) -> Tensor:
 
     Each is divided by its sum first: 1 for an explainer that gives every class the same, 0 where no pixel speaks for
     both. NaN where the second class has a probability below `least`, so that it is hardly in the image, or a heatmap
-    has nothing positive or is not finite. Raises `UserError` without a model or an explainer.
+    has nothing positive or is not finite. Raises `UserError` without a model or an explainer, and for a regression.
     Source: PAPERS 2, claim (d); the intersection of histograms: Swain, Ballard 1991.
     """
     images, target, model, explainer = explanation.images, explanation.target, explanation.model, explanation.explainer
     if model is None or explainer is None:
         raise UserError("class_overlap asks the explainer of two classes; give it and the model to the Explanation")
+    ask_for_classes(model, "class_overlap")
     with torch.no_grad():
         probability, classes = model(images).double().softmax(1).topk(2)
     asked = probability[:, 1] >= least

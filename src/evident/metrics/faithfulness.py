@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from evident.errors import UserError
+from evident.explainers.scores import probability, target_scores
 from evident.metrics.explanation import Curve, Explanation, metric
 from evident.models.reference import Reference, reference_images
 
@@ -34,9 +35,10 @@ def deletion_insertion(
     deletion(f) = softmax(model(image, its top share f of pixels replaced by the reference))[target],
     insertion(f) = softmax(model(reference, its top share f of pixels replaced by the image))[target],
     at f = 0, 1/steps, ..., 1, rounded to whole pixels. The curves (N, steps + 1) in [0, 1] are named
-    `deletion_{reference}` and `insertion_{reference}`, and NaN for a heatmap that is not finite. `batch_size`
-    images go through the model at once, in the mode it is in; `seed` orders tied pixels. Raises `UserError`
-    without a model or steps, and for an unknown reference.
+    `deletion_{reference}` and `insertion_{reference}`, and NaN for a heatmap that is not finite. Of a regression they
+    follow the score itself, in its units: as heatmaps rank first what raises it, low deletion and high insertion are
+    better again. `batch_size` images go through the model at once, in the mode it is in; `seed` orders tied pixels.
+    Raises `UserError` without a model or steps, and for an unknown reference.
     Source: Petsiuk, Das, Saenko 2018, arXiv 1806.07421 (RISE).
     """
     images, target, model = explanation.images, explanation.target, explanation.model
@@ -49,7 +51,7 @@ def deletion_insertion(
     # Not the step to f = 1: the last point of either curve is the first of the other, so it is computed once.
     top = (torch.arange(steps, device=images.device) * height * width + steps // 2) // steps
     rows = torch.arange(2 * steps * len(images), device=images.device)
-    probability = []
+    followed = []
     with torch.no_grad():
         without = reference_images(images, model, reference)
         for batch in rows.split(batch_size):
@@ -57,8 +59,8 @@ def deletion_insertion(
             chosen = order[image] < top[step].view(-1, 1, 1, 1)
             shown = chosen == inserting.bool().view(-1, 1, 1, 1)
             scores = model(torch.where(shown, images[image], without[image]))
-            probability.append(scores.double().softmax(1).gather(1, target[image, None]).squeeze(1))
-    values = torch.cat(probability).view(2, steps, len(images))
+            followed.append(target_scores(probability(model, scores.double()), target[image]))
+    values = torch.cat(followed).view(2, steps, len(images))
     values[:, :, ~explanation.heatmap.flatten(1).isfinite().all(1)] = torch.nan
     deletion, insertion = values
     at = torch.linspace(0, 1, steps + 1, dtype=torch.float64, device=images.device)

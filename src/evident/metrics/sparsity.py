@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from evident.errors import UserError
-from evident.explainers.scores import target_scores
+from evident.explainers.scores import ask_for_classes, target_scores
 from evident.metrics.explanation import Explanation, metric
 from evident.metrics.faithfulness import ranks
 from evident.models.reference import reference_images
@@ -22,7 +22,7 @@ def sparsity(
     where evidence is small. Insertion's own curve (`deletion_insertion`) read the other way, so that explanations of
     any kind are compared at equal score. NaN for a heatmap that is not finite, and where the image's own score is 0.
     `batch_size` images go through the model at once; `seed` orders tied pixels. Raises `UserError` without a model or
-    steps, and unless 0 < share <= 1.
+    steps, unless 0 < share <= 1, and for a regression, whose score has no zero to take a share from.
     Source: PAPERS 2.3; the smallest sufficient region of Dabkowski, Gal 2017, arXiv 1705.07857, with pixels for a crop.
     """
     images, target, model = explanation.images, explanation.target, explanation.model
@@ -30,6 +30,7 @@ def sparsity(
         raise UserError("sparsity needs the model that was explained; give it to the Explanation")
     if not 0 < share <= 1 or steps < 1:
         raise UserError(f"share={share}, steps={steps}: sparsity needs 0 < share <= 1 and steps from 1 on")
+    ask_for_classes(model, "sparsity")
     height, width = images.shape[-2:]
     order = ranks(explanation.heatmap, seed).view(-1, 1, height, width)
     at = torch.linspace(0, 1, steps + 1, dtype=torch.float64, device=images.device).square()
