@@ -56,7 +56,13 @@ def explanations_figure(examples: dict[str, Examples]) -> Figure:
         [f"p = {first['scores'][row]:.3f}", *(f"p = {of['explanation_scores'][row]:.3f}" for of in examples.values())]
         for row in rows
     ]
-    return _labelled(strips, labels, ["image", *(name.replace("_", "\n") for name in examples)])
+    return _labelled(strips, labels, ["image", *map(_title, examples)])
+
+
+def _title(name: str) -> str:
+    """A word of the explainer's name on each line, below the network's name where there is one."""
+    model, below, explainer = name.rpartition("\n")
+    return model + below + explainer.replace("_", "\n")
 
 
 def games_figure(examples: dict[str, Examples]) -> Figure:
@@ -88,7 +94,7 @@ def _labelled(
     height, width = strips[0][0].shape[:2]
     gap = max(height // 8, 8)  # room for a line of text, whatever the size of the pictures
     canvas, down, across = grid(strips, gap)
-    scale, left, top = INCH / (height + gap), 0.9 if names else 0.0, 0.7
+    scale, left, top = INCH / (height + gap), 0.9 if names else 0.0, 0.8
     size = (canvas.shape[1] * scale + left, canvas.shape[0] * scale + top)
     figure = Figure(figsize=size, dpi=120)
     axes = figure.add_axes((left / size[0], 0.002, 1 - left / size[0], 1 - top / size[1]))
