@@ -11,16 +11,21 @@ from evident.relevance import mu_lasso
 
 SMALL = ("benchmark.repeats=2", "benchmark.images=2", "benchmark.rendered=8", "scale=smoke")
 VEBI = {f"responses of {network}, {layers} layers" for network in ("FlowerNet", "ResNet") for layers in ("relu", "all")}
+FGVIS = {
+    "FGVis's step on squeezenet1_1, 1 images, undefended = 1",
+    "FGVis on squeezenet1_1, 2 images together, one by one = 1",
+}
 SIAM = {f"SIAM on {backbone}, linear head = 1" for backbone in ("scene_net", "resnet50")}
 
 
 def test_it_has_a_row_for_the_renderer_every_explainer_and_the_parts_of_the_papers(tmp_path: Path) -> None:
-    ended = run("task=benchmark", *SMALL, "benchmark.mu_lasso=[[60,3]]", "benchmark.mu_lasso_images=90", store=tmp_path)
+    few = ("benchmark.mu_lasso=[[60,3]]", "benchmark.mu_lasso_images=90", "benchmark.fgvis=[squeezenet1_1]")
+    ended = run("task=benchmark", *SMALL, *few, store=tmp_path)
     assert ended.returncode == 0, ended.stderr
     table = pd.read_csv(tmp_path / "results" / "speed" / "table.csv")
     explainers = {path.stem for path in (ROOT / "conf" / "explainer").glob("*.yaml")}
     lasso = {"mu-lasso, 60 features, 3 classes", "mu-lasso, 60 features, 3 classes, SPAMS = 1"}
-    assert set(table["row"]) == {"render an8flower 112x112", *explainers, *VEBI, *lasso, *SIAM}
+    assert set(table["row"]) == {"render an8flower 112x112", *explainers, *VEBI, *lasso, *FGVIS, *SIAM}
     assert (table["value"] > 0).all()
     assert (table["lowest"] <= table["value"]).all()
 

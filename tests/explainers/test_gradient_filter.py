@@ -1,4 +1,4 @@
-"""FGVis's filter: against a derivation by hand in float64, at the last bit of its bounds, and on torchvision's networks."""
+"""FGVis's filter: by hand in float64, at the last bit of its bounds, and on torchvision's networks."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -407,7 +407,11 @@ class Fickle(nn.Module):
 @pytest.mark.parametrize(
     ("first", "later", "says"),
     [
-        (torch.relu, torch.tanh, r"nonlinearity 1 is tanh of \(2, 6\), where the pass of the image had relu of \(2, 6\)"),
+        (
+            torch.relu,
+            torch.tanh,
+            r"nonlinearity 1 is tanh of \(2, 6\), where the pass of the image had relu of \(2, 6\)",
+        ),
         (torch.relu, lambda x: x[:1].relu(), r"nonlinearity 1 is relu of \(1, 6\), where .* had relu of \(2, 6\)"),
         (torch.tanh, lambda x: x[:1].tanh(), r"nonlinearity 1 is tanh of \(1, 6\), where .* had tanh of \(2, 6\)"),
         (torch.relu, lambda x: x.relu().tanh(), r"nonlinearity 2 is tanh of \(2, 6\), where .* had the end"),

@@ -7,6 +7,7 @@ import torch
 from omegaconf import DictConfig
 
 from evident.benchmark.explainers import explainers, rendering
+from evident.benchmark.fgvis import fgvis
 from evident.benchmark.relevance import relevance
 from evident.benchmark.siam import siam
 
@@ -14,7 +15,7 @@ from evident.benchmark.siam import siam
 def run(config: DictConfig) -> None:
     """Print and write results/speed/table.csv: row, value, unit, the repeats' lowest and highest, their number."""
     torch.set_num_threads(config.threads)
-    rows = [rendering(config), *explainers(config), *relevance(config), *siam(config)]
+    rows = [rendering(config), *explainers(config), *relevance(config), *fgvis(config), *siam(config)]
     table = pd.DataFrame(rows, columns=["row", "value", "unit", "lowest", "highest", "repeats"])
     folder = Path(config.paths.results) / "speed"
     folder.mkdir(parents=True, exist_ok=True)

@@ -112,9 +112,14 @@ def _labelled(
 
 
 def colour_figures(colours: pd.DataFrame) -> dict[str, Figure]:
-    """A figure an explainer and network of `colours`, a row a class and metric: whose scores hang on colour most."""
-    networks = colours.groupby(["data", "model", "explainer"], sort=False)
-    return {f"colour_{'_'.join(map(str, place))}": _colours(part) for place, part in networks}
+    """A figure a network of `colours`, a row a class and metric: whose scores hang on colour most.
+
+    It shows the first explainer alone.
+    """
+    own = colours[colours["explainer"] == colours["explainer"].iloc[0]] if len(colours) else colours
+    networks = own.groupby(["data", "model"], sort=False)
+    single = len(networks) == 1
+    return {"colour" if single else f"colour_{data}_{model}": _colours(part) for (data, model), part in networks}
 
 
 def _colours(colours: pd.DataFrame) -> Figure:
@@ -134,6 +139,6 @@ def _colours(colours: pd.DataFrame) -> Figure:
     title = f"{colours['explainer'].iloc[0]}, {colours['model'].iloc[0]}"
     rest = f": {len(shown)} of {len(wide)} classes" if len(shown) < len(wide) else ""
     axes.set_title(title + rest, fontsize=8)
-    axes.legend(fontsize=7, loc="lower right")
+    axes.legend(fontsize=7, loc="upper right")
     sns.despine(ax=axes)
     return figure

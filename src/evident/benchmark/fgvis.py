@@ -1,0 +1,54 @@
+"""What FGVis's defence costs a step of the optimisation, and what images explained together cost each."""
+
+from contextlib import nullcontext
+from functools import partial
+
+import torch
+from omegaconf import DictConfig
+from torch import Tensor, nn
+from torchvision.models import get_model
+
+from evident.benchmark.timing import Row, ratios, row
+from evident.explainers.fgvis import FGVis
+from evident.explainers.gradient_filter import Bounds, GradientFilter, activation_bounds
+from evident.explainers.scores import target_scores
+from evident.models.normalise import Normalise
+
+SIZE, STEPS, TARGET = 224, 4, 0
+
+
+def fgvis(config: DictConfig) -> list[Row]:
+    """A row a network: a defended step in undefended ones; and a row: an image of a batch in images explained alone."""
+    torch.manual_seed(0)
+    count, repeats = config.benchmark.images, config.benchmark.repeats
+    rows = []
+    for name in config.benchmark.fgvis:
+        network, images = _network(name), torch.rand(max(1, count // 2), 3, SIZE, SIZE)
+        mask = torch.rand_like(images)
+        defended = partial(step, network, images, mask, activation_bounds(network, images))
+        undefended = partial(step, network, images, mask, None)
+        name = f"FGVis's step on {name}, {len(images)} images, undefended = 1"
+        rows.append(row(name, "ratio", ratios(defended, undefended, repeats, tries=3)))
+    network, images = _network("squeezenet1_1"), torch.rand(count, 3, SIZE, SIZE)
+    together, alone = (
+        partial(FGVis(network, steps=STEPS, batch_size=size).attribute, images, TARGET) for size in (count, 1)
+    )
+    name = f"FGVis on squeezenet1_1, {count} images together, one by one = 1"
+    rows.append(row(name, "ratio", ratios(together, alone, repeats)))
+    return rows
+
+
+def step(network: nn.Module, images: Tensor, mask: Tensor, bounds: Bounds | None) -> Tensor:
+    """The mask after one step, from grey: forward pass, gradient and update; the bounds are the image's, made once."""
+    mask = mask.detach().requires_grad_()
+    with nullcontext() if bounds is None else GradientFilter(bounds):
+        scores = network(torch.lerp(torch.full_like(images, 0.5), images, mask))
+    (gradient,) = torch.autograd.grad(target_scores(scores.log_softmax(1), TARGET).sum(), mask)
+    largest = gradient.abs().amax((1, 2, 3), keepdim=True)
+    return (mask.detach() - 0.3 * (gradient / largest + 0.1)).clamp(0, 1)
+
+
+def _network(name: str) -> nn.Module:
+    """Untrained."""
+    network = nn.Sequential(Normalise(), get_model(name)).eval().requires_grad_(False)
+    return network.to(memory_format=torch.channels_last)  # as trained networks are
