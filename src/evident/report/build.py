@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 from omegaconf import DictConfig
+from PIL import Image
 from safetensors.torch import load_file
 
 from evident.errors import UserError
@@ -19,6 +20,8 @@ from evident.report.evidence_figures import colour_figures, evidence_figures
 from evident.report.features import feature_figures, feature_table
 from evident.report.gallery import gallery
 from evident.report.spectra import spectra_figure
+
+LARGE = 1_000_000  # bytes of a picture
 
 
 def write(cells: list[Cell], results: Path, overrides: list[str]) -> str:
@@ -49,10 +52,7 @@ def write(cells: list[Cell], results: Path, overrides: list[str]) -> str:
     drawn = {**_figures(cells, table, curves, references), **feature_figures(cells), **evidence_figures(cells)}
     drawn |= colour_figures(colours)
     for name, figure in drawn.items():
-        picture = io.BytesIO()
-        # Without the software's version in it the same picture is the same file.
-        figure.savefig(picture, metadata={"Software": None})
-        _write(results / "figures" / f"{name}.png", picture.getvalue())
+        _write(results / "figures" / f"{name}.png", _png(figure))
     _write(results / "index.html", gallery(cells[0].config.experiment, text, list(drawn)))
     return text
 
@@ -143,6 +143,19 @@ def _figures(cells: list[Cell], table: pd.DataFrame, curves: pd.DataFrame, refer
         if over_features.any():
             drawn[f"ablation{suffix}"] = figures.ablation_figure(own[over_features])
     return drawn
+
+
+def _png(figure: Figure) -> bytes:
+    """The picture as a file; a large one, as of heatmaps by the hundred, in the 256 colours that fit it best."""
+    file = io.BytesIO()
+    # Without the software's version in it the same picture is the same file.
+    figure.savefig(file, metadata={"Software": None})
+    if file.tell() < LARGE:
+        return file.getvalue()
+    picture, small = Image.open(file).convert("RGB"), io.BytesIO()
+    palette = picture.quantize(256, Image.Quantize.MEDIANCUT)
+    picture.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG).save(small, "PNG")
+    return small.getvalue()
 
 
 def _write(path: Path, content: str | bytes) -> None:
