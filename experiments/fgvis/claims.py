@@ -1,7 +1,7 @@
 """Verdicts on FGVis's claims, from the tables of its experiments: `python experiments/fgvis/claims.py`.
 
-It reads results/ and rewrites the table of claims in the README beside it. The rules were written before any of these
-tables was there.
+It reads results/ and rewrites the table of claims in the README beside it. The rules were fixed before any of these
+tables was read.
 """
 
 import sys
