@@ -13,6 +13,7 @@ from evident.report.cells import Cell
 from evident.report.grid import Picture, grid, picture
 
 Examples = dict[str, Tensor]
+GAMES = 8  # of one figure: each with and without the filter
 GAMES_SHOWN = 3  # images of the figure that shows everything of a game
 CLASSES = 24  # of the figure of colours
 INCH = 1.3  # the side of a picture
@@ -35,7 +36,8 @@ def evidence_figures(cells: list[Cell]) -> dict[str, Figure]:
         suffix = "" if len(networks) == 1 else f"_{data}_{model}"
         of_one = {name: examples for (*place, name), examples in kept.items() if place == [data, model]}
         drawn[f"explanations{suffix}"] = explanations_figure(of_one)
-        drawn[f"games{suffix}"] = games_figure(of_one)
+        if len(of_one) <= GAMES:
+            drawn[f"games{suffix}"] = games_figure(of_one)
     for data in dict.fromkeys(data for data, _ in networks):
         beside = {f"{model}\n{name}": examples for (of, model, name), examples in kept.items() if of == data}
         if sum(of == data for of, _ in networks) > 1:
