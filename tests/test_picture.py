@@ -105,11 +105,39 @@ def test_the_front_door_explains_a_picture(tmp_path: Path) -> None:
     prediction = json.loads((folder / "prediction.json").read_text())
     assert prediction["target"]["index"] == 2
     assert len(prediction["best"]) == 5
+    assert "evidence" not in prediction
+    assert {path.name for path in folder.iterdir()} == {"heatmap.png", "overlay.png", "prediction.json"}
     for bad, told in [("target=6", "use 0 to 5"), ("target=1.0", "use 0 to 5"), ("explainer=oracle", "needs a mask")]:
         ended = run(*settings, bad, store=tmp_path)
         assert ended.returncode == 1
         assert told in ended.stderr
         assert "Traceback" not in ended.stderr
+
+
+def test_an_explanation_that_is_an_image_comes_with_what_it_leaves_and_its_mask(tmp_path: Path) -> None:
+    Image.fromarray(np.stack([RAMP, RAMP.max() - RAMP, RAMP], axis=2)).save(tmp_path / "ramp.png")
+    settings = ("task=explain", "model=flower_net", "target=2", "scale=smoke", "logger=none")
+    ended = run(*settings, f"image={tmp_path / 'ramp.png'}", "explainer=fgvis", store=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    folder = tmp_path / "results" / "explain" / "ramp_flower_net_fgvis_class2"
+    shown = {}
+    for name in ("explanation", "complement", "mask"):
+        with Image.open(folder / f"{name}.png") as picture:
+            assert (picture.mode, picture.size) == ("RGB", (112, 112))
+            shown[name] = np.asarray(picture) / 255
+    # Explanation and complement share the image out: m x + (1 - m) r + (1 - m) x + m r = x + r, by a byte's rounding.
+    image = read_picture(tmp_path / "ramp.png", 112).permute(1, 2, 0).numpy()
+    reference = shown["explanation"] + shown["complement"] - image
+    assert np.ptp(reference, axis=(0, 1)).max() <= 4.5 / 255
+    mixed = shown["mask"] * image + (1 - shown["mask"]) * reference
+    assert np.allclose(mixed, shown["explanation"], atol=4.5 / 255)
+    prediction = json.loads((folder / "prediction.json").read_text())
+    evidence = prediction["evidence"]
+    assert evidence.keys() == {"explanation_probability", "complement_probability", "mask_share"}
+    assert evidence["mask_share"] == pytest.approx(shown["mask"].mean(), abs=1 / 255)
+    own = prediction["target"]["probability"]
+    assert evidence["explanation_probability"] >= 0.9 * own - 1e-6  # what FGVis's search has it keep
+    assert 0 <= evidence["complement_probability"] <= 1
 
 
 def test_an_explainer_that_learns_does_so_once_for_all_pictures(tmp_path: Path) -> None:

@@ -23,7 +23,8 @@ COLUMNS += ["weight"]
 MEANING = ["purity", "evidence", "purity_control", "evidence_control"]
 COLOURS = ["blue", "pink", "red", "turquoise", "violet", "yellow"]
 CONF = ROOT / "conf"
-VARIANTS = sorted((CONF / "explainer").glob("*/*.yaml"))
+# Those of FGVis, which differ in the game and the filter, are tested with its experiments.
+VARIANTS = sorted(file for file in (CONF / "explainer").glob("*/*.yaml") if file.parent.name != "fgvis")
 SETTINGS = sorted((CONF / "explainer" / "vebi").glob("*.yaml"))
 
 
