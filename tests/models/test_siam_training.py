@@ -17,6 +17,7 @@ from torch import nn
 from evident import front
 from evident.errors import UserError
 from evident.models import training
+from evident.models.fitted import Fitted
 from evident.models.flower_net import FlowerNet
 from evident.models.siam import SIAM
 from evident.models.siam_baselines import SceneRegressor, UnconstrainedAttributes
@@ -37,14 +38,14 @@ def siam(**settings: Any) -> SIAM:
 
 
 @pytest.fixture(scope="module")
-def learnt() -> tuple[SIAM, dict[str, float]]:
+def learnt() -> tuple[SIAM, Fitted]:
     network = siam()
-    measured = SceneTraining(STAGES, steps=15, learning_rate=0.01, milestones=[6]).fit(network, world(), 0, trainer)
-    return network.eval(), measured
+    fitted = SceneTraining(STAGES, steps=15, learning_rate=0.01, milestones=[6]).fit(network, world(), 0, trainer)
+    return network.eval(), fitted
 
 
-def test_it_learns_both_tasks(learnt: tuple[SIAM, dict[str, float]]) -> None:
-    _, measured = learnt
+def test_it_learns_both_tasks(learnt: tuple[SIAM, Fitted]) -> None:
+    _, (measured, _) = learnt
     assert measured["test_r2"] > 0.5
     assert measured["test_attribute_precision"] > 0.95
     for split in ("val", "test"):
@@ -52,7 +53,21 @@ def test_it_learns_both_tasks(learnt: tuple[SIAM, dict[str, float]]) -> None:
         assert scores | {f"{split}_{colour}_precision" for colour in COLOURS} <= measured.keys()
 
 
-def test_its_templates_show_what_people_like_and_where(learnt: tuple[SIAM, dict[str, float]]) -> None:
+def test_what_it_says_of_the_test_scenes_is_kept(learnt: tuple[SIAM, Fitted]) -> None:
+    network, (measured, predictions) = learnt
+    splits = world()
+    votes, attributes = splits.scenicness.test, splits.attributes.test
+    with torch.no_grad():
+        torch.testing.assert_close(predictions["scores"], network(votes.images.float() / 255))
+        torch.testing.assert_close(predictions["attributes"], network.attributes(attributes.images.float() / 255))
+    known = torch.stack([votes.labels["average"], votes.labels["variance"]], 1)
+    torch.testing.assert_close(predictions["votes"], known)
+    assert torch.equal(predictions["labels"], attributes.labels["attributes"])
+    error = predictions["scores"][:, 0] - predictions["votes"][:, 0]
+    assert measured["test_mae"] == pytest.approx(error.abs().mean().item())
+
+
+def test_its_templates_show_what_people_like_and_where(learnt: tuple[SIAM, Fitted]) -> None:
     network, _ = learnt
     red, green, blue = network.scenicness["average"].kernel()[:, 1:-1].mean(2)
     assert red[:3].mean() > 3 * red[3:].mean().abs()
@@ -96,7 +111,7 @@ class Watch:
 def test_every_network_learns_what_it_has_for_as_many_steps(name: str) -> None:
     make, expected = NETWORKS[name]
     watch, settings = Watch(), SceneTraining({"joint": 3, "attributes": 1, "scenicness": 2}, steps=7)
-    measured = settings.fit(make(), world(20), 0, watch)
+    measured = settings.fit(make(), world(20), 0, watch).accuracy
     assert watch.fits == expected
     assert watch.epochs == [1, 2, 3]
     assert watch.trained[1] == ("scenicness",)

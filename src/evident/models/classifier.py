@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from torchmetrics.classification import MulticlassAccuracy
 
 from evident.data.images import Batch, Splits, loader
+from evident.models.fitted import Fitted
 from evident.models.normalise import normalisation
 
 
@@ -79,7 +80,7 @@ class Classification:
         """What tests `network`."""
         return Classifier(network, classes, self.learning_rate, self.weight_decay)
 
-    def fit(self, network: nn.Module, splits: Splits, seed: int, trainer: Callable[..., Trainer]) -> dict[str, float]:
+    def fit(self, network: nn.Module, splits: Splits, seed: int, trainer: Callable[..., Trainer]) -> Fitted:
         """Train `network` in place; return its accuracies in [0, 1], `val` and `test`."""
         normalisation(network).measure(splits.train.images[torch.arange(len(splits.train))])
         classifier = self.module(network, len(splits.classes))
@@ -89,4 +90,4 @@ class Classification:
         fitting.fit(classifier, train, loader(splits.val, 256))
         accuracy = {"val": float(fitting.callback_metrics["val_accuracy"])}
         fitting.test(classifier, loader(splits.test, 256), verbose=False)
-        return {**accuracy, "test": float(fitting.callback_metrics["test_accuracy"])}
+        return Fitted({**accuracy, "test": float(fitting.callback_metrics["test_accuracy"])})

@@ -123,8 +123,12 @@ class SceneStage(LightningModule):
     def on_test_epoch_end(self) -> None:
         self.log_dict({f"test_{name}": value for name, value in self._measures().items()})
 
+    def seen(self) -> dict[str, Tensor]:
+        """Of the last validation or test: `scores` and `votes` (N, 2), `attributes` and `labels` (M, K), on the CPU."""
+        return {key: torch.cat(values).cpu() for key, values in self._seen.items()}
+
     def _measures(self) -> dict[str, float]:
-        seen = {key: torch.cat(values) for key, values in self._seen.items()}
+        seen = self.seen()
         measured = scenicness_measures(seen["scores"], seen["votes"]) if "scores" in seen else {}
         if "labels" in seen:
             precision = attribute_precision(seen["attributes"], seen["labels"])

@@ -20,6 +20,7 @@ from torch import nn
 from evident.data.images import loader
 from evident.data.scenes import SCORES, SceneSplits
 from evident.errors import UserError
+from evident.models.fitted import Fitted
 from evident.models.normalise import normalisation
 from evident.models.siam_batches import Augment, drawn
 from evident.models.siam_stage import SceneStage
@@ -65,8 +66,10 @@ class SceneTraining:
         """What tests `network` on scenes with votes."""
         return SceneStage(network)
 
-    def fit(self, network: Any, splits: SceneSplits, seed: int, trainer: Callable[..., Trainer]) -> dict[str, float]:
+    def fit(self, network: Any, splits: SceneSplits, seed: int, trainer: Callable[..., Trainer]) -> Fitted:
         """Train `network` in place; return its measures, `val_...` and `test_...`, those undefined left out.
+
+        With them what it says of the test scenes, as `SceneStage.seen` has it.
 
         Raises `UserError` for a network of anything else, and for a stage of which every part is frozen.
         """
@@ -97,7 +100,7 @@ class SceneTraining:
             fitting.fit(stage, CombinedLoader(wanted, "min_size"), self._in_order(splits, "val"))
             measured = _named(fitting, f"{name}_val_", "val_")
         fitting.test(stage, self._in_order(splits, "test"), verbose=False)
-        return measured | _named(fitting, "test_", "test_")
+        return Fitted(measured | _named(fitting, "test_", "test_"), stage.seen())
 
     @staticmethod
     def _in_order(splits: SceneSplits, split: str) -> list[Any]:

@@ -12,7 +12,7 @@ names none.
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,13 +23,14 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
 from pytorch_lightning.loggers import Logger
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from evident import store
 from evident.data.imagenet import class_names
 from evident.data.images import Splits, loader
 from evident.errors import UserError
 from evident.models.classifier import Classifier
+from evident.models.fitted import Fitted
 from evident.models.pretrained import load_weights
 from evident.models.siam_backbones import load_published_backbone
 from evident.progress import Bar, bar
@@ -88,7 +89,7 @@ class Training(Protocol):
     def batches(self, splits: Any) -> int:
         """How many batches `fit` trains and tests on."""
 
-    def fit(self, network: nn.Module, splits: Any, seed: int, trainer: Callable[..., Trainer]) -> dict[str, float]:
+    def fit(self, network: nn.Module, splits: Any, seed: int, trainer: Callable[..., Trainer]) -> Fitted:
         """Train `network` in place; return how well it does, in the words of `told`."""
 
     def module(self, network: nn.Module, classes: int) -> LightningModule:
@@ -106,7 +107,8 @@ def training_of(config: DictConfig) -> Training:
 class Trained:
     """A network in evaluation mode, how well it does by measure, and its classes in the order of its scores.
 
-    `hash` names it in the store; `weights` are those that were published, if they were.
+    `hash` names it in the store; `weights` are those that were published, if they were. `predictions` are what it says
+    of all test images, where its training keeps that.
     """
 
     hash: str
@@ -114,6 +116,7 @@ class Trained:
     accuracy: dict[str, float]
     classes: Sequence[str]
     weights: str | None = None
+    predictions: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def trained(config: DictConfig, splits: Callable[[], Splits], loggers: list[Logger]) -> Trained:
@@ -122,7 +125,8 @@ def trained(config: DictConfig, splits: Callable[[], Splits], loggers: list[Logg
     folder = store.artefact(Path(config.paths.store), "models", identity(config), make)
     about = json.loads((folder / "about.json").read_text())
     network = _published(config) if is_published(config) else _stored(config, folder)
-    return Trained(folder.name, network, **about)
+    predictions = load_file(file) if (file := folder / "predictions.safetensors").exists() else {}
+    return Trained(folder.name, network, **about, predictions=predictions)
 
 
 def ready(config: DictConfig, splits: Callable[[], Splits]) -> tuple[nn.Module, Sequence[str]]:
@@ -183,9 +187,11 @@ def _train(config: DictConfig, load: Callable[[], Splits], loggers: list[Logger]
     network = _network(config)
     load_published_backbone(network, Path(config.paths.data))
     with bar(f"training {config.model.name}", training.batches(splits)) as progress:
-        accuracy = training.fit(network, splits, config.seed, partial(_trainer, config, loggers, progress))
+        accuracy, predictions = training.fit(network, splits, config.seed, partial(_trainer, config, loggers, progress))
     weights = {name: value.contiguous() for name, value in network.state_dict().items()}
     save_file(weights, folder / "network.safetensors")
+    if predictions:
+        save_file(dict(predictions), folder / "predictions.safetensors")
     (folder / "about.json").write_text(json.dumps({"accuracy": accuracy, "classes": splits.classes}, indent=1))
 
 
