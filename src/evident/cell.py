@@ -22,7 +22,8 @@ from evident.callbacks.explain import Explain
 from evident.callbacks.interpret import Interpret
 from evident.callbacks.learn import Learn
 from evident.callbacks.loggers import close, log_scores
-from evident.data.images import Splits, loader
+from evident.callbacks.scenes import Scenes
+from evident.data.images import loader
 from evident.errors import UserError
 from evident.models import training
 from evident.models.training import trained
@@ -65,6 +66,8 @@ def identity(config: DictConfig) -> store.Identity:
 def run(config: DictConfig) -> None:
     """Compute the cell unless it is there; where that fails, log the traceback, keep it as `FAILED` and go on."""
     check(config)
+    if not applies(config):
+        return
     name = f"{config.data.name} {config.model.name} {config.explainer.name} seed {config.seed}"
     root = Path(config.paths.store)
     try:
@@ -75,6 +78,17 @@ def run(config: DictConfig) -> None:
         report = str(error) if isinstance(error, UserError) else traceback.format_exc()
         file = store.record_failure(root, "cells", identity(config), report)
         log.error("%s: FAILED (%s)\n%s", name, file, report)
+
+
+def applies(config: DictConfig) -> bool:
+    """Whether the cell is one of its experiment: a sweep's axes also cross what does not belong together.
+
+    An explainer may explain one kind of network alone, its `explains`; and of a network that `only` names, these
+    explainers alone are wanted.
+    """
+    explainer, network = (get_object(config[part].build._target_) for part in ("explainer", "model"))
+    fits = issubclass(network, getattr(explainer, "explains", object))
+    return fits and config.explainer.name in config.only.get(config.model.name, [config.explainer.name])
 
 
 def check(config: DictConfig) -> None:
@@ -91,7 +105,7 @@ def leave(config: DictConfig) -> None:
     """Leave the cell as it is: only the report that follows the sweep is wanted."""
 
 
-def load_data(config: DictConfig) -> Splits:
+def load_data(config: DictConfig) -> Any:
     """The splits of the configured data set, made of those of its `base` where it has one."""
     build = instantiate(config.data.build, _partial_=True)
     if "base" in config.data:
@@ -118,8 +132,11 @@ def _compute(config: DictConfig, name: str, folder: Path) -> None:
                 examples=config.explained.examples,
                 advance=progress.advance,
                 seed=config.seed,
+                removals=getattr(images, "removals", None),
             )
             callbacks.append(explain)
+            if hasattr(explainer, "places"):
+                callbacks.append(Scenes(explainer, folder, config.explained.examples))
             if config.interpretation:
                 callbacks.append(Interpret(explainer, splits.train, folder, **config.interpretation))
             trainer = Trainer(
@@ -150,6 +167,9 @@ def _compute(config: DictConfig, name: str, folder: Path) -> None:
             explainer.relevance.table(model.classes).to_csv(folder / "features.csv", index=False)
         save_file(explain.kept(), folder / "examples.safetensors")
         (folder / "classes.json").write_text(json.dumps(list(model.classes), indent=1))
+        if model.predictions:
+            save_file(dict(model.predictions), folder / "predictions.safetensors")
+            (folder / "attributes.json").write_text(json.dumps(list(splits.attribute_names), indent=1))
         (folder / "directions.json").write_text(json.dumps(explain.directions, indent=1))
         described: dict[str, Any] = {"hash": model.hash, "accuracy": model.accuracy}
         if model.weights is not None:

@@ -3,6 +3,7 @@
 import json
 import logging
 import warnings
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,18 @@ from hydra.utils import instantiate
 from matplotlib.figure import Figure
 from omegaconf import DictConfig
 from PIL import Image, ImageOps
-from torch import Tensor
+from torch import Tensor, nn
 
 from evident import store
 from evident.callbacks.figures import draw_heatmap, draw_image
 from evident.callbacks.learn import learn
 from evident.cell import check, load_data
 from evident.errors import UserError
+from evident.explainers.scores import probability
 from evident.models import training
+from evident.models.regression import is_regression
 from evident.report.feature_figures import decoupled_figure
+from evident.report.scene_figures import SceneExplanation, explanations_figure
 
 log = logging.getLogger("evident")
 
@@ -33,7 +37,8 @@ def explain(config: DictConfig) -> None:
 
     An explainer that shows features one by one adds them to the prediction, and what each sees as `features.png`;
     one whose explanation is an image adds that as `explanation.png`, what it leaves as `complement.png`, its mask as
-    `mask.png`, and the probabilities of both.
+    `mask.png`, and the probabilities of both; one that states what each attribute contributes adds that, drawn in
+    `explanation.png`. A network of scenes predicts scores, and the first is explained.
     Raises `UserError` for a picture that cannot be read, an unknown class, or an explainer that needs a mask.
     """
     check(config)
@@ -49,8 +54,11 @@ def explain(config: DictConfig) -> None:
         raise UserError(f"explainer={config.explainer.name} needs a mask of the true evidence, which no picture has")
     learn(explainer, lambda: load_data(config).train, Path(config.paths.store), training.identity(config))
     with torch.no_grad():
-        probability = network(image[None]).softmax(1)[0]
-    target = probability.argmax().item() if config.target is None else config.target
+        outputs = network(image[None])
+    score = probability(network, outputs)[0]
+    target = config.target
+    if target is None:
+        target = 0 if is_regression(network) else score.argmax().item()
     if not isinstance(target, int) or target not in range(len(classes)):
         raise UserError(f"target={target} is no class of {config.model.name}; use 0 to {len(classes) - 1}")
     asked = image[None], torch.tensor([target])
@@ -62,17 +70,13 @@ def explain(config: DictConfig) -> None:
         "model": config.model.name,
         "data": config.data.name,
         "explainer": config.explainer.name,
-        "target": {"index": target, "class": classes[target], "probability": probability[target].item()},
-        "best": [
-            {"index": index, "class": classes[index], "probability": value}
-            for value, index in zip(*(top.tolist() for top in probability.topk(min(5, len(classes)))), strict=True)
-        ],
+        **_predicted(score, target, classes, is_regression(network)),
         "environment": store.environment(),
     }
     if evidence is not None:
         prediction["evidence"] = {
-            "explanation_probability": evidence.explanation_score.item(),
-            "complement_probability": evidence.complement_score.item(),
+            f"explanation_{_word(network)}": evidence.explanation_score.item(),
+            f"complement_{_word(network)}": evidence.complement_score.item(),
             "mask_share": evidence.mask.mean().item(),
         }
     parts = explainer.decoupled(*asked) if hasattr(explainer, "decoupled") else None
@@ -82,6 +86,10 @@ def explain(config: DictConfig) -> None:
             for place, share in zip(parts.features[0].tolist(), parts.shares[0].tolist(), strict=True)
             if place >= 0
         ]
+    stated = _stated(explainer, image, target, config) if hasattr(explainer, "contributions") else None
+    if stated is not None:
+        order = stated.contributions.abs().argsort(descending=True).tolist()
+        prediction["contributions"] = {stated.names[k]: stated.contributions[k].item() for k in order}
     name = f"{Path(config.image).stem}_{config.model.name}_{config.explainer.name}_class{target}"
     folder = Path(config.paths.results) / "explain" / name
     _write(folder, image, heatmap, prediction)
@@ -93,8 +101,39 @@ def explain(config: DictConfig) -> None:
         kept = {"images": (image[None] * 255).round().byte(), "heatmaps": heatmap[None], **parts._asdict()}
         figure = decoupled_figure(kept, named)
         figure.savefig(folder / "features.png", metadata={"Software": None})
-    best = prediction["target"]
-    log.info("%s: %s (%.1f %%) -> %s", config.image, best["class"], 100 * best["probability"], folder)
+    if stated is not None:
+        explanations_figure([stated]).savefig(folder / "explanation.png", metadata={"Software": None})
+    told = f"{score[target]:.2f}" if is_regression(network) else f"{100 * score[target]:.1f} %"
+    log.info("%s: %s (%s) -> %s", config.image, classes[target], told, folder)
+
+
+def _word(network: nn.Module) -> str:
+    """What the numbers are that the network's evidence is judged by."""
+    return "score" if is_regression(network) else "probability"
+
+
+def _predicted(score: Tensor, target: int, classes: Sequence[str], regression: bool) -> dict[str, Any]:
+    if regression:
+        scores = dict(zip(classes, score.tolist(), strict=True))
+        return {"target": {"index": target, "class": classes[target], "score": score[target].item()}, "scores": scores}
+    best = zip(*(top.tolist() for top in score.topk(min(5, len(classes)))), strict=True)
+    return {
+        "target": {"index": target, "class": classes[target], "probability": score[target].item()},
+        "best": [{"index": index, "class": classes[index], "probability": value} for value, index in best],
+    }
+
+
+def _stated(explainer: Any, image: Tensor, target: int, config: DictConfig) -> SceneExplanation:
+    """What an explainer says of the picture's attributes."""
+    asked = image[None], torch.tensor([target])
+    return SceneExplanation(
+        (image * 255).round().byte(),
+        Path(config.image).name,
+        {config.explainer.name: explainer.places(*asked)[0, 0]},
+        explainer.attribute_maps(image[None])[0],
+        explainer.contributions(*asked)[0],
+        load_data(config).attribute_names,
+    )
 
 
 def read_picture(path: Path, size: int) -> Tensor:

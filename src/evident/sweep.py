@@ -104,6 +104,8 @@ class Sweep(Callback):
         wanted = grid(config)
         for overrides in wanted.shown:
             composed = self._composed.get(frozenset(overrides)) or compose(config_name, overrides)
+            if not cell.applies(composed):
+                continue
             folder = store.location(Path(composed.paths.store), "cells", cell.identity(composed))
             try:
                 whole = store.is_whole(folder)
@@ -116,6 +118,8 @@ class Sweep(Callback):
                 state = "FAILED" if (folder / "FAILED").exists() else "missing"
                 name = f"{composed.model.name} {composed.explainer.name} seed {composed.seed}"
                 missing.append(f"{name}: {state} ({folder})")
+        if not cells and not missing:
+            raise UserError("no explainer of this sweep explains a network of it; choose another explainer or model")
         if cells:
             results = Path(config.paths.results) / config.experiment
             print(write(list(cells.values()), results, list(config.hydra.overrides.task)))

@@ -7,8 +7,8 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-import evident.data.landscapes as module
 from evident.data.landscapes import PackedMasks, landscapes, source_of
+from evident.data.painter import Painter
 from evident.data.render.landscape import truth
 from evident.data.render.landscape.attributes import ATTRIBUTES
 from evident.data.render.landscape.scene import landscape
@@ -57,7 +57,7 @@ def test_images_masks_and_truth_are_those_of_the_landscapes_of_their_names(split
 
 def test_scenes_with_votes_have_no_labels_of_attributes_and_the_other_way_round(splits):
     voted, labelled = (of.train.__getitems__([4, 0]) for of in (splits.scenicness, splits.attributes))
-    assert voted.keys() == {"image", "index", "label", "votes", *SCORES}
+    assert voted.keys() == {"image", "index", "votes", *SCORES}
     assert labelled.keys() == {"image", "index", "attributes"}
     assert voted["image"].dtype == torch.float32
     assert 0 <= voted["image"].min() < voted["image"].max() <= 1
@@ -78,7 +78,6 @@ def test_validation_and_test_images_tell_the_truth(splits):
 def test_what_is_explained_is_the_scenes_with_votes(splits):
     assert splits.test is splits.scenicness.test
     assert splits.attribute_names == ATTRIBUTES
-    assert set(splits.test.labels["label"].tolist()) == {0}
     assert splits.classes[0] == "average"
 
 
@@ -105,8 +104,33 @@ def test_a_landscape_can_be_had_without_an_attribute(splits):
     assert not rest.masks[k].any()
 
 
+def test_what_raises_the_true_score_is_marked(splits):
+    batch = splits.test.__getitems__([0, 2])
+    scene = landscape("scenicness/test", 2, 20, seed=3)
+    torch.testing.assert_close(batch["contribution_map"][1], scene.contribution_maps.sum(0).float())
+    torch.testing.assert_close(batch["contribution_map"].sum((1, 2)) + truth.BASE, batch["score"])
+    assert torch.equal(batch["mask"], batch["contribution_map"] > 0)
+
+
+def test_every_visible_attribute_is_taken_away_once_and_painted_once(splits, monkeypatch):
+    held = splits.test
+    removals = held.removals(torch.tensor([2, 0]))
+    visible = held.attribute_masks[torch.tensor([2, 0])].flatten(2).any(2)
+    assert {*zip(removals.row.tolist(), removals.attribute.tolist(), strict=True)} == {
+        *map(tuple, visible.nonzero().tolist())
+    }
+    for row, attribute, image, change in zip(*removals, strict=True):
+        index = (2, 0)[row]
+        scene = landscape("scenicness/test", index, 20, ATTRIBUTES[attribute], seed=3)
+        assert torch.equal(image, scene.image.float() / 255)
+        assert change.item() == pytest.approx(scene.score - held.truth["score"][index].item(), abs=1e-5)
+    monkeypatch.setattr(Painter, "paint", lambda *_: pytest.fail("painted again"))
+    again = splits.scenicness.test.removals(torch.tensor([0]))
+    assert torch.equal(again.images, removals.images[removals.row == 1])
+
+
 def test_what_was_rendered_is_not_rendered_again_for_other_raters(store, splits, monkeypatch):
-    monkeypatch.setattr(module, "landscape", lambda *_, **__: pytest.fail("painted again"))
+    monkeypatch.setattr(Painter, "paint", lambda *_: pytest.fail("painted again"))
     again = made(store)
     for key, value in splits.test[0].items():
         assert torch.equal(again.test[0][key], value)

@@ -1,6 +1,7 @@
 """What every explainer promises, tried on every file in conf/explainer: being there is being tested."""
 
 import inspect
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,13 @@ import torch
 from captum.attr import Attribution
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
+from scene_world import TinyBackbone
 from torch import Tensor, nn
 
 from evident.data.images import ImageSet, loader
 from evident.models.flower_net import FlowerNet
+from evident.models.siam import SIAM
+from evident.models.siam_baselines import SceneRegressor, UnconstrainedAttributes
 
 CONF = Path(__file__).parents[2] / "conf"
 FILES = sorted((CONF / "explainer").glob("*.yaml"))
@@ -78,19 +82,42 @@ def assert_close(attribution: Tensor, expected: Tensor) -> None:
 
 
 @pytest.fixture
-def model() -> nn.Module:
-    """A network in mixed modes, with a hook of its user's and one parameter that is frozen."""
+def model(request: pytest.FixtureRequest) -> nn.Module:
+    """A network in mixed modes, with a hook of its user's and one parameter that is frozen, of the explainer's kind."""
+    kind = getattr(get_class(read(request.node.callspec.params["file"]).build._target_), "explains", FlowerNet)
+    make, parts = NETWORKS[kind]
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        network = FlowerNet(classes=4)
+        network = make()
         # As strong a signal as a trained network has: torch's own start lets it fade into rounding errors.
-        for weight in network.parameters():
-            if weight.dim() > 1:
-                nn.init.kaiming_normal_(weight)
-    network.features.eval()
-    network.classifier[2].weight.requires_grad_(False)
-    network.features[0].register_forward_hook(lambda module, args, output: None)
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                nn.init.kaiming_normal_(module.weight)
+    features, frozen, last = parts
+    network.get_submodule(features).eval()
+    network.get_parameter(frozen).requires_grad_(False)
+    network.get_submodule(features).register_forward_hook(lambda module, args, output: None)
+    network.last = last
     return network
+
+
+# Of each kind of network that is explained: how it is made, its features, a parameter and its last part.
+NETWORKS: dict[type, tuple[Callable[[], nn.Module], tuple[str, str, str]]] = {
+    FlowerNet: (lambda: FlowerNet(classes=4), ("features", "classifier.2.weight", "classifier")),
+    SIAM: (
+        lambda: SIAM(TinyBackbone(), attributes=3, size=8, border=1),
+        ("backbone.features", "attribute_layer.convolution.weight", "attribute_layer"),
+    ),
+    SceneRegressor: (
+        lambda: UnconstrainedAttributes(TinyBackbone(), attributes=3, border=1),
+        ("backbone.features", "scenicness.weight", "backbone"),
+    ),
+}
+
+
+def wanted(model: nn.Module) -> Tensor:
+    """A target for each of three images."""
+    return torch.tensor([2, 0, 1]) if isinstance(model, FlowerNet) else torch.tensor([1, 0, 1])
 
 
 def has_batch_size(file: Path) -> bool:
@@ -99,7 +126,6 @@ def has_batch_size(file: Path) -> bool:
 
 every_explainer = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 chunked = pytest.mark.parametrize("file", list(filter(has_batch_size, FILES)), ids=lambda file: file.stem)
-TARGET = torch.tensor([2, 0, 1])
 
 
 @every_explainer
@@ -119,7 +145,7 @@ def test_attribution_is_shaped_like_the_image_and_heatmap_is_finite(
     file: Path, model: nn.Module, images: Tensor
 ) -> None:
     explainer = make(file, model)
-    attribution = explain(explainer, images, TARGET)
+    attribution = explain(explainer, images, wanted(model))
     assert attribution.shape in (images.shape, images[:, :1].shape)
     assert not attribution.requires_grad
     assert attribution.isfinite().all()
@@ -132,27 +158,27 @@ def test_attribution_is_shaped_like_the_image_and_heatmap_is_finite(
 @every_explainer
 def test_image_is_explained_alone_as_in_any_batch(file: Path, model: nn.Module) -> None:
     explainer, images = make(file, model), pictures()
-    whole = explain(explainer, images, TARGET)
-    alone = [explain(explainer, images[n : n + 1], TARGET[n : n + 1]) for n in range(3)]
+    whole = explain(explainer, images, wanted(model))
+    alone = [explain(explainer, images[n : n + 1], wanted(model)[n : n + 1]) for n in range(3)]
     assert_close(torch.cat(alone), whole)
-    assert_close(explain(explainer, images.flip(0), TARGET.flip(0)).flip(0), whole)
+    assert_close(explain(explainer, images.flip(0), wanted(model).flip(0)).flip(0), whole)
 
 
 @chunked
 def test_batch_size_changes_memory_never_results(file: Path, model: nn.Module) -> None:
     images = pictures()
-    whole = explain(make(file, model, batch_size=64), images, TARGET)
+    whole = explain(make(file, model, batch_size=64), images, wanted(model))
     for batch_size in (1, 2, 7):
-        assert_close(explain(make(file, model, batch_size=batch_size), images, TARGET), whole)
+        assert_close(explain(make(file, model, batch_size=batch_size), images, wanted(model)), whole)
 
 
 @every_explainer
 def test_same_seed_same_bytes_whatever_the_global_generator_holds(file: Path, model: nn.Module) -> None:
     images = pictures()
-    first = explain(make(file, model), images, TARGET)
+    first = explain(make(file, model), images, wanted(model))
     torch.manual_seed(99)
     state = torch.get_rng_state()
-    second = explain(make(file, model), images, TARGET)
+    second = explain(make(file, model), images, wanted(model))
     assert torch.equal(torch.get_rng_state(), state)
     assert first.numpy().tobytes() == second.numpy().tobytes()
 
@@ -160,14 +186,14 @@ def test_same_seed_same_bytes_whatever_the_global_generator_holds(file: Path, mo
 @every_explainer
 def test_one_target_stands_for_all_images(file: Path, model: nn.Module) -> None:
     explainer, images = make(file, model), pictures()
-    assert_close(explain(explainer, images, 2), explain(explainer, images, torch.tensor([2, 2, 2])))
+    assert_close(explain(explainer, images, 1), explain(explainer, images, torch.tensor([1, 1, 1])))
 
 
 @every_explainer
 def test_model_and_images_come_back_as_they_went_in(file: Path, model: nn.Module) -> None:
     images = pictures().requires_grad_()
     before, pixels = snapshot(model), images.detach().clone()
-    explain(make(file, model), images, TARGET)
+    explain(make(file, model), images, wanted(model))
     assert_unchanged(model, before)
     assert images.requires_grad
     assert images.grad is None
@@ -183,26 +209,26 @@ def test_model_comes_back_after_an_exception(file: Path, model: nn.Module) -> No
         raise Failure
 
     explainer = make(file, model)
-    handle = model.classifier.register_forward_hook(fail)
+    handle = model.get_submodule(model.last).register_forward_hook(fail)
     before = snapshot(model)
     images = pictures()
     # The reference rows do not ask the model, and so do not fail.
     with suppress(Failure):
-        explain(explainer, images, TARGET)
+        explain(explainer, images, wanted(model))
     assert not images.requires_grad
     assert_unchanged(model, before)
     handle.remove()
-    assert not model.classifier._forward_hooks
+    assert not model.get_submodule(model.last)._forward_hooks
 
 
 @every_explainer
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 def test_frozen_weights_and_disabled_gradients_make_no_difference(file: Path, model: nn.Module, mode: Any) -> None:
-    expected = explain(make(file, model), pictures(), TARGET)
+    expected = explain(make(file, model), pictures(), wanted(model))
     model.requires_grad_(False)
     explainer = make(file, model)
     with mode():
-        attribution = explain(explainer, pictures(), TARGET.clone())
+        attribution = explain(explainer, pictures(), wanted(model).clone())
         assert not torch.is_grad_enabled()
     assert_close(attribution.clone(), expected)
     assert not any(parameter.requires_grad for parameter in model.parameters())

@@ -371,11 +371,42 @@ def test_a_class_that_the_network_does_not_have_is_an_error(target: Tensor | int
         FGVis(Weighted(PATCH)).attribute(WHITE.expand(2, -1, -1, -1), target)
 
 
-def test_a_regression_is_an_error() -> None:
-    model = Weighted(PATCH)
-    model.regression = True
-    with pytest.raises(UserError, match=r"FGVis is of .*classes"):
-        FGVis(model)
+class Brightness(nn.Module):
+    """Predicts 5 plus the weighted sum of the first channel's deviation from the mean colour, in two scores."""
+
+    regression = True
+
+    def __init__(self, weights: Tensor) -> None:
+        super().__init__()
+        self.normalise = Normalise()
+        self.register_buffer("weights", weights)
+
+    def forward(self, images: Tensor) -> Tensor:
+        score = 5 + torch.einsum("nhw,hw->n", self.normalise(images)[:, 0], self.weights)
+        return torch.stack([score, -score], 1)
+
+
+@pytest.mark.parametrize("game", ["preservation", "deletion"])
+@pytest.mark.parametrize("target", [0, 1])
+def test_of_a_regression_what_tells_the_image_from_the_mean_colour_is_evidence(game: str, target: int) -> None:
+    weights = torch.zeros(8, 8)
+    weights[:2, :2] = 1
+    model, images = Brightness(weights), torch.ones(1, 3, 8, 8)
+    explainer = FGVis(model, game=game, steps=200)
+    mask = explainer.attribute(images, target)
+    assert mask[0, 0, :2, :2].mean() > (0.8 if game == "preservation" else 0.5)
+    assert mask[0, 0].sum().item() == pytest.approx(mask[0, 0, :2, :2].sum().item(), abs=1e-3)
+    # The image scores 5 + 8, and -5 - 8: what is bright raises the first score and lowers the second.
+    assert explainer.signs(images, target).flatten().tolist() == [1 if target == 0 else -1]
+    evidence = explainer.evidence(images, target)
+    told = (evidence.explanation_score if game == "preservation" else evidence.complement_score).item()
+    share = (abs(told) - 5) / 8
+    assert share >= 0.9 if game == "preservation" else share <= 0.1
+
+
+def test_a_regression_has_no_best_class() -> None:
+    with pytest.raises(UserError, match=r"goal=best is of .*classes"):
+        FGVis(Brightness(torch.ones(8, 8)), goal="best")
 
 
 def test_a_target_for_another_number_of_images_is_an_error() -> None:

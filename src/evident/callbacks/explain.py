@@ -10,25 +10,44 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from evident.data.images import Batch
+from evident.data.scenes import Removals, Truth
 from evident.errors import UserError
 from evident.explainers.classes import KINDS, class_of
+from evident.explainers.heatmap import signed
+from evident.explainers.scores import ask_for_classes
 from evident.metrics.cost import Cost
-from evident.metrics.explanation import Curve, Explanation, Metric, direction_of, explain, image_scores, needs_of
+from evident.metrics.explanation import (
+    Curve,
+    Explanation,
+    Metric,
+    attribution_of,
+    direction_of,
+    image_scores,
+    needs_of,
+)
+from evident.models.regression import is_regression
 
 # What a data set must have for a metric that needs it.
-OF_DATA = {"mask": "masks", "other": "images of two classes"}
+OF_DATA = {
+    "mask": "masks",
+    "other": "images of two classes",
+    "truth": "scenes of known truth",
+    "removals": "scenes without their attributes",
+}
 
 
 class Explain(Callback):
     """Explains each test batch of `module.network` with `explainer` and scores it with `metrics`.
 
     `target` is the class explained: `label`, or one that the network's scores name (`evident.explainers.classes`), by
-    lot of `seed` where it is `random`. `examples` images are kept with their heatmaps; `advance` is told the number of
-    images after each batch. `directions` says of each score which are better.
+    lot of `seed` where it is `random`; of a regression it is the first number that it predicts. `examples` images are
+    kept with their heatmaps; `advance` is told the number of images after each batch. `directions` says of each score
+    which are better.
 
     A metric that needs "relevance" is for explainers that learn relevant features alone, one that needs "evidence" for
-    those whose explanation is an image. To any other it does not apply: it has no row in the scores, and a blank cell
-    in the table.
+    those whose explanation is an image, one that needs "contributions" or "attribute_maps" for those that tell them. To
+    any other it does not apply: it has no row in the scores, and a blank cell in the table. `removals` gives scenes
+    without their attributes for indices of images, where the data set can.
     """
 
     def __init__(
@@ -39,9 +58,11 @@ class Explain(Callback):
         examples: int = 0,
         advance: Callable[[int], None] = lambda images: None,
         seed: int = 0,
+        removals: Callable[[Tensor], Removals] | None = None,
     ) -> None:
         self.explainer, self.metrics, self.target, self.seed = explainer, metrics, target, seed
-        self.examples, self.advance = examples, advance
+        self.examples, self.advance, self.removals = examples, advance, removals
+        self._needed = {need for score in metrics.values() for need in needs_of(score)}
         self.directions: dict[str, str] = {}
         self._rows: list[pd.DataFrame] = []
         self._kept: list[dict[str, Tensor]] = []
@@ -70,8 +91,11 @@ class Explain(Callback):
         self.advance(len(explanation.images))
 
     def _explain(self, network: torch.nn.Module, batch: Batch) -> Explanation:
-        images, mask, target = batch["image"], batch.get("mask"), batch["label"]
+        images, mask = batch["image"], batch.get("mask")
+        # Of what a regression predicts, the first is explained, the average of votes.
+        target = torch.zeros_like(batch["index"]) if is_regression(network) else batch["label"]
         if self.target != "label":
+            ask_for_classes(network, f"explained.target={self.target}")
             target = class_of(self.target, network(images), target, images, self.seed)
         evidence = None
         with Cost(network) as cost:
@@ -79,9 +103,10 @@ class Explain(Callback):
                 with torch.enable_grad():
                     evidence = self.explainer.evidence(images, target)
                 # What `attribute` gives, without a second optimisation.
-                heatmap = self.explainer.heatmap(evidence.mask)
+                attribution = evidence.mask
             else:
-                heatmap = explain(self.explainer, images, target, mask)
+                attribution = attribution_of(self.explainer, images, target, self._marked(batch))
+            heatmap = self.explainer.heatmap(attribution)
         if heatmap.isnan().any():
             raise ValueError(f"{type(self.explainer).__name__} gave a heatmap with NaN")
         self._costs.append(
@@ -94,9 +119,38 @@ class Explain(Callback):
             }
         )
         relevance = getattr(self.explainer, "relevance", None)
+        truth = Truth(*(batch[name] for name in Truth._fields)) if "contribution_map" in batch else None
+        states, maps = (getattr(self.explainer, name, None) for name in ("contributions", "attribute_maps"))
         return Explanation(
-            images, target, heatmap, mask, network, relevance, self.explainer, evidence, batch.get("other")
+            images,
+            target,
+            heatmap,
+            mask,
+            network,
+            relevance,
+            self.explainer,
+            evidence,
+            batch.get("other"),
+            signed=self._signed(attribution, images, target) if is_regression(network) else None,
+            truth=truth,
+            contributions=None if states is None else states(images, target),
+            attribute_maps=None if maps is None else maps(images),
+            removals=self._removals(batch["index"]) if "removals" in self._needed else None,
         )
+
+    def _marked(self, batch: Batch) -> Tensor | None:
+        """What an oracle is told: where the evidence is, or what each place is truly worth where that is known."""
+        return batch.get("contribution_map", batch.get("mask"))
+
+    def _signed(self, attribution: Tensor, images: Tensor, target: Tensor) -> Tensor:
+        either = signed(attribution, self.explainer.heatmap)
+        # What is evidence for how a score differs from another one speaks for or against it as a whole.
+        return either * self.explainer.signs(images, target) if hasattr(self.explainer, "signs") else either
+
+    def _removals(self, index: Tensor) -> Removals | None:
+        if self.removals is None:
+            return None
+        return Removals(*(values.to(index.device) for values in self.removals(index.cpu())))
 
     def _keep(self, explanation: Explanation) -> None:
         wanted = self.examples - sum(len(kept["images"]) for kept in self._kept)
@@ -109,6 +163,8 @@ class Explain(Callback):
         }
         if explanation.mask is not None:
             kept["masks"] = explanation.mask[:wanted]
+        if explanation.signed is not None:
+            kept["signed"] = explanation.signed[:wanted].float()
         if hasattr(self.explainer, "decoupled"):
             with torch.enable_grad():
                 parts = self.explainer.decoupled(explanation.images[:wanted], explanation.target[:wanted])

@@ -6,25 +6,23 @@ follow from what is visible by the formulas of `evident.data.render.landscape.tr
 contribution of each attribute and of each place. A scene is named by its set and split, the seed and an index.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from evident import store as artefacts
 from evident.data.images import Batch
+from evident.data.painter import Painter
 from evident.data.render.landscape import truth
 from evident.data.render.landscape.attributes import ATTRIBUTES
-from evident.data.render.landscape.scene import RENDER_FORMAT, Scene, landscape
-from evident.data.scenes import SceneSplits
+from evident.data.render.landscape.scene import RENDER_FORMAT, Scene
+from evident.data.scenes import Removals, SceneSplits
 from evident.errors import UserError
-from evident.progress import bar
 
 SPLITS = ("train", "val", "test")
 
@@ -52,9 +50,10 @@ class LandscapeSet(Dataset[Batch]):
     """Images uint8 (N, 3, H, W) with labels and truth by name, tensors of N rows; `attribute_masks` (N, K, H, W).
 
     A batch is a dictionary of `image` float (B, 3, H, W) in [0, 1], `index` (B,) into `names`, the labels' rows and,
-    where `tells` is true, those of `truth` and `attribute_masks` too. Labels of a set with attributes: `attributes`
+    where `tells` is true, those of `truth` and `attribute_masks`, of them the true `contribution_map` (B, H, W) and the
+    `mask` of what raises the score too. Labels of a set with attributes: `attributes`
     (N, K) in {0, 1/3, 2/3, 1}; of one with votes: `average` and `variance` (N,), `votes` int8 (N, R) with 0 where
-    fewer voted, and `label` 0, the average being what is explained first. Truth: `seen` and `contributions` (N, K),
+    fewer voted. Truth: `seen` and `contributions` (N, K),
     `score` and `score_variance` (N,), all before anyone was asked.
     """
 
@@ -66,11 +65,11 @@ class LandscapeSet(Dataset[Batch]):
         attribute_masks: PackedMasks,
         true: Mapping[str, Tensor],
         tells: bool,
-        scene: Callable[..., Scene],
+        painter: Painter,
     ) -> None:
         self.images, self.labels, self.names = images, dict(labels), tuple(names)
         self.attribute_masks, self.truth, self.tells = attribute_masks, dict(true), tells
-        self._scene = scene
+        self._painter = painter
 
     def __len__(self) -> int:
         return len(self.names)
@@ -81,7 +80,9 @@ class LandscapeSet(Dataset[Batch]):
         batch |= {name: values[index] for name, values in self.labels.items()}
         if self.tells:
             batch |= {name: values[index] for name, values in self.truth.items()}
-            batch["attribute_masks"] = torch.as_tensor(self.attribute_masks[index])
+            masks = torch.as_tensor(self.attribute_masks[index])
+            found = torch.from_numpy(truth.contribution_maps(masks.numpy()).sum(1)).float()
+            batch |= {"attribute_masks": masks, "contribution_map": found, "mask": found > 0}
         return batch
 
     def __getitem__(self, index: int) -> Batch:
@@ -89,7 +90,19 @@ class LandscapeSet(Dataset[Batch]):
 
     def without(self, index: int, attribute: str | None) -> Scene:
         """The landscape of that index painted again without an attribute, with its masks and truth."""
-        return self._scene(index=index, without=attribute)
+        return self._painter.paint(index, attribute)
+
+    def removals(self, index: Tensor) -> Removals:
+        """The landscapes of these indices (B,) without each of the attributes that are visible in them, one by one."""
+        of = self._removed["row"]
+        place, row = (of[:, None] == index).nonzero(as_tuple=True)
+        images = self._removed["images"][place].float().div_(255)
+        change = self._removed["score"][place] - self.truth["score"][of[place]]
+        return Removals(row, self._removed["attribute"][place], images, change)
+
+    @cached_property
+    def _removed(self) -> dict[str, Tensor]:
+        return self._painter.removals(self.truth["seen"] > 0)
 
     def first(self, count: int) -> "LandscapeSet":
         """The first `count` landscapes; raises `UserError` where there are fewer."""
@@ -99,7 +112,7 @@ class LandscapeSet(Dataset[Batch]):
         masks = PackedMasks(
             self.attribute_masks.packed[:count], self.attribute_masks.height, self.attribute_masks.width
         )
-        return LandscapeSet(self.images[:count], labels, self.names[:count], masks, true, self.tells, self._scene)
+        return LandscapeSet(self.images[:count], labels, self.names[:count], masks, true, self.tells, self._painter)
 
 
 @dataclass(frozen=True)
@@ -148,7 +161,8 @@ def landscapes(
 
 
 def _set(name: str, split: str, count: int, raters: Sequence[int], seed: int, size: int, store: Path) -> LandscapeSet:
-    held = _rendered(f"{name}/{split}", count, seed, size, store)
+    painter = Painter(f"{name}/{split}", size, seed, store)
+    held = painter.paintings(count)
     seen, areas = held["seen"].numpy(), held["areas"].numpy()
     stream = ("landscape", f"{name}/{split}", seed)
     if name == "attributes":
@@ -159,7 +173,6 @@ def _set(name: str, split: str, count: int, raters: Sequence[int], seed: int, si
             "average": torch.from_numpy(votes.average).float(),
             "variance": torch.from_numpy(votes.variance).float(),
             "votes": torch.from_numpy(votes.votes),
-            "label": torch.zeros(count, dtype=torch.long),
         }
     true = {
         "seen": seen,
@@ -169,33 +182,5 @@ def _set(name: str, split: str, count: int, raters: Sequence[int], seed: int, si
     }
     names = [f"{name}-{split}-{index:05d}" for index in range(count)]
     floats = {key: torch.from_numpy(value).float() for key, value in true.items()}
-    scene = partial(landscape, f"{name}/{split}", size=size, seed=seed)
     masks = PackedMasks(held["masks"], size, size)
-    return LandscapeSet(held["images"], labels, names, masks, floats, tells=split != "train", scene=scene)
-
-
-def _rendered(set_name: str, count: int, seed: int, size: int, store: Path) -> dict[str, Tensor]:
-    """Images, packed masks, `seen` and plain `areas` float64 (N, K), from the store or painted now."""
-    identity = {
-        "set": "landscapes", "format": RENDER_FORMAT, "split": set_name, "count": count, "seed": seed, "size": size,
-    }  # fmt: skip
-
-    def make(folder: Path) -> None:
-        pixels = size * size
-        tensors = {
-            "images": torch.empty(count, 3, size, size, dtype=torch.uint8),
-            "masks": torch.empty(count, len(ATTRIBUTES), -(-pixels // 8), dtype=torch.uint8),
-            "seen": torch.empty(count, len(ATTRIBUTES), dtype=torch.float64),
-            "areas": torch.empty(count, len(ATTRIBUTES), dtype=torch.float64),
-        }
-        with bar(f"rendering {set_name}", count) as progress:
-            for index in range(count):
-                scene = landscape(set_name, index, size, seed=seed)
-                flat = scene.masks.flatten(1)
-                tensors["images"][index], tensors["seen"][index] = scene.image, scene.seen
-                tensors["masks"][index] = torch.from_numpy(np.packbits(flat.numpy(), axis=-1))
-                tensors["areas"][index] = flat.sum(1) / pixels
-                progress.advance()
-        save_file(tensors, folder / "landscapes.safetensors")
-
-    return load_file(artefacts.artefact(store, "data", identity, make) / "landscapes.safetensors")
+    return LandscapeSet(held["images"], labels, names, masks, floats, tells=split != "train", painter=painter)

@@ -121,13 +121,14 @@ def draw(name: str, seed: int) -> float:
     return int(hashlib.sha256(f"{seed} {name}".encode()).hexdigest()[:12], 16) / 16**12
 
 
-def split_of(name: str, seed: int) -> str:
-    """The split that a photo falls to by its `draw`: train 80 %, val 10 %, test 10 % on average.
+def split_of(name: str, seed: int, shares: Sequence[float] = (0.8, 0.1, 0.1)) -> str:
+    """The split that a photo falls to by its `draw`: on average these shares for train, val and test.
 
     So no photo changes its split when others come or go, or are listed in another order.
     """
+    train, val, _ = shares
     drawn = draw(name, seed)
-    return "train" if drawn < 0.8 else "val" if drawn < 0.9 else "test"
+    return "train" if drawn < train else "val" if drawn < train + val else "test"
 
 
 def split(photos: PhotoSet, data_set: str, splits: Sequence[str]) -> tuple[PhotoSet, PhotoSet, PhotoSet]:

@@ -6,8 +6,9 @@ one of the second `attributes` (B, K) in {0, 1/3, 2/3, 1}, the share of three an
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from evident.data.images import Batch
@@ -26,23 +27,49 @@ class Scenes(Protocol):
     def test(self) -> Any: ...
 
 
+class Truth(NamedTuple):
+    """What a painter knows of N scenes: which pixels show which attribute, and what that is worth, in votes.
+
+    attribute_masks bool (N, K, H, W); contributions (N, K), of each attribute to the score; contribution_map (N, H, W),
+    where all of that comes from.
+    """
+
+    attribute_masks: Tensor
+    contributions: Tensor
+    contribution_map: Tensor
+
+
+class Removals(NamedTuple):
+    """N scenes painted again without one attribute each, P pictures in all.
+
+    Of scene `row` (P,) `attribute` (P,) is gone in images (P, 3, H, W) in [0, 1], by which its true score has risen by
+    `change` (P,).
+    """
+
+    row: Tensor
+    attribute: Tensor
+    images: Tensor
+    change: Tensor
+
+
 @dataclass(frozen=True)
 class SceneSplits:
-    """Scenes with votes, which are explained, and scenes with attributes, whose names are `attribute_names`."""
+    """Scenes with votes, and others with attributes, named by `attribute_names`; `explained` is one of the two."""
 
     scenicness: Scenes
     attributes: Scenes
     attribute_names: Sequence[str]
     classes: tuple[str, ...] = SCORES
+    explained: Literal["scenicness", "attributes"] = "scenicness"
 
     @property
     def train(self) -> Dataset[Batch]:
         return self.scenicness.train
 
     @property
-    def val(self) -> Dataset[Batch]:
-        return self.scenicness.val
+    def val(self) -> Any:
+        return getattr(self, self.explained).val
 
     @property
     def test(self) -> Any:
-        return self.scenicness.test
+        return getattr(self, self.explained).test

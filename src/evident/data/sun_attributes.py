@@ -11,7 +11,7 @@ The original 102 attributes (attributeLabels_continuous.mat, attributes.mat) do,
 names. Photos are found below sun/ by their names, which are unique (sun_aakbdcgfpksytcwj.jpg), in whatever folders.
 
 The split is the authors' (sun/trainval_idx.mat: `sets` 0, 1, 2) where it is there. Otherwise a photo falls to train,
-validation and test, 80-10-10, by its name and a seed.
+validation and test by its name and a seed, 80-10-10 unless other shares are asked for.
 """
 
 import csv
@@ -47,12 +47,24 @@ class Votes:
     shares: NDArray[np.float32]
 
 
-def sun_attributes(resize: int, size: int, seed: int, unreadable: float, *, root: Path, store: Path) -> PhotoSplits:
+def sun_attributes(
+    resize: int,
+    size: int,
+    seed: int,
+    unreadable: float,
+    shares: Sequence[float] = (0.8, 0.1, 0.1),
+    *,
+    root: Path,
+    store: Path,
+) -> PhotoSplits:
     """The photos below root/sun that have votes; labels `attributes` (N, 33) and `label` (N,), the scene.
 
-    Photos are stretched to resize x resize, of which the centre, size x size, is taken. Raises `UserError` where
+    Photos are stretched to resize x resize, of which the centre, size x size, is taken. `shares` fall to train, val and
+    test where the authors' split is not at hand. Raises `UserError` where
     labels or photos are missing or cannot be read, or more than the share `unreadable` of the photos are broken.
     """
+    if len(shares) != 3 or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
+        raise UserError(f"data.build.shares={list(shares)}; give three above 0 that sum to 1, for train, val and test")
     folder = root / "sun"
     votes, files = votes_of(folder), found(folder)
     rows = [row for row, name in enumerate(votes.names) if name in files]
@@ -71,7 +83,7 @@ def sun_attributes(resize: int, size: int, seed: int, unreadable: float, *, root
     }
     photos = PhotoSet([files[name] for name in names], Stretch(resize, size), labels, names)
     photos = readable(photos, "sun", unreadable, store)
-    own = _own_split(folder, votes.names) or {name: split_of(name, seed) for name in photos.names}
+    own = _own_split(folder, votes.names) or {name: split_of(name, seed, shares) for name in photos.names}
     splits = split(photos, "sun", [own[name] for name in photos.names])
     return PhotoSplits(*splits, classes=classes, attributes=ATTRIBUTES)
 

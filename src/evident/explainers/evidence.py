@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from evident.explainers.scores import target_scores
+from evident.explainers.scores import probability, target_scores
 from evident.models.reference import reference_images
 
 
@@ -18,8 +18,8 @@ class Evidence(NamedTuple):
     """An explanation that is an image itself.
 
     mask (N, 3, H, W) in [0, 1], one where a colour channel of a pixel is evidence; explanation and complement
-    (N, 3, H, W) in [0, 1], the image with the evidence alone and without it; the target's softmax probability (N,)
-    of the image and of both.
+    (N, 3, H, W) in [0, 1], the image with the evidence alone and without it; the target's softmax probability (N,),
+    or a regression's score itself, of the image and of both.
     """
 
     mask: Tensor
@@ -36,5 +36,7 @@ def evidence(model: nn.Module, images: Tensor, target: Tensor, mask: Tensor) -> 
         without = reference_images(images, model, "mean_colour")
         mask = mask.expand_as(images)
         explanation, complement = torch.lerp(without, images, mask), torch.lerp(images, without, mask)
-        scores = [target_scores(model(shown).softmax(1), target) for shown in (images, explanation, complement)]
+        scores = [
+            target_scores(probability(model, model(shown)), target) for shown in (images, explanation, complement)
+        ]
     return Evidence(mask, explanation, complement, *scores)

@@ -30,6 +30,10 @@ masks that do:
 p(x) is the class's own, or, with `goal="best"`, that of the image's best class: evidence for a class that is not in the
 image, of which next to nothing is enough for its own score, has to look as convincing as what is there.
 
+The number s that a regression predicts is no probability. There p(e) = (s(e) - s(r)) / (s(x) - s(r)), how much of what
+tells x from the mean colour e still has: p(x) is 1 again, and the evidence speaks for a score above s(r), or against
+one, as x does.
+
 It ends where |m|_1 (|1 - m|_1) has not shrunk by 1 % in `patience` steps, or after `steps`. So every explanation that
 reaches the goal at all is a sparse one that does, and images of one batch have their own lambda, eta and end. They do
 not know of each other; but convolutions of another batch size differ in their last bits, on which a rectifier that is
@@ -47,8 +51,9 @@ from torch import Tensor, nn
 from evident.errors import UserError
 from evident.explainers.evidence import Evidence, evidence
 from evident.explainers.gradient_filter import Bounds, GradientFilter, activation_bounds
-from evident.explainers.scores import ask_for_classes, target_scores, targets
+from evident.explainers.scores import ask_for_classes, probability, target_scores, targets
 from evident.models.reference import reference_images
+from evident.models.regression import is_regression
 from evident.models.untouched import untouched
 
 Game = Literal["preservation", "generation", "deletion", "repression"]
@@ -61,7 +66,7 @@ class FGVis(Attribution):
     `keep` and `destroy` are the shares that the goal asks for, of the class's own score or of the best one's (`goal`);
     `step_size` is where eta and `sparsity` where lambda starts; `batch_size` images are optimised at once.
     `defended=False` leaves out the filter. Raises `UserError` for an unknown game or goal, for a share or number out of
-    its range, for a regression, which has no probability of a class, and for a network whose calls change from pass to
+    its range, for the best class of a regression, which has none, and for a network whose calls change from pass to
     pass, as `GradientFilter` does.
     """
 
@@ -90,7 +95,8 @@ class FGVis(Attribution):
         for name, value in {"steps": steps, "step_size": step_size, "sparsity": sparsity, "patience": patience}.items():
             if value <= 0:
                 raise UserError(f"{name}={value} finds no mask; use a number above zero")
-        ask_for_classes(model, "FGVis")
+        if goal == "best":
+            ask_for_classes(model, "goal=best")
         super().__init__(model)
         self.model, self.game, self.defended, self.steps = model, game, defended, steps
         self.keep, self.destroy, self.goal, self.step_size, self.sparsity = keep, destroy, goal, step_size, sparsity
@@ -120,17 +126,22 @@ class FGVis(Attribution):
     def _play(self, images: Tensor, target: Tensor) -> Tensor:
         """The masks of evidence of one batch."""
         keeps, full = self.game in ("preservation", "generation"), self.game in ("preservation", "deletion")
+        share = self.keep if keeps else self.destroy
+        sign = self.signs(images, target).flatten()
         with torch.no_grad():
-            scores = self.model(images).softmax(1)
-        score = target_scores(scores, target) if self.goal == "own" else scores.amax(1)
-        goal = score * (self.keep if keeps else self.destroy)
+            scores = probability(self.model, self.model(images))
+            score = target_scores(scores, target) if self.goal == "own" else scores.amax(1)
+            goal = score * share
+            if is_regression(self.model):
+                neutral = self._neutral(images, target)
+                goal = sign * torch.lerp(neutral, score, share)
         found = torch.empty_like(images)
-        running = _Running.start(images, target, goal, self.sparsity, self.step_size)
+        running = _Running.start(images, target, sign, goal, self.sparsity, self.step_size)
         bounds = self._bounds(images)
         tried = torch.ones_like(images) if full else torch.zeros_like(images)
         for _ in range(self.steps):
-            probability, gradient = self._gradient(running, tried, bounds, keeps)
-            there = probability >= running.goal if keeps else probability <= running.goal
+            score, gradient = self._gradient(running, tried, bounds, keeps)
+            there = score >= running.goal if keeps else score <= running.goal
             running.accept(tried, gradient, there, keeps, self.step_size)
             if (ended := running.stalled >= self.patience).any():
                 found[running.row[ended]] = running.mask[ended]
@@ -143,20 +154,35 @@ class FGVis(Attribution):
         found[running.row] = running.mask
         return found if keeps else 1 - found
 
+    def signs(self, inputs: Tensor, target: Tensor | int) -> Tensor:
+        """Whether the evidence (N, 1, 1) speaks for a higher score, 1, or of a regression also for a lower one, -1."""
+        one = inputs.new_ones(len(inputs))
+        if is_regression(self.model):
+            with untouched(self.model), torch.no_grad():
+                higher = target_scores(self.model(inputs.detach()), target) >= self._neutral(inputs.detach(), target)
+            one = torch.where(higher, one, -one)
+        return one[:, None, None]
+
+    def _neutral(self, images: Tensor, target: Tensor | int) -> Tensor:
+        """The score (N,) of the mean colour."""
+        return target_scores(self.model(reference_images(images, self.model, "mean_colour")), target)
+
     def _bounds(self, images: Tensor) -> Bounds | None:
         return activation_bounds(self.model, images) if self.defended else None
 
     def _gradient(self, of: "_Running", mask: Tensor, bounds: Bounds | None, keeps: bool) -> tuple[Tensor, Tensor]:
-        """p(e) (N,) and g / max|g| (N, 3, H, W) at `mask`."""
+        """p(e) (N,), or of a regression s(e) times the sign of its evidence, and g / max|g| (N, 3, H, W), at `mask`."""
         mask = mask.requires_grad_()
         reference = reference_images(of.images, self.model, "mean_colour")
         with nullcontext() if bounds is None else GradientFilter(bounds):
             outputs = self.model(torch.lerp(reference, of.images, mask))
-        log_odds = target_scores(outputs, of.target) - _others(outputs, of.target)
-        (gradient,) = torch.autograd.grad((-log_odds if keeps else log_odds).sum(), mask)
+        score = of.sign * target_scores(outputs, of.target)
+        followed = score if is_regression(self.model) else score - _others(outputs, of.target)
+        (gradient,) = torch.autograd.grad((-followed if keeps else followed).sum(), mask)
         largest = gradient.abs().amax((1, 2, 3), keepdim=True)
-        probability = target_scores(outputs.detach().softmax(1), of.target)
-        return probability, gradient / largest.clamp(min=torch.finfo(gradient.dtype).tiny)
+        if not is_regression(self.model):
+            score = target_scores(outputs.softmax(1), of.target)
+        return score.detach(), gradient / largest.clamp(min=torch.finfo(gradient.dtype).tiny)
 
 
 def _others(outputs: Tensor, target: Tensor) -> Tensor:
@@ -178,6 +204,7 @@ class _Running:
 
     images: Tensor
     target: Tensor
+    sign: Tensor
     goal: Tensor
     row: Tensor
     mask: Tensor
@@ -189,11 +216,13 @@ class _Running:
     stalled: Tensor
 
     @classmethod
-    def start(cls, images: Tensor, target: Tensor, goal: Tensor, sparsity: float, step_size: float) -> "_Running":
+    def start(
+        cls, images: Tensor, target: Tensor, sign: Tensor, goal: Tensor, sparsity: float, step_size: float
+    ) -> "_Running":
         nothing, zero = torch.zeros_like(images), torch.zeros_like(goal)
         row = torch.arange(len(images), device=images.device)
         begin = (zero + sparsity, zero + step_size, zero.bool(), zero + torch.inf, row * 0)
-        return cls(images, target, goal, row, nothing, nothing, *begin)
+        return cls(images, target, sign, goal, row, nothing, nothing, *begin)
 
     def of(self, rows: Tensor) -> "_Running":
         return _Running(*(value[rows] for value in vars(self).values()))

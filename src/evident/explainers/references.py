@@ -59,7 +59,10 @@ class Edges(Attribution):
 
 
 class Oracle(Attribution):
-    """The mask itself (N, 1, H, W), one where the evidence is; `UserError` without a mask (N, H, W)."""
+    """The mask itself (N, 1, H, W), one where the evidence is; `UserError` without a mask (N, H, W).
+
+    Where it is known what every place is worth, of either sign, that is its mask.
+    """
 
     heatmap = staticmethod(positive_sum)
     needs_mask = True

@@ -21,8 +21,9 @@ from torch import Tensor, nn
 
 from evident.errors import UserError
 from evident.explainers.heatmap import positive_sum
-from evident.explainers.scores import is_regression, probability, target_scores, targets
+from evident.explainers.scores import probability, target_scores, targets
 from evident.models.reference import Reference, reference_images
+from evident.models.regression import is_regression
 from evident.models.untouched import untouched
 
 

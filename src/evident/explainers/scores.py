@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from evident.errors import UserError
+from evident.models.regression import is_regression
 
 
 def targets(target: Tensor | int, count: int) -> Tensor:
@@ -33,11 +34,6 @@ def target_scores(outputs: Tensor, target: Tensor | int) -> Tensor:
     if len(index) and not (index.min() >= 0 and index.max() < outputs.shape[1]):
         raise UserError(f"target {index.tolist()} is outside the network's classes; use 0 to {outputs.shape[1] - 1}")
     return outputs.gather(1, index[:, None].to(outputs.device))[:, 0]
-
-
-def is_regression(model: nn.Module) -> bool:
-    """Whether the outputs of `model` are numbers of their own, and no scores of classes that exclude each other."""
-    return getattr(model, "regression", False)
 
 
 def probability(model: nn.Module, outputs: Tensor) -> Tensor:

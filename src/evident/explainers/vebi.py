@@ -25,7 +25,7 @@ from evident.data.images import Batch, ImageSet
 from evident.errors import UserError
 from evident.explainers.backward_rules import BackwardRules
 from evident.explainers.heatmap import channel_norm, positive_sum
-from evident.explainers.scores import ask_for_classes, targets
+from evident.explainers.scores import targets
 from evident.models.calls import LayerCall, LayerCalls
 from evident.models.untouched import untouched
 from evident.relevance.interpretation import Interpretation, interpret
@@ -79,8 +79,8 @@ class VEBI(Attribution):
     """The explanation (N, 1, H, W) in [0, 1] by the `top` relevant features; zero where none takes part.
 
     `layers` (relu, all, or names), `mu` and `labels` (given or predicted) belong to the relevance, which `fit` learns
-    from the training set. `batch_size` counts pairs of image and feature. Raises `UserError` before `fit`, and for a
-    regression, which has no classes that features could be relevant to.
+    from the training set. `batch_size` counts pairs of image and feature. Of a
+    regression, features are relevant to a higher score. Raises `UserError` before `fit`.
     """
 
     heatmap = staticmethod(positive_sum)
@@ -97,7 +97,6 @@ class VEBI(Attribution):
     ) -> None:
         if top < 1:
             raise UserError(f"top={top} shows no feature; use 1 or more")
-        ask_for_classes(model, "VEBI")
         super().__init__(model)
         self.model, self.top, self.resampled, self.batch_size = model, top, resampled, batch_size
         layers = layers if isinstance(layers, str) else list(layers)
@@ -112,7 +111,7 @@ class VEBI(Attribution):
         return self._relevance
 
     def fit(self, dataloader: Iterable[Batch]) -> None:
-        """Learn the relevance of the model's features from batches of `image` (N, 3, H, W) and `label` (N,)."""
+        """Learn the relevance of the model's features from batches as `learn_relevance` takes them."""
         self._relevance = learn_relevance(self.model, dataloader, **self.learns)
 
     def save(self, folder: Path) -> None:

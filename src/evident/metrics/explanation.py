@@ -9,13 +9,17 @@ import torch
 from captum.attr import Attribution
 from torch import Tensor, nn
 
+from evident.data.scenes import Removals, Truth
 from evident.errors import UserError
 from evident.explainers.evidence import Evidence
 from evident.relevance.relevance import Relevance
 
 # What describes an explanation and makes it neither good nor bad is better in neither.
 Direction = Literal["higher", "lower", "neither"]
-Need = Literal["mask", "model", "relevance", "explainer", "evidence", "other"]
+Need = Literal[
+    "mask", "model", "relevance", "explainer", "evidence", "other",
+    "signed", "truth", "contributions", "attribute_maps", "removals",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -24,8 +28,12 @@ class Explanation:
 
     `mask` (N, H, W) bool marks the true evidence, `other` (N, H, W) bool that of another class which is in the image
     too; `model` maps images to class scores (N, classes), `explainer` is there to be asked again. `relevance` is what
-    it has learnt of the features, where it learns any, `evidence` its explanation as an image, where it gives one. Each
-    is there only where a data set or a metric has use for it.
+    it has learnt of the features, where it learns any, `evidence` its explanation as an image, where it gives one.
+
+    Of a regression, `signed` (N, H, W) is what raises the score and, below zero, what lowers it; `contributions` (N, K)
+    are what the explainer says by name that each attribute adds, `attribute_maps` (N, K, h, w) where it is seen.
+    Of scenes whose truth is known, `truth` is that, and `removals` the same scenes without an attribute. Each is there
+    only where a data set, an explainer or a metric has use for it.
     """
 
     images: Tensor
@@ -37,14 +45,24 @@ class Explanation:
     explainer: Attribution | None = None
     evidence: Evidence | None = None
     other: Tensor | None = None
+    signed: Tensor | None = None
+    truth: Truth | None = None
+    contributions: Tensor | None = None
+    attribute_maps: Tensor | None = None
+    removals: Removals | None = None
 
 
-def explain(explainer: Attribution, images: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
-    """The heatmaps (N, H, W) of images (N, 3, H, W) for the classes `target` (N,), and masks for who needs them."""
+def attribution_of(explainer: Attribution, images: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
+    """What `explainer` gives to images (N, 3, H, W) for the classes `target` (N,), with the masks if it needs them."""
     needs_mask = getattr(explainer, "needs_mask", False)
     # Lightning tests without gradients, which most explainers live on.
     with torch.enable_grad():
-        return explainer.heatmap(explainer.attribute(images, target, **({"mask": mask} if needs_mask else {})))
+        return explainer.attribute(images, target, **({"mask": mask} if needs_mask else {}))
+
+
+def explain(explainer: Attribution, images: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
+    """The heatmaps (N, H, W) of what `attribution_of` gives."""
+    return explainer.heatmap(attribution_of(explainer, images, target, mask))
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
 """Relevant features: the few that carry each class, learnt from the training set without any annotation.
 
 X holds the responses of all training images (a column an image), L their labels as one-hot columns. All that the
-mu-lasso needs of them are X X^T and X L^T, sums over images; so memory does not grow with their number.
+mu-lasso needs of them are X X^T and X L^T, sums over images; so memory does not grow with their number. Of a regression
+L holds the scores instead, scaled so that they go from 0 to 1 in the training set: what is relevant then makes a score
+high. That is ours.
 """
 
 import json
@@ -17,7 +19,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from evident.data.images import Batch
+from evident.data.scenes import SCORES
 from evident.errors import UserError
+from evident.models.regression import is_regression
 from evident.relevance.mu_lasso import check_mu, mu_lasso
 from evident.relevance.responses import Layers, joined, layer_responses
 
@@ -108,18 +112,25 @@ class Relevance:
 
 
 class Moments:
-    """Sums over images in float64: `gram` X X^T (m, m), `cross` X L^T (m, C)."""
+    """Sums over images in float64: `gram` X X^T (m, m), `cross` X L^T (m, C), `total` X 1 (m,); L's range (C,)."""
 
-    def __init__(self, classes: int) -> None:
-        self.classes = classes
-        self.gram = self.cross = torch.zeros(())
+    def __init__(self) -> None:
+        self.gram = self.cross = self.total = torch.zeros(())
+        self.lowest, self.highest = torch.tensor(torch.inf), torch.tensor(-torch.inf)
 
-    def add(self, x: Tensor, labels: Tensor) -> None:
-        """Add the responses x (N, m) of images with `labels` (N,)."""
-        x = x.double()
-        one_hot = nn.functional.one_hot(labels, self.classes).to(x)
+    def add(self, x: Tensor, wanted: Tensor) -> None:
+        """Add the responses x (N, m) of images, and what L (N, C) says of them."""
+        x, wanted = x.double(), wanted.double()
         self.gram = self.gram.to(x) + x.T @ x
-        self.cross = self.cross.to(x) + x.T @ one_hot
+        self.cross = self.cross.to(x) + x.T @ wanted
+        self.total = self.total.to(x) + x.sum(0)
+        self.lowest = torch.minimum(self.lowest.to(x), wanted.amin(0))
+        self.highest = torch.maximum(self.highest.to(x), wanted.amax(0))
+
+    def scaled(self) -> Tensor:
+        """X L^T (m, C) of L scaled to [0, 1]; zero where all images have the same."""
+        span = self.highest - self.lowest
+        return (self.cross - self.total[:, None] * self.lowest) / span.where(span > 0, torch.inf)
 
 
 def learn_relevance(
@@ -127,8 +138,9 @@ def learn_relevance(
 ) -> Relevance:
     """The relevance of the model's features, from one pass over the training set's `batches`.
 
-    `labels` are those of the data (`given`) or the model's own (`predicted`). Raises `UserError` for layers that there
-    are none of, other labels, a `mu` that is not positive, and a class without images.
+    Batches have `image` (N, 3, H, W) and, of classes, `label` (N,), of a regression the votes' `average` and `variance`
+    (N,). `labels` are those of the data (`given`) or the model's own (`predicted`). Raises `UserError` for layers that
+    there are none of, other labels, a `mu` that is not positive, and a class without images.
     Source: PAPERS 1.2; Oramas, Wang, Tuytelaars 2019.
     """
     if labels not in ("given", "predicted"):
@@ -138,17 +150,24 @@ def learn_relevance(
     moments, sizes = None, {}
     for batch in batches:
         blocks, scores = layer_responses(model, batch["image"].to(device), layers)
-        moments = moments or Moments(scores.shape[1])
-        moments.add(joined(blocks), batch["label"].to(device) if labels == "given" else scores.argmax(1))
+        moments = moments or Moments()
+        moments.add(joined(blocks), _wanted(batch, scores, labels == "given", is_regression(model)))
         sizes = {name: block.shape[1] for name, block in blocks.items()}
     if moments is None:
         raise UserError("there are no training images to learn relevance from")
-    gram, cross = moments.gram.cpu(), moments.cross.cpu()
+    gram, cross = moments.gram.cpu(), (moments.scaled() if is_regression(model) else moments.cross).cpu()
     said = cross.any(0)
-    if labels == "given" and not said.all():
+    if labels == "given" and not said.all() and not is_regression(model):
         missing = ", ".join(map(str, (~said).nonzero().flatten().tolist()))
         raise UserError(f"no training image is of class {missing}, so nothing can be relevant to it; add some")
     # What the network never says has no relevant features: all its labels are zero.
     weights = torch.zeros_like(cross)
     weights[:, said] = torch.from_numpy(mu_lasso(gram.numpy(), cross[:, said].numpy(), mu))
     return Relevance(sizes, weights, cross - gram @ weights)
+
+
+def _wanted(batch: Batch, scores: Tensor, given: bool, regression: bool) -> Tensor:
+    """L (N, C) of one batch: a class as a one-hot row, or the scores of a regression."""
+    if regression:
+        return torch.stack([batch[score] for score in SCORES], 1).to(scores) if given else scores
+    return nn.functional.one_hot(batch["label"].to(scores.device) if given else scores.argmax(1), scores.shape[1])

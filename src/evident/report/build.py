@@ -19,6 +19,8 @@ from evident.report.cells import Cell
 from evident.report.evidence_figures import colour_figures, evidence_figures
 from evident.report.features import feature_figures, feature_table
 from evident.report.gallery import gallery
+from evident.report.performance import by_attribute, is_over_attributes, performance
+from evident.report.scene_figures import removal_figures, scene_figures
 from evident.report.spectra import spectra_figure
 
 LARGE = 1_000_000  # bytes of a picture
@@ -40,17 +42,19 @@ def write(cells: list[Cell], results: Path, overrides: list[str]) -> str:
     for cell in cells:
         directions |= json.loads((cell.folder / "directions.json").read_text())
     table = tables.table(scores, directions)
-    curves = tables.curves(scores)
+    curves = tables.curves(scores[~is_over_attributes(scores["metric"])])
     text = tables.markdown(table, references, _title(cells[0].config, models))
     frames = {"table": table, "significance": tables.significance(scores), "curves": curves, "cost": _cost(cells)}
     of_features = {"features": feature_table(cells), "ablation": tables.by_class(scores, "ablation")}
     of_features["colour"] = colours = _colours(cells, scores)
+    of_features["performance"], of_features["performance_differences"] = performance(cells)
+    of_features["attributes"] = attributes = by_attribute(cells, scores)
     for name, frame in {**frames, **{name: frame for name, frame in of_features.items() if len(frame)}}.items():
         _write(results / f"{name}.csv", frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
     _write(results / "table.md", text)
     _write(results / "provenance.json", json.dumps(_provenance(cells, models, overrides), indent=1) + "\n")
     drawn = {**_figures(cells, table, curves, references), **feature_figures(cells), **evidence_figures(cells)}
-    drawn |= colour_figures(colours)
+    drawn |= {**colour_figures(colours), **scene_figures(cells), **removal_figures(attributes)}
     for name, figure in drawn.items():
         _write(results / "figures" / f"{name}.png", _png(figure))
     _write(results / "index.html", gallery(cells[0].config.experiment, text, list(drawn)))

@@ -17,12 +17,12 @@ def mean_interval(values: NDArray[np.float64], level: float = 0.95) -> NDArray[n
     The same images are drawn again for every column and on every call, so that tables are reproducible; a
     column without values gives NaN. It is `scipy.stats.bootstrap(method="percentile")` for many columns at once.
     """
-    draws = _draws(len(values))
+    drawn = draws(len(values))
     defined = (~np.isnan(values)).astype(float)
-    counts = draws @ defined
+    counts = drawn @ defined
     # A draw without any defined value has no mean; it is left out of the percentiles.
     with np.errstate(invalid="ignore"):
-        means = draws @ np.nan_to_num(values) / counts
+        means = drawn @ np.nan_to_num(values) / counts
         mean = np.nan_to_num(values).sum(0) / defined.sum(0)
     result = np.full((3, values.shape[1]), np.nan)
     there = defined.any(0)
@@ -32,7 +32,7 @@ def mean_interval(values: NDArray[np.float64], level: float = 0.95) -> NDArray[n
 
 
 @functools.cache
-def _draws(images: int) -> NDArray[np.float64]:
+def draws(images: int) -> NDArray[np.float64]:
     """How often each image is drawn, a row a resample; as floats, whose product is a fast one."""
     return np.random.default_rng(0).multinomial(images, np.full(images, 1 / images), RESAMPLES).astype(float)
 

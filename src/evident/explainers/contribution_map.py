@@ -1,0 +1,36 @@
+"""Explanations of networks whose score is a sum over places, which they tell themselves."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from evident.errors import UserError
+from evident.explainers.grad_cam import upsampled
+from evident.explainers.scores import targets
+from evident.models.untouched import untouched
+
+
+def ask_for(kind: type, model: nn.Module, explainer: str) -> None:
+    """Raise `UserError` unless `model` is of the `kind` of network that this explainer explains."""
+    if not isinstance(model, kind):
+        raise UserError(f"explainer={explainer} explains {kind.__name__} alone, and not {type(model).__name__}")
+
+
+def own_map(model: Any, images: Tensor, target: Tensor | int) -> Tensor:
+    """The contribution map (N, 1, h, w) of the target's score, as the network tells it."""
+    with untouched(model), torch.no_grad():
+        maps = model.contribution_map(images.detach())
+        own = targets(target, len(images)).to(images.device)
+        if len(own) and not (own.min() >= 0 and own.max() < maps.shape[1]):
+            raise UserError(f"target {own.tolist()} is outside the network's scores; use 0 to {maps.shape[1] - 1}")
+        return maps[torch.arange(len(images), device=images.device), own][:, None]
+
+
+def spread(maps: Tensor, images: Tensor) -> Tensor:
+    """Maps (N, 1, h, w) at the images' size, bilinearly, each place's contribution shared out among its pixels.
+
+    So the sum over pixels is that over places where the image's sides are multiples of the maps'.
+    """
+    large = upsampled(maps, images)
+    return large * (maps[0, 0].numel() / large[0, 0].numel()) if len(maps) else large

@@ -1,0 +1,159 @@
+"""How well networks of scenes do their two tasks, with intervals over test images, and which does better.
+
+The measures are those of `evident.models.siam_measures`, here of images that count as often as the bootstrap draws
+them, all draws at once. The same images are drawn for every network, so that differences are of pairs.
+"""
+
+import itertools
+import json
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from evident.metrics.rank import kendall
+from evident.report.cells import Cell
+from evident.report.statistics import draws
+
+DIRECTION = {"rmse": "lower", "mae": "lower", "r2": "higher", "tau": "higher", "attribute_precision": "higher"}
+COLUMNS = ["data", "model", "measure", "direction", "value", "ci_low", "ci_high", "std", "n", "seeds"]
+COMPARED = ["data", "measure", "model", "other", "difference", "ci_low", "ci_high"]
+
+
+def scenicness(predicted: Tensor, votes: Tensor, counts: Tensor) -> dict[str, Tensor]:
+    """rmse, mae, r2 and tau (D,) of scores (N,) beside votes (N,), images counting `counts` (D, N)."""
+    s, y, w = predicted.double(), votes.double(), counts.double()
+    total = w.sum(1)
+    error = s - y
+    squared, mean = w @ error.square(), (w @ y) / total
+    spread = (w * (y - mean[:, None]).square()).sum(1)
+    return {
+        "rmse": (squared / total).sqrt(),
+        "mae": w @ error.abs() / total,
+        "r2": (1 - squared / spread).where(spread > 0, torch.nan),
+        "tau": kendall(s, y, w),
+    }
+
+
+def average_precision(predicted: Tensor, present: Tensor, counts: Tensor) -> Tensor:
+    """Average precision (D,) of scores (N,) of images, some of which are `present` (N,) bool, counting `counts` (D, N).
+
+    Images of one score enter together. NaN where none that is present counts.
+    """
+    value, order = predicted.sort(descending=True)
+    w = counts.double()[:, order]
+    hits, selected = (w * present[order]).cumsum(1), w.cumsum(1)
+    last = torch.searchsorted(-value, -value, right=True) - 1  # of the images that have the same score
+    precision = hits[:, last] / selected[:, last].clamp(min=1)
+    return (w * present[order] * precision).sum(1) / hits[:, -1].where(hits[:, -1] > 0, torch.nan)
+
+
+def measures(predictions: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Every measure (1 + D,) of one network: of the images as they are, then of D draws of as many."""
+    found: dict[str, Tensor] = {}
+    if "scores" in predictions:
+        counts = _counts(len(predictions["scores"]))
+        for column, prefix in enumerate(("", "variance_")):
+            of_one = scenicness(predictions["scores"][:, column], predictions["votes"][:, column], counts)
+            found |= {f"{prefix}{name}": values for name, values in of_one.items()}
+    if "attributes" in predictions:
+        counts, present = _counts(len(predictions["attributes"])), predictions["labels"] > 0.5
+        each = [
+            average_precision(predictions["attributes"][:, k], present[:, k], counts) for k in range(present.shape[1])
+        ]
+        found["attribute_precision"] = torch.stack(each).nanmean(0)
+    return found
+
+
+def _counts(images: int) -> Tensor:
+    return torch.from_numpy(np.concatenate([np.ones((1, images)), draws(images)]))
+
+
+def performance(cells: list[Cell]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Tables of `COLUMNS`, a row a network and measure, and of `COMPARED`, a row a pair and measure; or of no rows.
+
+    A value is the mean over seeds, its interval the 95 % of the bootstrap over images of that mean, `std` the standard
+    deviation over seeds. Networks of one name are compared on the seeds that both have.
+    """
+    rows, compared = [], []
+    for data, models in _networks(cells).items():
+        values = {model: _by_measure(seeds) for model, seeds in models.items()}
+        for model, by_measure in values.items():
+            seeds = sorted(models[model])
+            for measure, each in by_measure.items():
+                mean = torch.stack(list(each.values())).mean(0)
+                std = torch.stack(list(each.values()))[:, 0].std().item() if len(each) > 1 else float("nan")
+                images = "attributes" if measure == "attribute_precision" else "scores"
+                count = len(models[model][seeds[0]][images])
+                label = (data, model, measure, DIRECTION[measure.removeprefix("variance_")])
+                rows.append((*label, *_interval(mean), std, count, " ".join(map(str, seeds))))
+        for (model, one), (other, two) in itertools.combinations(values.items(), 2):
+            for measure in (measure for measure in one if measure in two):
+                both = sorted(one[measure].keys() & two[measure].keys())
+                difference = torch.stack([one[measure][seed] - two[measure][seed] for seed in both]).mean(0)
+                compared.append((data, measure, model, other, *_interval(difference)))
+    return pd.DataFrame(rows, columns=COLUMNS), pd.DataFrame(compared, columns=COMPARED)
+
+
+def _by_measure(seeds: dict[int, dict[str, Tensor]]) -> dict[str, dict[int, Tensor]]:
+    found: dict[str, dict[int, Tensor]] = {}
+    for seed, predictions in seeds.items():
+        for measure, values in measures(predictions).items():
+            found.setdefault(measure, {})[seed] = values
+    return found
+
+
+def _networks(cells: list[Cell]) -> dict[str, dict[str, dict[int, dict[str, Tensor]]]]:
+    """What the networks say of test scenes, by data set, name and seed."""
+    found: dict[str, dict[str, dict[int, dict[str, Tensor]]]] = {}
+    for cell in cells:
+        file = cell.folder / "predictions.safetensors"
+        seeds = found.setdefault(str(cell.labels["data"]), {}).setdefault(str(cell.labels["model"]), {})
+        if file.exists() and cell.config.seed not in seeds:
+            seeds[cell.config.seed] = load_file(file)
+    whole = {data: {name: seeds for name, seeds in models.items() if seeds} for data, models in found.items()}
+    return {data: models for data, models in whole.items() if models}
+
+
+def _interval(values: Tensor) -> tuple[float, float, float]:
+    drawn = values[1:][~values[1:].isnan()].numpy()
+    low, high = np.quantile(drawn, [0.025, 0.975]) if len(drawn) else (float("nan"),) * 2
+    return values[0].item(), float(low), float(high)
+
+
+def by_attribute(cells: list[Cell], scores: pd.DataFrame) -> pd.DataFrame:
+    """A row an explainer, attribute and measure: mean over images and their number; no rows where none is measured.
+
+    `attribute_precision` is of the networks' attributes on test scenes, with the number of those that show it.
+    Otherwise the points of curves over attributes, which stand at their numbers.
+    """
+    named = {str(cell.labels["data"]): file for cell in cells if (file := cell.folder / "attributes.json").exists()}
+    names = {data: json.loads(file.read_text()) for data, file in named.items()}
+    points = scores[is_over_attributes(scores["metric"]) & scores["at"].notna()].dropna(subset="value")
+    groups = points.groupby(["explainer", "data", "model", "at", "metric"], sort=False)["value"]
+    table = groups.agg(mean="mean", n="count").reset_index()
+    table.insert(3, "attribute", [names[data][int(at)] for data, at in zip(table["data"], table["at"], strict=True)])
+    rows = []
+    for data, models in _networks(cells).items():
+        for model, seeds in models.items():
+            for number, name in enumerate(names[data]):
+                of = [each for each in seeds.values() if "attributes" in each]
+                present = [each["labels"][:, number] > 0.5 for each in of]
+                one = torch.ones(1, len(present[0])) if present else None
+                values = [
+                    average_precision(each["attributes"][:, number], there, one).item()
+                    for each, there in zip(of, present, strict=True)
+                    if one is not None and there.any()
+                ]
+                if values:
+                    count = int(present[0].sum())
+                    rows.append(("", data, model, name, "attribute_precision", float(np.mean(values)), count))
+    own = pd.DataFrame(rows, columns=["explainer", "data", "model", "attribute", "metric", "mean", "n"])
+    return pd.concat([part for part in (own, table.drop(columns="at")) if len(part)] or [own], ignore_index=True)
+
+
+def is_over_attributes(metric: pd.Series) -> pd.Series:
+    """Which names of metrics are curves over attributes, and not over pixels."""
+    return metric.str.startswith(("maps_", "removal_")).astype(bool)
