@@ -20,10 +20,11 @@ from evident.report.evidence_figures import colour_figures, evidence_figures
 from evident.report.features import feature_figures, feature_table
 from evident.report.gallery import gallery
 from evident.report.performance import by_attribute, is_over_attributes, performance
+from evident.report.performance import markdown as performance_markdown
 from evident.report.scene_figures import removal_figures, scene_figures
 from evident.report.spectra import spectra_figure
 
-LARGE = 1_000_000  # bytes of a picture
+LARGE = 300_000  # bytes of a picture
 
 
 def write(cells: list[Cell], results: Path, overrides: list[str]) -> str:
@@ -48,6 +49,7 @@ def write(cells: list[Cell], results: Path, overrides: list[str]) -> str:
     of_features = {"features": feature_table(cells), "ablation": tables.by_class(scores, "ablation")}
     of_features["colour"] = colours = _colours(cells, scores)
     of_features["performance"], of_features["performance_differences"] = performance(cells)
+    text += performance_markdown(of_features["performance"])
     of_features["attributes"] = attributes = by_attribute(cells, scores)
     for name, frame in {**frames, **{name: frame for name, frame in of_features.items() if len(frame)}}.items():
         _write(results / f"{name}.csv", frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
@@ -159,7 +161,7 @@ def _png(figure: Figure) -> bytes:
     picture, small = Image.open(file).convert("RGB"), io.BytesIO()
     palette = picture.quantize(256, Image.Quantize.MEDIANCUT)
     picture.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG).save(small, "PNG")
-    return small.getvalue()
+    return min(file.getvalue(), small.getvalue(), key=len)
 
 
 def _write(path: Path, content: str | bytes) -> None:
