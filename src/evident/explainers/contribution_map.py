@@ -28,9 +28,11 @@ def own_map(model: Any, images: Tensor, target: Tensor | int) -> Tensor:
 
 
 def spread(maps: Tensor, images: Tensor) -> Tensor:
-    """Maps (N, 1, h, w) at the images' size, bilinearly, each place's contribution shared out among its pixels.
+    """Maps (N, 1, h, w) at the images' size, bilinearly, each place's contribution shared out among pixels.
 
-    So the sum over pixels is that over places where the image's sides are multiples of the maps'.
+    So the sum over pixels is that over places, whatever the sizes.
     """
-    large = upsampled(maps, images)
-    return large * (maps[0, 0].numel() / large[0, 0].numel()) if len(maps) else large
+    with torch.enable_grad():
+        one = torch.ones_like(maps[:1]).requires_grad_()
+        (pixels,) = torch.autograd.grad(upsampled(one, images).sum(), one)  # to each place, not all whole
+    return upsampled(maps / pixels, images)

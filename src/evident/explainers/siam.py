@@ -21,8 +21,8 @@ from evident.models.untouched import untouched
 class SIAM(Attribution):
     """The contribution map (N, 1, H, W) of a `SIAM` network, in units of its score and of either sign.
 
-    The sum over pixels is the score without its bias, where the image's sides are multiples of the templates'. Raises
-    `UserError` for any other network, and for a target that is none of its scores.
+    The sum over pixels is the score without its bias. Raises `UserError` for any other network, and for a target that
+    is none of its scores.
     """
 
     heatmap = staticmethod(positive_sum)

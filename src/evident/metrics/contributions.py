@@ -12,12 +12,15 @@ So an explanation that knows no attributes is told where each of them is. `state
 two of contributions that an explainer states by name, of which nothing is told to it.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from evident.data.scenes import Truth
 from evident.errors import UserError
+from evident.explainers.scores import target_scores
 from evident.metrics.explanation import Curve, Explanation, metric
 from evident.metrics.localization import average_precision, pointing_game
 from evident.metrics.rank import kendall
@@ -98,6 +101,23 @@ def stated_contributions(explanation: Explanation) -> dict[str, Tensor]:
         raise UserError("stated_contributions needs contributions by attribute; choose an explainer that states them")
     sign, rank = agreement(stated.detach().double(), truth.contributions, truth.contributions != 0)
     return {"stated_sign": sign, "stated_rank": rank}
+
+
+@metric(direction="lower", needs=("model", "signed", "contributions"))
+def split_error(explanation: Explanation) -> Tensor:
+    """How far bias and contributions, or bias and map, are from summing to the score (N,), whichever is further.
+
+    Of networks whose score is said to be such a sum, with a `bias()`. Raises `UserError` for any other.
+    """
+    model: Any = explanation.model
+    stated = explanation.contributions
+    if stated is None or not hasattr(model, "bias"):
+        raise UserError("split_error needs contributions that sum to the score; choose model=siam explainer=siam")
+    bias = model.bias().detach().double()[explanation.target]
+    with torch.no_grad():
+        score = target_scores(model(explanation.images), explanation.target).double()
+    sums = torch.stack([stated.detach().double().sum(1), signed_of(explanation).sum((1, 2))])
+    return (bias + sums - score).abs().amax(0)
 
 
 @metric(direction="higher", needs=("truth", "attribute_maps"))

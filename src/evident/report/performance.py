@@ -16,9 +16,14 @@ from torch import Tensor
 from evident.metrics.rank import kendall
 from evident.report.cells import Cell
 from evident.report.statistics import draws
+from evident.report.tables import ARROW
 
 DIRECTION = {"rmse": "lower", "mae": "lower", "r2": "higher", "tau": "higher", "attribute_precision": "higher"}
 COLUMNS = ["data", "model", "measure", "direction", "value", "ci_low", "ci_high", "std", "n", "seeds"]
+LEGEND = (
+    "Value and 95 % bootstrap interval over test scenes, of the networks as they were trained; errors in votes. "
+    "`variance` is that of the votes; attribute precision is the mean average precision of the attributes."
+)
 COMPARED = ["data", "measure", "model", "other", "difference", "ci_low", "ci_high"]
 
 
@@ -95,6 +100,24 @@ def performance(cells: list[Cell]) -> tuple[pd.DataFrame, pd.DataFrame]:
                 difference = torch.stack([one[measure][seed] - two[measure][seed] for seed in both]).mean(0)
                 compared.append((data, measure, model, other, *_interval(difference)))
     return pd.DataFrame(rows, columns=COLUMNS), pd.DataFrame(compared, columns=COMPARED)
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """The table of `performance` to read, a row a network, a column a measure; empty without rows."""
+    if not len(table):
+        return ""
+    measured = list(dict.fromkeys(table["measure"]))
+    arrow = table.drop_duplicates("measure").set_index("measure")["direction"].map(ARROW)
+    lines = [["network", *(f"{name.replace('_', ' ')}{arrow[name]}" for name in measured)]]
+    lines.append(["---"] + ["---:"] * len(measured))
+    for (data, model), part in table.groupby(["data", "model"], sort=False):
+        cells = {
+            row.measure: f"{row.value:.3f} [{row.ci_low:.3f}, {row.ci_high:.3f}]"
+            for row in part.itertuples(index=False)
+        }
+        lines.append([f"{model} on {data}", *(cells.get(name, "") for name in measured)])
+    body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return f"\n## Networks\n\n{body}\n\n{LEGEND}\n"
 
 
 def _by_measure(seeds: dict[int, dict[str, Tensor]]) -> dict[str, dict[int, Tensor]]:
