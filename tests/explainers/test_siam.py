@@ -48,6 +48,14 @@ def test_the_pixels_sum_to_the_score_without_its_bias(kind: str, target: int | T
     assert torch.equal(explainer.heatmap(attribution), attribution[:, 0].clamp(min=0))
 
 
+def test_they_do_so_where_places_do_not_fit_into_pixels() -> None:
+    model = network().double()
+    images = torch.rand(2, 3, 29, 31, dtype=torch.float64)
+    with torch.no_grad():
+        expected = model(images)[:, 0] - model.bias()[0]
+    torch.testing.assert_close(SIAM(model).attribute(images, 0).sum((1, 2, 3)), expected)
+
+
 @pytest.mark.parametrize("target", [0, 1])
 def test_contributions_by_attribute_sum_to_the_same(target: int) -> None:
     model = network()

@@ -1,0 +1,201 @@
+"""The verdicts on SIAM's claims, from tables of which it is known whether they hold."""
+
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from entry_point import ROOT
+
+from evident.errors import UserError
+from evident.report.claims import Claim
+
+HERE = ROOT / "experiments" / "siam"
+COMMITTED = [ROOT / "results" / name / "provenance.json" for name in ("scenicness", "siam/landscapes")]
+POST_HOC = ("cam", "gradient", "lime")
+NAMES = [
+    *("a, exact", "a, what and where", "a, how", "a, where, beside post-hoc", "a, how, beside post-hoc"),
+    *("a, removal: faithful", "a, removal: true", "b, average", "b, variance", "b, attributes", "c, cost"),
+    *("two templates", "stages before joint training", "joint training at the end", "sparse templates"),
+]
+OWN = {
+    "split_error": 1e-6,
+    **{"maps_pointing": 0.7, "maps_precision": 0.6, "stated_sign": 0.9, "stated_rank": 0.5},
+    **{"map_correlation": 0.6, "attribute_rank": 0.6, "removal_stated": 0.7, "removal_true": 0.7},
+}
+COMPARED = ("map_correlation", "attribute_rank", "removal_stated", "removal_true")
+NETWORKS = (
+    *("siam", "siam_joint", "siam_separate", "siam_dense", "siam_one_template"),
+    *("scene_regressor", "unconstrained_attributes"),
+)
+
+
+def load_script() -> Any:
+    spec = importlib.util.spec_from_file_location("siam_claims", HERE / "claims.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+script = load_script()
+
+
+def row(model: str, explainer: str, metric: str, mean: float) -> dict[str, Any]:
+    return {
+        **{"explainer": explainer, "data": "landscapes", "model": model, "metric": metric, "direction": "higher"},
+        **{"mean": mean, "ci_low": mean - 0.02, "ci_high": mean + 0.02},
+        **{"std": 0.1, "n": 64, "n_undefined": 0, "seeds": "0"},
+    }
+
+
+def table() -> pd.DataFrame:
+    rows = [row("siam", "siam", metric, mean) for metric, mean in OWN.items()]
+    rows += [row("scene_regressor", name, metric, 0.3) for name in POST_HOC for metric in COMPARED]
+    # The oracle competes with nobody.
+    rows += [row("scene_regressor", "oracle", metric, 1.0) for metric in COMPARED]
+    rows += [row("unconstrained_attributes", "cam", metric, 0.65) for metric in ("maps_pointing", "maps_precision")]
+    return pd.DataFrame(rows)
+
+
+def performance(values: dict[str, float] | None = None) -> pd.DataFrame:
+    known = {**dict.fromkeys(NETWORKS, 0.6), "siam": 0.7, **(values or {})}
+    return pd.DataFrame(
+        [
+            {
+                **{"data": "landscapes", "model": model, "measure": measure, "direction": "higher"},
+                **{"value": value, "ci_low": value - 0.05, "ci_high": value + 0.05, "std": 0.01, "n": 250},
+                "seeds": "0 1 2",
+            }
+            for model, value in known.items()
+            for measure in ("r2", "variance_r2", "attribute_precision")
+        ]
+    )
+
+
+def differences(of: pd.DataFrame) -> pd.DataFrame:
+    value = of.set_index(["model", "measure"])["value"]
+    rows = [
+        {
+            **{"data": "landscapes", "measure": measure, "model": "siam", "other": other},
+            "difference": (apart := value["siam", measure] - value[other, measure]),
+            **{"ci_low": apart - 0.03, "ci_high": apart + 0.03},
+        }
+        for other in NETWORKS[1:]
+        for measure in ("r2", "variance_r2", "attribute_precision")
+    ]
+    return pd.DataFrame(rows)
+
+
+def speed(value: float = 1.01) -> pd.DataFrame:
+    names = ["cam", "SIAM on scene_net, linear head = 1", "SIAM on resnet50, linear head = 1"]
+    return pd.DataFrame({"row": names, "value": [9.0, value, 1.0]})
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """Tables on which every claim holds."""
+    for name in ("scenicness", "siam/landscapes", "speed"):
+        (tmp_path / name).mkdir(parents=True)
+    table().to_csv(tmp_path / "scenicness" / "table.csv", index=False)
+    put_performance(tmp_path, performance())
+    speed().to_csv(tmp_path / "speed" / "table.csv", index=False)
+    return tmp_path
+
+
+def put_performance(results: Path, of: pd.DataFrame) -> None:
+    of.to_csv(results / "siam" / "landscapes" / "performance.csv", index=False)
+    differences(of).to_csv(results / "siam" / "landscapes" / "performance_differences.csv", index=False)
+
+
+def judged(results: Path) -> dict[str, Claim]:
+    return {claim.name: claim for claim in script.claims(results)}
+
+
+def test_all_claims_hold_where_the_tables_say_so(results: Path) -> None:
+    claims = judged(results)
+    assert list(claims) == NAMES
+    assert all(claim.holds for claim in claims.values())
+    assert "above 3 of 3 (best cam 0.300" in claims["a, where, beside post-hoc"].numbers
+    assert "difference +0.100 [+0.070, +0.130]" in claims["b, average"].numbers
+    assert claims["c, cost"].numbers == "SIAM on scene_net: 1.010; SIAM on resnet50: 1.000"
+
+
+@pytest.mark.parametrize(
+    ("metric", "mean", "name"),
+    [
+        ("split_error", 2e-4, "a, exact"),
+        ("maps_pointing", 0.49, "a, what and where"),
+        ("stated_sign", 0.51, "a, how"),
+        ("stated_rank", 0.01, "a, how"),
+        ("map_correlation", 0.33, "a, where, beside post-hoc"),
+        ("attribute_rank", 0.33, "a, how, beside post-hoc"),
+        ("removal_stated", 0.33, "a, removal: faithful"),
+        ("removal_true", 0.33, "a, removal: true"),
+    ],
+)
+def test_a_claim_fails_by_its_own_numbers_alone(results: Path, metric: str, mean: float, name: str) -> None:
+    changed = table()
+    own = (changed["explainer"] == "siam") & (changed["metric"] == metric)
+    changed.loc[own, ["mean", "ci_low", "ci_high"]] = [mean, mean - 0.02, mean + 0.02]
+    changed.to_csv(results / "scenicness" / "table.csv", index=False)
+    assert [claim.name for claim in judged(results).values() if not claim.holds] == [name]
+
+
+def test_performance_is_kept_where_the_difference_may_be_zero(results: Path) -> None:
+    put_performance(results, performance({"scene_regressor": 0.72}))
+    assert judged(results)["b, average"].holds
+    put_performance(results, performance({"scene_regressor": 0.74, "unconstrained_attributes": 0.74}))
+    failed = [claim.name for claim in judged(results).values() if not claim.holds]
+    assert failed == ["b, average", "b, variance", "b, attributes"]
+
+
+@pytest.mark.parametrize(
+    ("network", "name"),
+    [
+        ("siam_one_template", "two templates"),
+        ("siam_joint", "stages before joint training"),
+        ("siam_separate", "joint training at the end"),
+        ("siam_dense", "sparse templates"),
+    ],
+)
+def test_a_part_helps_only_where_the_difference_is_above_zero(results: Path, network: str, name: str) -> None:
+    put_performance(results, performance({network: 0.69}))
+    assert [claim.name for claim in judged(results).values() if not claim.holds] == [name]
+
+
+def test_one_slow_backbone_is_enough_to_cost_something(results: Path) -> None:
+    speed(1.06).to_csv(results / "speed" / "table.csv", index=False)
+    assert [claim.name for claim in judged(results).values() if not claim.holds] == ["c, cost"]
+
+
+@pytest.mark.parametrize(
+    ("file", "told"),
+    [
+        ("scenicness/table.csv", "experiment=scenicness"),
+        ("siam/landscapes/performance.csv", "experiment=siam/landscapes"),
+        ("siam/landscapes/performance_differences.csv", "experiment=siam/landscapes"),
+        ("speed/table.csv", "task=benchmark"),
+    ],
+)
+def test_a_missing_table_is_named_with_its_command(results: Path, file: str, told: str) -> None:
+    (results / file).unlink()
+    with pytest.raises(UserError, match=f"{re.escape(file)} is missing; run python run.py {told}"):
+        script.claims(results)
+
+
+def test_the_readme_shows_what_the_committed_tables_say(tmp_path: Path) -> None:
+    if not all(file.exists() for file in COMMITTED):
+        pytest.skip("the experiments have not been run")
+    copy = tmp_path / "experiments" / "siam"
+    shutil.copytree(HERE, copy)
+    (tmp_path / "results").symlink_to(ROOT / "results")
+    ended = subprocess.run([sys.executable, str(copy / "claims.py")], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert (copy / "README.md").read_text() == (HERE / "README.md").read_text()
