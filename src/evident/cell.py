@@ -169,6 +169,7 @@ def _compute(config: DictConfig, name: str, folder: Path) -> None:
         (folder / "classes.json").write_text(json.dumps(list(model.classes), indent=1))
         if model.predictions:
             save_file(dict(model.predictions), folder / "predictions.safetensors")
+        if hasattr(splits, "attribute_names"):
             (folder / "attributes.json").write_text(json.dumps(list(splits.attribute_names), indent=1))
         (folder / "directions.json").write_text(json.dumps(explain.directions, indent=1))
         described: dict[str, Any] = {"hash": model.hash, "accuracy": model.accuracy}

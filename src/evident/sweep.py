@@ -100,12 +100,13 @@ class Sweep(Callback):
 
     def _report(self, config: DictConfig, config_name: str) -> list[str]:
         cells: dict[Path, Cell] = {}
-        missing = []
+        missing, asked = [], False
         wanted = grid(config)
         for overrides in wanted.shown:
             composed = self._composed.get(frozenset(overrides)) or compose(config_name, overrides)
             if not cell.applies(composed):
                 continue
+            asked |= overrides in wanted.asked
             folder = store.location(Path(composed.paths.store), "cells", cell.identity(composed))
             try:
                 whole = store.is_whole(folder)
@@ -118,8 +119,8 @@ class Sweep(Callback):
                 state = "FAILED" if (folder / "FAILED").exists() else "missing"
                 name = f"{composed.model.name} {composed.explainer.name} seed {composed.seed}"
                 missing.append(f"{name}: {state} ({folder})")
-        if not cells and not missing:
-            raise UserError("no explainer of this sweep explains a network of it; choose another explainer or model")
+        if not asked:
+            raise UserError("no explainer asked for explains a network of the sweep; choose another explainer or model")
         if cells:
             results = Path(config.paths.results) / config.experiment
             print(write(list(cells.values()), results, list(config.hydra.overrides.task)))

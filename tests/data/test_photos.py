@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from evident.data.images import loader
-from evident.data.photos import PhotoSet, Stretch, draw, fault, found, readable, source_of, split, split_of
+from evident.data.photos import SPLITS, PhotoSet, Stretch, draw, fault, found, readable, source_of, split, split_of
 from evident.errors import UserError
 
 
@@ -130,6 +130,16 @@ def test_the_split_hangs_on_name_and_seed_alone_and_is_eighty_ten_ten() -> None:
     assert split_of("sun_1", 0) == split_of("sun_1", 0)
     assert [split_of(name, 0) for name in names[:100]] != [split_of(name, 1) for name in names[:100]]
     assert np.std([draw(name, 0) for name in names]) == pytest.approx(12**-0.5, abs=0.01)
+
+
+def test_other_shares_fall_to_the_splits_and_more_training_takes_none_away_from_it() -> None:
+    names = [f"sun_{number}" for number in range(20_000)]
+    half, most = ({name: split_of(name, 3, shares) for name in names} for shares in ((0.5, 0.1, 0.4), (0.8, 0.1, 0.1)))
+    counts = Counter(half.values())
+    assert [counts[split] / 20_000 for split in SPLITS] == pytest.approx([0.5, 0.1, 0.4], abs=0.01)
+    assert most == {name: split_of(name, 3) for name in names}
+    assert {name for name in names if half[name] == "train"} < {name for name in names if most[name] == "train"}
+    assert {name for name in names if most[name] == "test"} < {name for name in names if half[name] == "test"}
 
 
 def test_a_split_without_photos_is_an_error(tmp_path: Path) -> None:

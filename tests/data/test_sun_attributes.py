@@ -3,6 +3,7 @@
 import csv
 import gzip
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.io import savemat
 from test_photos import break_off, write_photo
 
-from evident.data.photos import PhotoSplits, split_of
+from evident.data.photos import SPLITS, PhotoSplits, split_of
 from evident.data.sun_attributes import ATTRIBUTES, sun_attributes, votes_of
 from evident.errors import UserError
 
@@ -134,6 +135,24 @@ def test_no_photo_changes_its_split_when_others_go(tmp_path: Path) -> None:
     assert read(tmp_path, seed=SEED + 1).test.names != before.test.names
 
 
+def test_shares_of_the_split_can_be_asked_for(tmp_path: Path) -> None:
+    write_photos(write_table(tmp_path))
+    splits = read(tmp_path, shares=[0.5, 0.1, 0.4])
+    for split, part in zip(SPLITS, (splits.train, splits.val, splits.test), strict=True):
+        assert part.names == tuple(name for name in NAMES if split_of(name, SEED, (0.5, 0.1, 0.4)) == split)
+    assert len(splits.test) > len(read(tmp_path).test)
+    assert read(tmp_path, shares=(0.8, 0.1, 0.1)).test.names == read(tmp_path).test.names
+
+
+@pytest.mark.parametrize(
+    "asked", [[0.5, 0.5], [0.8, 0.1, 0.2], [0.4, 0.2, 0.2, 0.2], [0.9, 0.1, 0.0], [1.2, 0.1, -0.3]]
+)
+def test_shares_that_are_none_are_named(tmp_path: Path, asked: list[float]) -> None:
+    told = f"data.build.shares={asked}; give three above 0 that sum to 1, for train, val and test"
+    with pytest.raises(UserError, match=f"^{re.escape(told)}$"):
+        read(tmp_path, shares=asked)
+
+
 def test_the_authors_own_split_is_taken_where_it_is_there(tmp_path: Path) -> None:
     folder = write_mat(tmp_path)
     write_photos(folder)
@@ -142,6 +161,7 @@ def test_the_authors_own_split_is_taken_where_it_is_there(tmp_path: Path) -> Non
     splits = read(tmp_path)
     for number, part in enumerate((splits.train, splits.val, splits.test)):
         assert part.names == tuple(NAMES[number::3])
+    assert read(tmp_path, shares=(0.5, 0.1, 0.4)).test.names == splits.test.names
     savemat(folder / "trainval_idx.mat", {"sets": sets[1:]})
     with pytest.raises(UserError, match=r"trainval_idx.mat does not hold 0, 1 or 2 for each of 30 photos"):
         read(tmp_path)

@@ -4,13 +4,17 @@ import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from scene_world import Scenes, TinyBackbone, scenes
 from torch import Tensor, nn
 
 from evident.data.images import Batch, ImageSet, loader
 from evident.errors import UserError
 from evident.models.flower_net import FlowerNet
+from evident.models.siam_baselines import SceneRegressor
+from evident.relevance.mu_lasso import mu_lasso
 from evident.relevance.relevance import Feature, Relevance, learn_relevance
 from evident.relevance.responses import responses
 
@@ -230,3 +234,58 @@ def test_a_class_without_images_is_named() -> None:
     reds = ImageSet(colours().images, torch.zeros(24), colours().names)
     with pytest.raises(UserError, match="no training image is of class 1, 2,"):
         learn_relevance(ColourNet(), loader(reds, 8))
+
+
+def test_what_makes_a_score_high_is_relevant_to_it_and_what_lowers_it_is_not() -> None:
+    model = ColourNet((2, 0, 1))
+    model.regression = True
+    red, green, _ = nn.functional.one_hot(colours().labels).float().T
+    votes = Scenes(colours().images, {"average": 3 + 4 * red, "variance": -green})
+    relevance = learn_relevance(model, loader(votes, 8))
+    # Scaled to [0, 1], the average is the label of the class red; the variance is high for all others.
+    of_class = learn_relevance(ColourNet((2, 0, 1)), loader(colours(), 8))
+    torch.testing.assert_close(relevance.weights[:, 0], of_class.weights[:, 0])
+    assert relevance.counts.tolist() == [1, 2]
+    assert set(relevance.ranking[:2, 1].tolist()) == {0, 1}  # of blue and red
+
+
+def regressor(scores: float = 1.0) -> nn.Module:
+    """A network of scenes; its second score is the same for all images where `scores` is zero."""
+    torch.manual_seed(1)
+    model = SceneRegressor(TinyBackbone())
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.3)
+        model.scenicness.weight[1] *= scores
+    return model.double().eval()
+
+
+def seen(split: Scenes) -> Tensor:
+    return split.images.float() / 255
+
+
+@pytest.mark.parametrize("mu", [0.2, 5.0])
+@pytest.mark.parametrize("labels", ["given", "predicted"])
+def test_of_a_regression_scores_scaled_to_zero_to_one_take_the_place_of_labels(labels: str, mu: float) -> None:
+    split, model = scenes(50, seed=0)[0], regressor()
+    relevance = learn_relevance(model, loader(split, 16), mu=mu, labels=labels)
+    with torch.no_grad():
+        predicted = model(seen(split))
+    given = torch.stack([split.labels["average"], split.labels["variance"]], 1).double()
+    scores = (given if labels == "given" else predicted).numpy()
+    wanted = (scores - scores.min(0)) / (scores.max(0) - scores.min(0))
+    x = responses(model, seen(split)).double().numpy().T
+    weights = mu_lasso(x @ x.T, x @ wanted, mu)
+    np.testing.assert_allclose(relevance.weights.numpy(), weights, atol=1e-8)
+    np.testing.assert_allclose(relevance.gain.numpy(), x @ (wanted - x.T @ weights), atol=1e-8)
+    assert (relevance.counts > 0).all()
+
+
+@pytest.mark.parametrize("labels", ["given", "predicted"])
+def test_a_score_that_all_images_share_has_no_relevant_features(labels: str) -> None:
+    split = scenes(50, seed=0)[0]
+    same = Scenes(split.images, {"average": split.labels["average"], "variance": torch.full((50,), 1.7)})
+    relevance = learn_relevance(regressor(scores=0), loader(same, 16), labels=labels)
+    assert (relevance.counts > 0).tolist() == [True, False]
+    assert not relevance.weights[:, 1].any()
+    assert not relevance.gain[:, 1].any()

@@ -76,7 +76,7 @@ class Explain(Callback):
         explanation = self._explain(module.network, batch)
         for name, metric in self.metrics.items():
             missing = {need for need in needs_of(metric) if getattr(explanation, need) is None}
-            for need in missing & OF_DATA.keys():
+            for need in [need for need in OF_DATA if need in missing]:
                 raise UserError(
                     f"metric {name} needs {OF_DATA[need]}, and this data set has none; leave it out of metric"
                 )

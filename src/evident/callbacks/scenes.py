@@ -40,7 +40,8 @@ class Scenes(Callback):
             said["contributions"] = self.explainer.contributions(images, target)
             pixels, maps = (images * 255).round().byte().cpu(), self.explainer.attribute_maps(images).float().cpu()
             for row in range(len(images)):
-                self._of_shown[seen + row] = {"images": pixels[row], "attribute_maps": maps[row]}
+                # Copies: a view would keep its whole batch.
+                self._of_shown[seen + row] = {"images": pixels[row].clone(), "attribute_maps": maps[row].clone()}
         self._of_all.append({name: values.detach().float().cpu() for name, values in said.items()})
         # Photos are large: none is kept longer than it may be shown.
         shown = set(self._shown())

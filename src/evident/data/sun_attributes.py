@@ -60,10 +60,10 @@ def sun_attributes(
     """The photos below root/sun that have votes; labels `attributes` (N, 33) and `label` (N,), the scene.
 
     Photos are stretched to resize x resize, of which the centre, size x size, is taken. `shares` fall to train, val and
-    test where the authors' split is not at hand. Raises `UserError` where
-    labels or photos are missing or cannot be read, or more than the share `unreadable` of the photos are broken.
+    test where the authors' split is not at hand. Raises `UserError` where labels or photos are missing or cannot be
+    read, or more than the share `unreadable` of the photos are broken, and for shares that are none.
     """
-    if len(shares) != 3 or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
+    if len(shares) != 3 or not min(shares) > 0 or not abs(sum(shares) - 1) < 1e-6:
         raise UserError(f"data.build.shares={list(shares)}; give three above 0 that sum to 1, for train, val and test")
     folder = root / "sun"
     votes, files = votes_of(folder), found(folder)

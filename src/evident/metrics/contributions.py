@@ -51,16 +51,15 @@ def agreement(said: Tensor, true: Tensor, counted: Tensor) -> tuple[Tensor, Tens
 
     NaN where there is nothing to count, or to rank.
     """
-    right = ((said * true > 0) & counted).sum(1) / counted.sum(1)
-    undefined = said.isnan().any(1)
-    return right.double().masked_fill(undefined, torch.nan), kendall(said, true, counted).masked_fill(
-        undefined, torch.nan
-    )
+    right = ((said * true > 0) & counted).sum(1).double() / counted.sum(1)
+    return right.masked_fill(said.isnan().any(1), torch.nan), kendall(said, true, counted)
 
 
 @metric(direction="higher", needs=("truth", "signed"))
 def contribution_map(explanation: Explanation) -> dict[str, Tensor]:
-    """`map_correlation` (N,) in [-1, 1] and `map_sign` (N,) in [0, 1], as above; NaN where a map is constant, or zero.
+    """`map_correlation` (N,) in [-1, 1] and `map_sign` (N,) in [0, 1], as above; NaN where nothing is said.
+
+    The correlation is NaN where either map is constant.
 
     Raises `UserError` where the truth is not known.
     """
@@ -132,7 +131,8 @@ def attribute_maps(explanation: Explanation, batch_size: int = 256) -> dict[str,
     if maps is None:
         raise UserError("attribute_maps needs a network with attribute maps; choose model=siam or its second baseline")
     masks = truth.attribute_masks
-    rows = masks.flatten(2).any(2).nonzero()
+    visible = masks.flatten(2).any(2)
+    rows = visible.nonzero()
     at = torch.arange(masks.shape[1], dtype=torch.float64, device=masks.device)
     found = {"maps_pointing": pointing_game, "maps_precision": average_precision}
     values = {name: torch.full(masks.shape[:2], torch.nan, dtype=torch.float64).to(masks.device) for name in found}
@@ -141,4 +141,6 @@ def attribute_maps(explanation: Explanation, batch_size: int = 256) -> dict[str,
         of_one = Explanation(explanation.images[image], attribute, large, masks[image, attribute])
         for name, score in found.items():
             values[name][image, attribute] = score(of_one)
-    return {name: Curve(at, each, each.nanmean(1)) for name, each in values.items()}
+    # One map that is not finite leaves the whole image without a score.
+    means = {name: each.where(visible, 0).sum(1) / visible.sum(1) for name, each in values.items()}
+    return {name: Curve(at, each, means[name]) for name, each in values.items()}

@@ -28,6 +28,7 @@ from evident.metrics.rank import kendall
     # What the network knows is no merit of the explainer's.
     direction={"removal_network": "neither", "removal_stated": "higher", "removal_true": "higher"},
     needs=("model", "truth", "signed", "removals"),
+    welcomes=("contributions",),
 )
 def removal(explanation: Explanation, batch_size: int = 64) -> dict[str, Curve]:
     """`removal_network`, `removal_stated` and `removal_true` (N,) in [-1, 1], as above; NaN with nothing to rank.
@@ -40,9 +41,10 @@ def removal(explanation: Explanation, batch_size: int = 64) -> dict[str, Curve]:
         raise UserError("removal needs the network and scenes without each of their attributes; use data=landscapes")
     target = explanation.target
     with torch.no_grad():
-        before = target_scores(model(explanation.images), target).double()
-        parts = zip(removals.images.split(batch_size), target[removals.row].split(batch_size), strict=True)
-        after = torch.cat([before[:0], *(target_scores(model(images), own).double() for images, own in parts)])
+        shown = torch.cat([explanation.images, removals.images])
+        parts = zip(shown.split(batch_size), torch.cat([target, target[removals.row]]).split(batch_size), strict=True)
+        scores = torch.cat([target_scores(model(images), own).double() for images, own in parts])
+        before, after = scores.split([len(target), len(removals.row)])
     stated = explanation.contributions
     worth = given_to(truth.attribute_masks, signed_of(explanation)) if stated is None else stated.detach().double()
     visible = torch.zeros(worth.shape, dtype=torch.bool, device=worth.device)
@@ -58,10 +60,6 @@ def removal(explanation: Explanation, batch_size: int = 64) -> dict[str, Curve]:
     compared = {"network": (network, network, true), "stated": (-worth, -worth, network), "true": (true, -worth, true)}
     at = torch.arange(worth.shape[1], dtype=torch.float64, device=worth.device)
     return {
-        f"removal_{name}": Curve(at, shown.where(visible, torch.nan), _rank(one, other, visible))
+        f"removal_{name}": Curve(at, shown.where(visible, torch.nan), kendall(one, other, visible))
         for name, (shown, one, other) in compared.items()
     }
-
-
-def _rank(one: Tensor, other: Tensor, visible: Tensor) -> Tensor:
-    return kendall(one, other, visible).masked_fill((one.isnan() | other.isnan()).any(1), torch.nan)

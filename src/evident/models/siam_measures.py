@@ -23,8 +23,9 @@ def scenicness_measures(predicted: Tensor, votes: Tensor) -> dict[str, float]:
     for column, score in enumerate(SCORES):
         s, y = predicted[:, column].double().cpu(), votes[:, column].double().cpu()
         error, spread = s - y, ((y - y.mean()) ** 2).sum()
-        r2 = 1 - (error**2).sum() / spread if spread > 0 else torch.tensor(torch.nan)
-        ordered = len(y) > 1 and bool(spread > 0)
+        varied = bool(spread > 1e-20 * (y**2).sum())  # more than rounding leaves of equal ones
+        r2 = 1 - (error**2).sum() / spread if varied else torch.tensor(torch.nan)
+        ordered = len(y) > 1 and varied
         tau = kendalltau(s.numpy(), y.numpy()).statistic if ordered else torch.nan
         values = ((error**2).mean().sqrt(), error.abs().mean(), r2, tau)
         prefix = "" if score == SCORES[0] else f"{score}_"

@@ -15,12 +15,13 @@ from safetensors.torch import load_file
 from evident.errors import UserError
 from evident.models.training import on_base, told
 from evident.report import figures, tables
+from evident.report.attributes import by_attribute, is_over_attributes
 from evident.report.cells import Cell
 from evident.report.evidence_figures import colour_figures, evidence_figures
 from evident.report.features import feature_figures, feature_table
 from evident.report.gallery import gallery
-from evident.report.performance import by_attribute, is_over_attributes, performance
 from evident.report.performance import markdown as performance_markdown
+from evident.report.performance import performance
 from evident.report.scene_figures import removal_figures, scene_figures
 from evident.report.spectra import spectra_figure
 

@@ -5,7 +5,6 @@ them, all draws at once. The same images are drawn for every network, so that di
 """
 
 import itertools
-import json
 
 import numpy as np
 import pandas as pd
@@ -24,6 +23,7 @@ LEGEND = (
     "Value and 95 % bootstrap interval over test scenes, of the networks as they were trained; errors in votes. "
     "`variance` is that of the votes; attribute precision is the mean average precision of the attributes."
 )
+ROUNDING = 1e-20  # of a sum of squares: less is no spread
 COMPARED = ["data", "measure", "model", "other", "difference", "ci_low", "ci_high"]
 
 
@@ -37,7 +37,7 @@ def scenicness(predicted: Tensor, votes: Tensor, counts: Tensor) -> dict[str, Te
     return {
         "rmse": (squared / total).sqrt(),
         "mae": w @ error.abs() / total,
-        "r2": (1 - squared / spread).where(spread > 0, torch.nan),
+        "r2": (1 - squared / spread).where(spread > ROUNDING * (w @ y.square()), torch.nan),
         "tau": kendall(s, y, w),
     }
 
@@ -51,7 +51,7 @@ def average_precision(predicted: Tensor, present: Tensor, counts: Tensor) -> Ten
     w = counts.double()[:, order]
     hits, selected = (w * present[order]).cumsum(1), w.cumsum(1)
     last = torch.searchsorted(-value, -value, right=True) - 1  # of the images that have the same score
-    precision = hits[:, last] / selected[:, last].clamp(min=1)
+    precision = hits[:, last] / selected[:, last].clamp(min=1e-9)
     return (w * present[order] * precision).sum(1) / hits[:, -1].where(hits[:, -1] > 0, torch.nan)
 
 
@@ -83,20 +83,21 @@ def performance(cells: list[Cell]) -> tuple[pd.DataFrame, pd.DataFrame]:
     deviation over seeds. Networks of one name are compared on the seeds that both have.
     """
     rows, compared = [], []
-    for data, models in _networks(cells).items():
+    for data, models in predictions_of(cells).items():
         values = {model: _by_measure(seeds) for model, seeds in models.items()}
         for model, by_measure in values.items():
-            seeds = sorted(models[model])
             for measure, each in by_measure.items():
-                mean = torch.stack(list(each.values())).mean(0)
-                std = torch.stack(list(each.values()))[:, 0].std().item() if len(each) > 1 else float("nan")
+                seeds, drawn = sorted(each), torch.stack(list(each.values()))
+                std = drawn[:, 0].std().item() if len(seeds) > 1 else float("nan")
                 images = "attributes" if measure == "attribute_precision" else "scores"
                 count = len(models[model][seeds[0]][images])
                 label = (data, model, measure, DIRECTION[measure.removeprefix("variance_")])
-                rows.append((*label, *_interval(mean), std, count, " ".join(map(str, seeds))))
+                rows.append((*label, *_interval(drawn.mean(0)), std, count, " ".join(map(str, seeds))))
         for (model, one), (other, two) in itertools.combinations(values.items(), 2):
             for measure in (measure for measure in one if measure in two):
                 both = sorted(one[measure].keys() & two[measure].keys())
+                if not both:
+                    continue
                 difference = torch.stack([one[measure][seed] - two[measure][seed] for seed in both]).mean(0)
                 compared.append((data, measure, model, other, *_interval(difference)))
     return pd.DataFrame(rows, columns=COLUMNS), pd.DataFrame(compared, columns=COMPARED)
@@ -128,55 +129,19 @@ def _by_measure(seeds: dict[int, dict[str, Tensor]]) -> dict[str, dict[int, Tens
     return found
 
 
-def _networks(cells: list[Cell]) -> dict[str, dict[str, dict[int, dict[str, Tensor]]]]:
+def predictions_of(cells: list[Cell]) -> dict[str, dict[str, dict[int, dict[str, Tensor]]]]:
     """What the networks say of test scenes, by data set, name and seed."""
     found: dict[str, dict[str, dict[int, dict[str, Tensor]]]] = {}
     for cell in cells:
         file = cell.folder / "predictions.safetensors"
-        seeds = found.setdefault(str(cell.labels["data"]), {}).setdefault(str(cell.labels["model"]), {})
-        if file.exists() and cell.config.seed not in seeds:
-            seeds[cell.config.seed] = load_file(file)
-    whole = {data: {name: seeds for name, seeds in models.items() if seeds} for data, models in found.items()}
-    return {data: models for data, models in whole.items() if models}
+        if file.exists():
+            seeds = found.setdefault(str(cell.labels["data"]), {}).setdefault(str(cell.labels["model"]), {})
+            if cell.config.seed not in seeds:
+                seeds[cell.config.seed] = load_file(file)
+    return found
 
 
 def _interval(values: Tensor) -> tuple[float, float, float]:
     drawn = values[1:][~values[1:].isnan()].numpy()
     low, high = np.quantile(drawn, [0.025, 0.975]) if len(drawn) else (float("nan"),) * 2
     return values[0].item(), float(low), float(high)
-
-
-def by_attribute(cells: list[Cell], scores: pd.DataFrame) -> pd.DataFrame:
-    """A row an explainer, attribute and measure: mean over images and their number; no rows where none is measured.
-
-    `attribute_precision` is of the networks' attributes on test scenes, with the number of those that show it.
-    Otherwise the points of curves over attributes, which stand at their numbers.
-    """
-    named = {str(cell.labels["data"]): file for cell in cells if (file := cell.folder / "attributes.json").exists()}
-    names = {data: json.loads(file.read_text()) for data, file in named.items()}
-    points = scores[is_over_attributes(scores["metric"]) & scores["at"].notna()].dropna(subset="value")
-    groups = points.groupby(["explainer", "data", "model", "at", "metric"], sort=False)["value"]
-    table = groups.agg(mean="mean", n="count").reset_index()
-    table.insert(3, "attribute", [names[data][int(at)] for data, at in zip(table["data"], table["at"], strict=True)])
-    rows = []
-    for data, models in _networks(cells).items():
-        for model, seeds in models.items():
-            for number, name in enumerate(names[data]):
-                of = [each for each in seeds.values() if "attributes" in each]
-                present = [each["labels"][:, number] > 0.5 for each in of]
-                one = torch.ones(1, len(present[0])) if present else None
-                values = [
-                    average_precision(each["attributes"][:, number], there, one).item()
-                    for each, there in zip(of, present, strict=True)
-                    if one is not None and there.any()
-                ]
-                if values:
-                    count = int(present[0].sum())
-                    rows.append(("", data, model, name, "attribute_precision", float(np.mean(values)), count))
-    own = pd.DataFrame(rows, columns=["explainer", "data", "model", "attribute", "metric", "mean", "n"])
-    return pd.concat([part for part in (own, table.drop(columns="at")) if len(part)] or [own], ignore_index=True)
-
-
-def is_over_attributes(metric: pd.Series) -> pd.Series:
-    """Which names of metrics are curves over attributes, and not over pixels."""
-    return metric.str.startswith(("maps_", "removal_")).astype(bool)

@@ -19,7 +19,7 @@ from evident.callbacks.scenes import EXTREMES
 from evident.report.cells import Cell
 
 ATTRIBUTES_SHOWN = 8
-RAISES, LOWERS = "#4d9221", "#c51b7d"  # green and pink, the ends of the map's colours
+RAISES, LOWERS = "#4d9221", "#c51b7d"  # the green and the pink of the map's colours
 ROW = 2.3  # inches
 
 
@@ -40,7 +40,7 @@ class SceneExplanation(NamedTuple):
 def scene_figures(cells: list[Cell]) -> dict[str, Figure]:
     """`scenes`, `overestimates` and `underestimates` of each network that states contributions, of its first seed.
 
-    Each beside the maps of the other networks of that data set and seed which tell a map.
+    Each beside the map of the first other network of that data set which tells one.
     """
     kept = {}
     first: dict[tuple[str, str], Any] = {}
@@ -118,8 +118,9 @@ def _explanation(figure: SubFigure, scene: SceneExplanation) -> None:
         axes.imshow(found.numpy(), cmap="gray", vmin=0, vmax=highest, interpolation="nearest")
         axes.set(xticks=[], yticks=[])
         axes.set_title(f"{scene.names[attribute].replace('_', ' ')} {worth:+.2f}", fontsize=6.5, pad=3)
+        colour = RAISES if worth > 0 else LOWERS if worth < 0 else "0.7"
         for spine in axes.spines.values():
-            spine.set(color=RAISES if worth > 0 else LOWERS, linewidth=max(0.3, 4.5 * abs(worth) / widest.item()))
+            spine.set(color=colour, linewidth=max(0.3, 4.5 * abs(worth) / widest.item()))
 
 
 def draw_signed(axes: Axes, image: Tensor, values: Tensor) -> None:

@@ -1,0 +1,272 @@
+"""Scenes without one attribute: on a network that sums pixels, whose every change is known, and by scipy's answers."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import kendalltau
+from torch import Tensor, nn
+
+from evident.data.scenes import Removals, Truth
+from evident.errors import UserError
+from evident.metrics.explanation import Curve, Explanation, direction_of, image_scores
+from evident.metrics.removal import removal
+
+nan = math.nan
+NAMES = ["removal_network", "removal_stated", "removal_true"]
+
+
+class Sum(nn.Module):
+    """Two scores: the sum of an image's pixels, and twice the negative of it. `sizes` are those of its batches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(torch.tensor([1.0, -2.0]))
+        self.sizes: list[int] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.sizes.append(len(images))
+        return images.sum((1, 2, 3))[:, None] * self.weights
+
+
+def filled(sums: Tensor) -> Tensor:
+    """Images (P, 3, 4, 4) that sum to `sums` (P,) without rounding."""
+    return torch.nn.functional.pad(sums[:, None], (0, 47)).view(-1, 3, 4, 4)
+
+
+def masks_of(visible: Tensor) -> Tensor:
+    """Masks (N, K, 4, 4) of visible attributes (N, K); attribute k is at pixel k."""
+    return torch.eye(visible.shape[1], 16, dtype=torch.bool).view(-1, 4, 4) & visible[..., None, None]
+
+
+def of(
+    before: list[float],
+    without: list[dict[int, tuple[float, float]]],
+    worth: list[list[float]],
+    target: list[int] | None = None,
+    **told: Any,
+) -> Explanation:
+    """Images n that sum to before[n], and without attribute k to without[n][k][0], which truly adds without[n][k][1].
+
+    A map gives `worth` (N, K) to the attributes.
+    """
+    given = torch.tensor(worth)
+    signed = torch.nn.functional.pad(given, (0, 16 - given.shape[1])).view(-1, 4, 4)
+    visible = torch.tensor([[k in of_one for k in range(given.shape[1])] for of_one in without])
+    row, attribute = visible.nonzero(as_tuple=True)
+    changes = [without[n][k] for n, k in zip(row.tolist(), attribute.tolist(), strict=True)]
+    after, change = torch.tensor(changes).view(-1, 2).unbind(1)
+    # Nobody asks what is truly worth what: the pictures that were painted again show what truly changes.
+    truth = Truth(masks_of(visible), torch.full_like(given, nan), torch.full_like(signed, nan))
+    known = {"signed": signed, "truth": truth, "removals": Removals(row, attribute, filled(after), change)}
+    targets = torch.tensor(target or [0] * len(before))
+    return Explanation(
+        filled(torch.tensor(before)), targets, torch.zeros_like(signed), **{"model": Sum(), **known, **told}
+    )
+
+
+def ranks(explanation: Explanation) -> list[list[float]]:
+    """[network, stated, true] of every image."""
+    return torch.stack([image_scores(curve) for curve in removal(explanation).values()], 1).tolist()
+
+
+# Without its lake a scene that sums to 10 sums to 6, and has lost 5 in truth; so with its mast, that is worth less than
+# nothing, and with its sky, behind which there is something better. There is no road.
+CHANGES = {0: (6.0, -5.0), 1: (13.0, 2.0), 2: (9.0, 1.0)}
+
+
+def scene(worth: list[float], **told: Any) -> Explanation:
+    return of([10.0], [CHANGES], [worth], **told)
+
+
+def scenes(seed: int, count: int = 6, attributes: int = 7) -> Explanation:
+    """The first without attributes, the last with all of them, explained for two targets; whole numbers, that tie."""
+    generator = np.random.default_rng(seed)
+    visible = generator.random((count, attributes)) < np.linspace(0, 1, count)[:, None]
+
+    def numbers(*shape: int) -> list[Any]:
+        return generator.integers(-4, 5, shape).astype(float).tolist()
+
+    without = [{int(k): tuple(numbers(2)) for k in np.flatnonzero(shown)} for shown in visible]
+    return of(numbers(count), without, numbers(count, attributes), [n % 2 for n in range(count)])
+
+
+# Known answers
+
+
+def test_changes_stand_at_their_attributes():
+    curves = removal(scene([4.0, -3.0, 1.0, 50.0]))
+    assert list(curves) == NAMES
+    expected = {"network": [-4, 3, -1, nan], "stated": [-4, 3, -1, nan], "true": [-5, 2, 1, nan]}
+    for name, values in expected.items():
+        curve = curves[f"removal_{name}"]
+        assert curve.at.tolist() == [0, 1, 2, 3]
+        np.testing.assert_array_equal(curve.values, [values])
+
+
+def test_an_explanation_that_says_what_the_network_does_scores_one():
+    assert ranks(scene([4.0, -3.0, 1.0, 50.0])) == [[1, 1, 1]]
+
+
+def test_an_explanation_of_the_other_sign_scores_minus_one():
+    assert ranks(scene([-4.0, 3.0, -1.0, 0.0])) == [[1, -1, -1]]
+
+
+def test_network_explanation_and_truth_are_compared_in_pairs():
+    # They order the three attributes as 1 2 3, 2 1 3 and 1 3 2.
+    explanation = of([0.0], [{0: (1.0, 1.0), 1: (2.0, 3.0), 2: (3.0, 2.0)}], [[-2.0, -1.0, -3.0]])
+    assert ranks(explanation) == [pytest.approx([1 / 3, 1 / 3, -1 / 3])]
+
+
+def test_what_an_attribute_hides_is_part_of_the_truth_of_its_removal():
+    # The first one is worth most, to network and explanation, and hides what is worth more.
+    assert ranks(of([10.0], [{0: (8.0, 3.0), 1: (9.0, -1.0)}], [[2.0, 1.0]])) == [[-1, 1, -1]]
+
+
+def test_each_image_is_scored_for_its_own_target():
+    explanation = of([10.0, 10.0], [CHANGES, CHANGES], [[4.0, -3.0, 1.0]] * 2, target=[0, 1])
+    assert removal(explanation)["removal_network"].values.tolist() == [[-4, 3, -1], [8, -6, 2]]
+    assert ranks(explanation) == [[1, 1, 1], [-1, -1, 1]]
+
+
+def test_what_is_stated_by_name_comes_before_the_map():
+    explanation = scene([4.0, -3.0, 1.0, 0.0], contributions=torch.tensor([[-5.0, 2.0, -1.0, 9.0]]))
+    np.testing.assert_array_equal(removal(explanation)["removal_stated"].values, [[5, -2, 1, nan]])
+    assert ranks(explanation) == [[1, -1, -1]]
+
+
+def test_what_is_stated_by_name_needs_no_map():
+    assert ranks(scene([0.0] * 4, signed=None, contributions=torch.tensor([[4.0, -3.0, 1.0, 0.0]]))) == [[1, 1, 1]]
+
+
+def test_a_map_gives_an_attribute_the_sum_over_its_true_pixels():
+    masks = torch.zeros(1, 2, 4, 4, dtype=torch.bool)
+    masks[0, 0, :2] = masks[0, 1, 1:3] = True
+    told = {"signed": torch.arange(16.0).view(1, 4, 4), "truth": Truth(masks, torch.zeros(1, 2), torch.zeros(1, 4, 4))}
+    explanation = of([10.0], [{0: (9.0, -1.0), 1: (7.0, -3.0)}], [[0.0, 0.0]], **told)
+    assert removal(explanation)["removal_stated"].values.tolist() == [[-sum(range(8)), -sum(range(4, 12))]]
+
+
+def test_what_the_network_knows_is_no_merit_of_the_explainer():
+    assert [direction_of(removal, name) for name in NAMES] == ["neither", "higher", "higher"]
+
+
+# Ours beside scipy's
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_ranks_equal_scipys_image_by_image(seed):
+    explanation = scenes(seed)
+    curves = removal(explanation)
+    network, stated, true = (curves[name].values.numpy() for name in NAMES)
+    compared = {"network": (network, true), "stated": (stated, network), "true": (stated, true)}
+    for name, pair in compared.items():
+        theirs = [nan] * 6
+        for image in range(6):
+            visible = explanation.removals.attribute[explanation.removals.row == image]
+            if len(visible) > 1:
+                theirs[image] = kendalltau(*(values[image, visible] for values in pair)).statistic
+        np.testing.assert_allclose(image_scores(curves[f"removal_{name}"]), theirs, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_changes_equal_those_of_one_picture_at_a_time(seed):
+    explanation = scenes(seed)
+    curves, removals = removal(explanation), explanation.removals
+    expected = np.full((3, 6, 7), nan)
+    for n, k, without, change in zip(*removals, strict=True):
+        both = explanation.model(torch.stack([explanation.images[n], without])).detach()
+        given = explanation.signed[n][explanation.truth.attribute_masks[n, k]].sum()
+        expected[:, n, k] = (both[1] - both[0])[explanation.target[n]], -given, change
+    np.testing.assert_array_equal(torch.stack([curve.values for curve in curves.values()]), expected)
+
+
+# How it is computed
+
+
+def assert_same(one: dict[str, Curve], other: dict[str, Curve]) -> None:
+    for name in NAMES:
+        for ours, theirs in [(one[name].values, other[name].values), (one[name].score, other[name].score)]:
+            torch.testing.assert_close(ours, theirs, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 7, 1000])
+def test_batch_size_changes_no_result_and_bounds_what_the_network_sees(batch_size):
+    explanation = scenes(0)
+    together = removal(explanation)
+    explanation.model.sizes.clear()
+    assert_same(removal(explanation, batch_size=batch_size), together)
+    assert max(explanation.model.sizes) <= batch_size
+    assert sum(explanation.model.sizes) == 6 + len(explanation.removals.row)
+
+
+def test_pictures_may_come_in_any_order():
+    explanation = scenes(1)
+    order = torch.randperm(len(explanation.removals.row), generator=torch.Generator().manual_seed(0))
+    shuffled = Removals(*(rows[order] for rows in explanation.removals))
+    assert_same(removal(replace(explanation, removals=shuffled)), removal(explanation))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_network_is_left_as_it_was_and_nothing_has_a_gradient(training):
+    explanation = scenes(2)
+    model = explanation.model.train(training)
+    explanation.signed.requires_grad_()
+    result = removal(explanation)
+    assert model.training == training
+    assert model.weights.requires_grad
+    assert model.weights.grad is None
+    assert model.weights.tolist() == [1, -2]
+    assert not any(curve.values.requires_grad or curve.score.requires_grad for curve in result.values())
+
+
+def test_scores_and_curves_are_float64():
+    for curve in removal(scenes(0)).values():
+        assert (curve.at.dtype, curve.values.dtype, curve.score.dtype) == (torch.float64,) * 3
+
+
+# Where there is no answer
+
+
+@pytest.mark.parametrize("without", [[{}], [{}, CHANGES, {}]], ids=["alone", "beside others"])
+def test_an_image_without_visible_attributes_is_undefined_and_leaves_its_neighbours_alone(without):
+    explanation = of([10.0] * len(without), without, [[4.0, -3.0, 1.0]] * len(without))
+    for curve in removal(explanation).values():
+        for row, changes in enumerate(without):
+            assert curve.values[row].isnan().all() == (not changes)
+            assert image_scores(curve)[row].isnan() == (not changes)
+
+
+def test_one_visible_attribute_changes_the_score_and_has_no_order():
+    for curve in removal(of([10.0], [{1: (7.0, -2.0)}], [[1.0, 2.0]])).values():
+        assert curve.values.isnan().tolist() == [[True, False]]
+        assert image_scores(curve).isnan().all()
+
+
+def test_what_makes_no_difference_to_the_network_is_told_beside_the_truth_alone():
+    unmoved = ranks(of([10.0], [{0: (10.0, -5.0), 1: (10.0, 2.0)}], [[4.0, -3.0]]))
+    np.testing.assert_array_equal(unmoved, [[nan, nan, 1]])
+
+
+@pytest.mark.parametrize("value", [nan, math.inf])
+def test_a_map_that_is_not_finite_says_nothing_of_its_image_and_leaves_the_others_alone(value):
+    explanation = of([10.0, 10.0], [CHANGES, CHANGES], [[4.0, -3.0, 1.0]] * 2)
+    explanation.signed[1, 3, 3] = value
+    np.testing.assert_array_equal(ranks(explanation), [[1, 1, 1], [1, nan, nan]])
+
+
+@pytest.mark.parametrize(
+    ("missing", "told"),
+    [
+        ("truth", "truth is known"),
+        ("removals", "scenes without each of their attributes"),
+        ("model", "needs the network"),
+        ("signed", "explanation with its sign"),
+    ],
+)
+def test_what_is_missing_is_named(missing, told):
+    with pytest.raises(UserError, match=told):
+        removal(scene([1.0, 2.0, 3.0, 0.0], **{missing: None}))
