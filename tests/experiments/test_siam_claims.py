@@ -1,6 +1,5 @@
 """The verdicts on SIAM's claims, from tables of which it is known whether they hold."""
 
-import importlib.util
 import re
 import shutil
 import subprocess
@@ -10,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from claims_script import load_claims
 from entry_point import ROOT
 
 from evident.errors import UserError
@@ -34,17 +34,7 @@ NETWORKS = (
     *("scene_regressor", "unconstrained_attributes"),
 )
 
-
-def load_script() -> Any:
-    spec = importlib.util.spec_from_file_location("siam_claims", HERE / "claims.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-script = load_script()
+script = load_claims("siam")
 
 
 def row(model: str, explainer: str, metric: str, mean: float) -> dict[str, Any]:

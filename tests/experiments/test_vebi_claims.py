@@ -1,6 +1,5 @@
 """The verdicts on VEBI's claims, from tables of which it is known whether they hold."""
 
-import importlib.util
 import re
 import shutil
 import subprocess
@@ -10,6 +9,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 import pytest
+from claims_script import load_claims
 from entry_point import ROOT
 
 from evident.errors import UserError
@@ -43,17 +43,7 @@ MEANING = {  # of a class's first feature, of its second
 APART = {"purity": 0.004, "evidence": 0.004, "purity_control": 0.002, "evidence_control": 0.002}  # of two classes
 Tables = dict[tuple[str, str], pd.DataFrame]
 
-
-def load_script() -> Any:
-    spec = importlib.util.spec_from_file_location("vebi_claims", HERE / "claims.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-script = load_script()
+script = load_claims("vebi")
 
 
 def features_of(data: str) -> pd.DataFrame:
