@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from PIL import Image
 from safetensors.torch import load_file
 
+from evident.data.scenes import SCORES
 from evident.errors import UserError
 from evident.models.training import on_base, told
 from evident.report import figures, tables
@@ -127,6 +128,7 @@ def _name(config: DictConfig) -> str:
 
 def _figures(cells: list[Cell], table: pd.DataFrame, curves: pd.DataFrame, references: set[str]) -> dict[str, Figure]:
     drawn: dict[str, Figure] = {}
+    scores_alone = json.loads((cells[0].folder / "classes.json").read_text()) == list(SCORES)
     for (data, model), part in table.groupby(["data", "model"], sort=False):
         suffix = "" if len(table.groupby(["data", "model"])) == 1 else f"_{data}_{model}"
         first_seed = min(cell.config.seed for cell in cells)
@@ -146,7 +148,8 @@ def _figures(cells: list[Cell], table: pd.DataFrame, curves: pd.DataFrame, refer
         own = curves[(curves["data"] == data) & (curves["model"] == model)]
         over_features = figures.is_ablation(own["metric"])
         if not over_features.all():
-            drawn[f"curves{suffix}"] = figures.curves_figure(own, references)
+            followed = "score" if scores_alone else "probability of the class"
+            drawn[f"curves{suffix}"] = figures.curves_figure(own, references, followed)
         if over_features.any():
             drawn[f"ablation{suffix}"] = figures.ablation_figure(own[over_features])
     return drawn

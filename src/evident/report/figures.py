@@ -80,8 +80,11 @@ def scores_figure(table: pd.DataFrame, references: set[str]) -> Figure:
     return figure
 
 
-def curves_figure(curves: pd.DataFrame, references: set[str]) -> Figure:
-    """A panel a curve but those of `ablation_figure`: the mean over images of every explainer, references in grey."""
+def curves_figure(curves: pd.DataFrame, references: set[str], followed: str = "probability of the class") -> Figure:
+    """A panel a curve but those of `ablation_figure`: the mean over images of every explainer, references in grey.
+
+    `followed` is what deletion and insertion follow.
+    """
     curves = curves[~is_ablation(curves["metric"])]
     metrics = list(dict.fromkeys(curves["metric"]))
     columns = min(3, len(metrics) + 1)  # one panel more, for the legend
@@ -97,7 +100,7 @@ def curves_figure(curves: pd.DataFrame, references: set[str]) -> Figure:
         is_iou = metric.startswith("iou")
         axes.set_title(metric.replace("_", " "), fontsize=9)
         axes.set_xlabel("threshold" if is_iou else "share of pixels", fontsize=8)
-        axes.set_ylabel("IoU" if is_iou else "probability of the class", fontsize=8)
+        axes.set_ylabel("IoU" if is_iou else followed, fontsize=8)
         axes.tick_params(labelsize=7)
         sns.despine(ax=axes)
     lines = grid[0, 0].get_legend_handles_labels()
