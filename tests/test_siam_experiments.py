@@ -187,7 +187,7 @@ def test_a_picture_is_explained_by_what_is_in_it(finished: Path, tmp_path: Path)
 def test_an_explainer_of_none_of_the_networks_ends_in_one_line(tmp_path: Path) -> None:
     ended = run("experiment=scenicness", *axes(model="scene_regressor", explainer="siam"), *QUIET, store=tmp_path)
     assert ended.returncode != 0
-    told = "no explainer asked for explains a network of the sweep; choose another explainer or model\n"
+    told = "no explainer asked for explains a network of the sweep, or is wanted of it (only); choose another\n"
     assert (ended.stdout, ended.stderr) == ("", told)
     assert not (tmp_path / "cells").exists()
 

@@ -22,6 +22,7 @@ from evident import store
 from evident.callbacks.figures import draw_heatmap, draw_image
 from evident.callbacks.learn import learn
 from evident.cell import check, load_data
+from evident.data.photos import Stretch
 from evident.errors import UserError
 from evident.explainers.scores import probability
 from evident.models import training
@@ -47,7 +48,7 @@ def explain(config: DictConfig) -> None:
         config = compose("config", [*overrides, f"data={config.model.data}"])
     config = training.on_base(config)
     torch.set_num_threads(config.threads)
-    image = read_picture(Path(config.image), config.data.size, config.data.get("stretched", False))
+    image = read_picture(Path(config.image), config.data.size, config.data.get("resize"))
     network, classes = training.ready(config, partial(load_data, config))
     explainer = instantiate(config.explainer.build, _partial_=True)(network)
     if getattr(explainer, "needs_mask", False):
@@ -136,8 +137,10 @@ def _stated(explainer: Any, image: Tensor, target: int, config: DictConfig) -> S
     )
 
 
-def read_picture(path: Path, size: int, stretched: bool = False) -> Tensor:
-    """The picture as RGB in [0, 1], its centred square, or all of it `stretched`, resized to (3, size, size).
+def read_picture(path: Path, size: int, stretched: int | None = None) -> Tensor:
+    """The picture as RGB in [0, 1], its centred square resized to (3, size, size).
+
+    Or all of it `stretched` to a square of so many pixels first, of which the centre is taken, as `Stretch` does.
 
     Grey, palette, CMYK and 16-bit pictures are converted, transparent ones laid on white, turned ones set upright;
     of an animation the first frame counts. Raises `UserError` for what is missing, damaged or too large.
@@ -151,8 +154,9 @@ def read_picture(path: Path, size: int, stretched: bool = False) -> Tensor:
             picture = Image.open(path)
         with picture:
             upright = _as_rgb(ImageOps.exif_transpose(picture))
-            resized = upright.resize if stretched else partial(ImageOps.fit, upright)
-            square = resized((size, size), Image.Resampling.BICUBIC)
+            if stretched is not None:
+                return Stretch(stretched, size).image(upright).float() / 255
+            square = ImageOps.fit(upright, (size, size), Image.Resampling.BICUBIC)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise UserError(f"image={path} cannot be read ({error}); give a whole picture of ordinary size") from error
     return torch.from_numpy(np.array(square)).permute(2, 0, 1).float() / 255

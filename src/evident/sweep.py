@@ -120,7 +120,9 @@ class Sweep(Callback):
                 name = f"{composed.model.name} {composed.explainer.name} seed {composed.seed}"
                 missing.append(f"{name}: {state} ({folder})")
         if not asked:
-            raise UserError("no explainer asked for explains a network of the sweep; choose another explainer or model")
+            raise UserError(
+                "no explainer asked for explains a network of the sweep, or is wanted of it (only); choose another"
+            )
         if cells:
             results = Path(config.paths.results) / config.experiment
             print(write(list(cells.values()), results, list(config.hydra.overrides.task)))

@@ -2,6 +2,8 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -236,9 +238,22 @@ def removals(*places: tuple[str, str]) -> pd.DataFrame:
     return pd.DataFrame(rows).assign(data="landscapes", n=4)
 
 
-def test_removals_have_a_panel_a_network_with_its_own_explanation() -> None:
+def telling(folder: Path, *places: tuple[str, str]) -> list[Any]:
+    """Cells of these explainers and networks; what SIAM and CAM say of places is there."""
+    cells = []
+    for explainer, model in places:
+        own = folder / f"{explainer}_{model}"
+        own.mkdir()
+        if explainer in ("siam", "cam"):
+            (own / "scenes.safetensors").touch()
+        labels = {"data": "landscapes", "model": model, "explainer": explainer}
+        cells.append(SimpleNamespace(labels=labels, folder=own))
+    return cells
+
+
+def test_removals_have_a_panel_a_network_with_its_own_explanation(tmp_path: Path) -> None:
     places = [("random", "siam"), ("siam", "siam"), ("cam", "scene_regressor"), ("gradient", "scene_regressor")]
-    drawn = removal_figures(removals(*places))
+    drawn = removal_figures(telling(tmp_path, *places), removals(*places))
     assert list(drawn) == ["removal"]
     panels = drawn["removal"].axes
     assert [axes.get_title() for axes in panels] == ["siam of siam", "cam of scene_regressor"]
@@ -251,13 +266,15 @@ def test_removals_have_a_panel_a_network_with_its_own_explanation() -> None:
         assert list(stated.get_xdata()) == [0, -1, -2]
 
 
-def test_attributes_stand_in_the_order_of_what_is_true() -> None:
+def test_attributes_stand_in_the_order_of_what_is_true(tmp_path: Path) -> None:
     reversed_rows = removals(("siam", "siam")).iloc[::-1]
-    [axes] = removal_figures(reversed_rows)["removal"].axes
+    [axes] = removal_figures(telling(tmp_path, ("siam", "siam")), reversed_rows)["removal"].axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["trees", "ice snow", "sand"]
 
 
-def test_without_an_explanation_of_a_networks_own_no_removals_are_drawn() -> None:
-    assert removal_figures(removals(("random", "siam"), ("oracle", "siam"))) == {}
+def test_without_an_explanation_of_a_networks_own_no_removals_are_drawn(tmp_path: Path) -> None:
+    places = (("random", "siam"), ("oracle", "siam"))
+    cells = telling(tmp_path, *places)
+    assert removal_figures(cells, removals(*places)) == {}
     columns = ["explainer", "data", "model", "attribute", "metric", "mean", "n"]
-    assert removal_figures(pd.DataFrame(columns=columns)) == {}
+    assert removal_figures(cells, pd.DataFrame(columns=columns)) == {}

@@ -1,6 +1,7 @@
 """What SIAM's bottleneck costs at inference, beside a linear head on the same backbone: the paper says nothing."""
 
 from functools import partial
+from typing import Any
 
 import torch
 from omegaconf import DictConfig
@@ -15,23 +16,32 @@ ATTRIBUTES = 33
 
 
 def siam(config: DictConfig) -> list[Row]:
-    """A row a backbone: SIAM's scores in forward passes of the network that lacks the attributes alone."""
+    """Two rows a backbone, in forward passes of the network that lacks the attributes alone: scores, and with them why.
+
+    The second are the scores with contributions and the contribution map, which is the whole explanation.
+    """
     torch.manual_seed(0)
     count = config.benchmark.images
     rows = []
     for backbone, size, border, images in (
         (SceneNet(), 12, 1, torch.rand(4 * count, 3, 96, 96)),
-        (TorchvisionFeatures("resnet50", "layer4"), 7, 2, torch.rand(max(1, count // 4), 3, 224, 224)),
+        (TorchvisionFeatures("resnet50", "layer4"), 15, 2, torch.rand(max(1, count // 8), 3, 450, 450)),
     ):
-        ours, plain = _ready(SIAM(backbone, ATTRIBUTES, size, border), images), _ready(SceneRegressor(backbone), images)
-        name = f"SIAM on {getattr(backbone, 'architecture', 'scene_net')}, linear head = 1"
-        rows.append(row(name, "ratio", ratios(ours, plain, 2 * config.benchmark.repeats, tries=3)))
+        siam, plain = _ready(SIAM(backbone, ATTRIBUTES, size, border)), _ready(SceneRegressor(backbone))
+        for what, work in (("SIAM", _forward), ("SIAM and its explanation", _explained)):
+            name = f"{what} on {getattr(backbone, 'architecture', 'scene_net')}, linear head = 1"
+            in_turn = partial(work, siam, images), partial(_forward, plain, images)
+            rows.append(row(name, "ratio", ratios(*in_turn, 2 * config.benchmark.repeats, tries=3)))
     return rows
 
 
-def _ready(network: nn.Module, images: Tensor) -> partial:
-    network.eval().to(memory_format=torch.channels_last)  # as trained networks are
-    return partial(_forward, network, images)
+def _ready(network: nn.Module) -> Any:
+    return network.eval().to(memory_format=torch.channels_last)  # as trained networks are
+
+
+def _explained(network: Any, images: Tensor) -> None:
+    with torch.no_grad():
+        network.explained(images)
 
 
 def _forward(network: nn.Module, images: Tensor) -> None:

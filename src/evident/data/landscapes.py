@@ -81,7 +81,7 @@ class LandscapeSet(Dataset[Batch]):
         if self.tells:
             batch |= {name: values[index] for name, values in self.truth.items()}
             masks = torch.as_tensor(self.attribute_masks[index])
-            found = torch.from_numpy(truth.contribution_maps(masks.numpy()).sum(1)).float()
+            found = torch.from_numpy(truth.contribution_map(masks.numpy())).float()
             batch |= {"attribute_masks": masks, "contribution_map": found, "mask": found > 0}
         return batch
 

@@ -21,10 +21,16 @@ def own_map(model: Any, images: Tensor, target: Tensor | int) -> Tensor:
     """The contribution map (N, 1, h, w) of the target's score, as the network tells it."""
     with untouched(model), torch.no_grad():
         maps = model.contribution_map(images.detach())
-        own = targets(target, len(images)).to(images.device)
-        if len(own) and not (own.min() >= 0 and own.max() < maps.shape[1]):
-            raise UserError(f"target {own.tolist()} is outside the network's scores; use 0 to {maps.shape[1] - 1}")
+        own = asked_for(target, images, maps.shape[1])
         return maps[torch.arange(len(images), device=images.device), own][:, None]
+
+
+def asked_for(target: Tensor | int, images: Tensor, scores: int) -> Tensor:
+    """One of so many scores for each image (N,), on their device; raises `UserError` for one that there is none of."""
+    own = targets(target, len(images)).to(images.device)
+    if len(own) and not (own.min() >= 0 and own.max() < scores):
+        raise UserError(f"target {own.tolist()} is outside the network's scores; use 0 to {scores - 1}")
+    return own
 
 
 def spread(maps: Tensor, images: Tensor) -> Tensor:

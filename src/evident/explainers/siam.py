@@ -11,9 +11,8 @@ from captum.attr import Attribution
 from torch import Tensor
 
 from evident.data.scenes import SCORES
-from evident.explainers.contribution_map import ask_for, own_map, spread
+from evident.explainers.contribution_map import ask_for, asked_for, own_map, spread
 from evident.explainers.heatmap import positive_sum
-from evident.explainers.scores import targets
 from evident.models import siam
 from evident.models.untouched import untouched
 
@@ -47,7 +46,11 @@ class SIAM(Attribution):
 
     def contributions(self, inputs: Tensor, target: Tensor | int) -> Tensor:
         """What each attribute contributes to the score (N, K)."""
+        return self.contribution_maps(inputs, target).sum((2, 3))
+
+    def contribution_maps(self, inputs: Tensor, target: Tensor | int) -> Tensor:
+        """Where each attribute contributes how much to the score (N, K, h, w), at the size of the templates."""
+        own = asked_for(target, inputs, len(SCORES))
         with untouched(self.model), torch.no_grad():
-            outputs = self.model.outputs(inputs.detach())
-        own = targets(target, len(inputs)).to(inputs.device)[:, None]
-        return torch.where(own == SCORES.index("average"), outputs.contributions, outputs.variance_contributions)
+            maps = torch.stack([self.model.contribution_maps(inputs.detach(), score) for score in SCORES])
+        return maps[own, torch.arange(len(own), device=own.device)]

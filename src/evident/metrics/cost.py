@@ -33,7 +33,9 @@ class Cost:
     def __enter__(self) -> Self:
         self.forward_passes = self.backward_passes = 0
         self._hooks = ExitStack()
-        self._hooks.callback(self.model.register_forward_hook(self._count, with_kwargs=True).remove)
+        # A network with a backbone can be asked for maps without its scores, but never without its features.
+        watched = getattr(self.model, "backbone", self.model)
+        self._hooks.callback(watched.register_forward_hook(self._count, with_kwargs=True).remove)
         self._device = _device(self.model)
         self._memory = _reset_peak(self._device)
         self._start = perf_counter()

@@ -125,7 +125,14 @@ class SIAM(nn.Module):
 
     def outputs(self, images: Tensor) -> SceneOutputs:
         """The scores with all that they are made of."""
+        return self._outputs(self.attribute_maps(images))
+
+    def explained(self, images: Tensor) -> tuple[SceneOutputs, Tensor]:
+        """`outputs` and `contribution_map` in one forward pass."""
         maps = self.attribute_maps(images)
+        return self._outputs(maps), self._contribution_map(self._pooled(maps))
+
+    def _outputs(self, maps: Tensor) -> SceneOutputs:
         pooled = self._pooled(maps)
         average, variance = (head(pooled) for head in self._heads())
         biases = self.bias()
@@ -149,7 +156,9 @@ class SIAM(nn.Module):
 
     def contribution_map(self, images: Tensor) -> Tensor:
         """Where the scores come from, (N, 2, size, size): the sums over places are the scores without their bias."""
-        maps = self._pooled(self.attribute_maps(images))
+        return self._contribution_map(self._pooled(self.attribute_maps(images)))
+
+    def _contribution_map(self, maps: Tensor) -> Tensor:
         kernels = torch.stack([head.kernel() for head in self._heads()])
         return torch.einsum("nkhw,okhw->nohw", maps, kernels)
 

@@ -52,13 +52,15 @@ def write(cells: list[Cell], results: Path, overrides: list[str]) -> str:
     of_features["colour"] = colours = _colours(cells, scores)
     of_features["performance"], of_features["performance_differences"] = performance(cells)
     text += performance_markdown(of_features["performance"])
+    notes = dict.fromkeys(str(cell.config.data.note) for cell in cells if "note" in cell.config.data)
+    text += "".join(f"\n**{note}**\n" for note in notes)
     of_features["attributes"] = attributes = by_attribute(cells, scores)
     for name, frame in {**frames, **{name: frame for name, frame in of_features.items() if len(frame)}}.items():
         _write(results / f"{name}.csv", frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
     _write(results / "table.md", text)
     _write(results / "provenance.json", json.dumps(_provenance(cells, models, overrides), indent=1) + "\n")
     drawn = {**_figures(cells, table, curves, references), **feature_figures(cells), **evidence_figures(cells)}
-    drawn |= {**colour_figures(colours), **scene_figures(cells), **removal_figures(attributes)}
+    drawn |= {**colour_figures(colours), **scene_figures(cells), **removal_figures(cells, attributes)}
     for name, figure in drawn.items():
         _write(results / "figures" / f"{name}.png", _png(figure))
     _write(results / "index.html", gallery(cells[0].config.experiment, text, list(drawn)))

@@ -65,10 +65,11 @@ def measures(predictions: dict[str, Tensor]) -> dict[str, Tensor]:
             found |= {f"{prefix}{name}": values for name, values in of_one.items()}
     if "attributes" in predictions:
         counts, present = _counts(len(predictions["attributes"])), predictions["labels"] > 0.5
-        each = [
-            average_precision(predictions["attributes"][:, k], present[:, k], counts) for k in range(present.shape[1])
-        ]
-        found["attribute_precision"] = torch.stack(each).nanmean(0)
+        # Of the attributes that a test scene shows: which they are must not hang on the draw.
+        shown = present.any(0).nonzero().flatten().tolist()
+        each = [average_precision(predictions["attributes"][:, k], present[:, k], counts) for k in shown]
+        if each:
+            found["attribute_precision"] = torch.stack(each).nanmean(0)
     return found
 
 

@@ -139,7 +139,7 @@ def draw_signed(axes: Axes, image: Tensor, values: Tensor) -> None:
     axes.set_axis_off()
 
 
-def removal_figures(attributes: pd.DataFrame) -> dict[str, Figure]:
+def removal_figures(cells: list[Cell], attributes: pd.DataFrame) -> dict[str, Figure]:
     """`removal`: of every attribute the mean change of the true score, the network's and the stated one, without it.
 
     A panel for every network and its own explanation, of the attributes in the order of what is true.
@@ -147,7 +147,12 @@ def removal_figures(attributes: pd.DataFrame) -> dict[str, Figure]:
     wide = attributes[attributes["metric"].str.startswith("removal_")].pivot_table(
         "mean", ["data", "model", "explainer", "attribute"], "metric", sort=False
     )
-    own = [place for place in dict.fromkeys(place[:3] for place in wide.index) if place[2] in ("siam", "cam")]
+    telling = {
+        tuple(cell.labels[label] for label in ("data", "model", "explainer"))
+        for cell in cells
+        if (cell.folder / "scenes.safetensors").exists()
+    }
+    own = [place for place in dict.fromkeys(place[:3] for place in wide.index) if place in telling]
     if not own:
         return {}
     longest = max(len(wide.loc[place]) for place in own)

@@ -108,6 +108,13 @@ def contribution_maps(masks: NDArray[np.bool_]) -> Doubles:
     return WEIGHTS[:, None, None] * templates(height, width) * masks / (height * width)
 
 
+def contribution_map(masks: NDArray[np.bool_]) -> Doubles:
+    """sum_k w_k T_k M_k / (H W) (..., H, W) of masks (..., K, H, W): where all of the score but BASE comes from."""
+    height, width = masks.shape[-2:]
+    worth = WEIGHTS[:, None, None] * templates(height, width) / (height * width)
+    return np.einsum("khw,...khw->...hw", worth, masks)
+
+
 def score(seen_: Doubles) -> Doubles:
     """The clean score (...) before anyone votes."""
     return BASE + contributions(seen_).sum(-1)
