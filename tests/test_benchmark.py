@@ -15,7 +15,11 @@ FGVIS = {
     "FGVis's step on squeezenet1_1, 1 images, undefended = 1",
     "FGVis on squeezenet1_1, 2 images together, one by one = 1",
 }
-SIAM = {f"SIAM on {backbone}, linear head = 1" for backbone in ("scene_net", "resnet50")}
+SIAM = {
+    f"{what} on {backbone}, linear head = 1"
+    for what in ("SIAM", "SIAM and its explanation")
+    for backbone in ("scene_net", "resnet50")
+}
 
 
 def test_it_has_a_row_for_the_renderer_every_explainer_and_the_parts_of_the_papers(tmp_path: Path) -> None:

@@ -14,6 +14,9 @@ MASK_METRICS = ["iou_area", "iou_best", "pointing_game", "mass_accuracy", "rank_
 # Of what has learnt relevant features alone, and of what explains by an image alone.
 FEATURE_METRICS = ("ablation_", "read_out")
 EVIDENCE_METRICS = ("explanation_", "complement_", "mask_share", "colour_", "defence_")
+# Of what states contributions by name, and of networks that have attribute maps.
+STATED_METRICS = ("stated_", "split_error")
+MAP_METRICS = ("maps_",)
 # Where two classes are seen, or a mask may be empty, an image may have no score.
 MAY_BE_UNDEFINED = (
     *("class_overlap", "mass_accuracy", "pointing_game", "explanation_keeps", "gini", "entropy", "stability"),
@@ -27,6 +30,9 @@ ACCURACY = {
     ("imagenet", "squeezenet1_1"): 0.54,
     ("imagenet", "mobilenet_v2"): 0.62,
 }
+# The R² that networks of landscapes must reach; those with a part left out may well be worse.
+R2, R2_OF_PARTS = 0.6, 0.25
+WHOLE = ("siam", "scene_regressor", "unconstrained_attributes")
 
 
 def name_of(results: Path) -> str:
@@ -56,7 +62,13 @@ def test_the_networks_are_as_good_as_they_must_be(results: Path) -> None:
     provenance = json.loads((results / "provenance.json").read_text())
     assert provenance["models"]
     for model in provenance["models"]:
-        assert model["accuracy"]["test"] >= ACCURACY[model["data"], model["model"]]
+        accuracy = model["accuracy"]
+        if model["data"] == "landscapes":
+            assert accuracy["test_r2"] >= (R2 if model["model"] in WHOLE else R2_OF_PARTS)
+        elif model["data"] == "sun_photos":  # few photos; what is better than chance, the tables say
+            assert 0 < accuracy.get("test_attribute_precision", 0.5) < 1
+        else:
+            assert accuracy["test"] >= ACCURACY[model["data"], model["model"]]
 
 
 @pytest.mark.parametrize("results", RESULTS, ids=name_of)
@@ -64,10 +76,16 @@ def test_every_explainer_has_every_metric_that_applies_to_it(results: Path) -> N
     scores, learnt = means(results), explainers_with_features(results)
     of_features = scores.columns.str.startswith(FEATURE_METRICS)
     of_evidence = scores.columns.str.startswith(EVIDENCE_METRICS)
+    of_stated, of_maps = (scores.columns.str.startswith(names) for names in (STATED_METRICS, MAP_METRICS))
     explainers = scores.index.get_level_values("explainer")
-    evident, learns = explainers.str.startswith("fgvis"), explainers.isin(learnt)
-    assert scores.loc[:, ~of_features & ~of_evidence & ~scores.columns.isin(MAY_BE_UNDEFINED)].notna().all().all()
-    for applies, metrics in ((learns, of_features), (evident, of_evidence)):
+    evident, learns, states = explainers.str.startswith("fgvis"), explainers.isin(learnt), explainers == "siam"
+    maps = states
+    if of_maps.any():
+        beside = scores.index.get_level_values("model") == "unconstrained_attributes"
+        maps = states | (beside & (explainers == "cam"))
+    everywhere = ~of_features & ~of_evidence & ~of_stated & ~of_maps
+    assert scores.loc[:, everywhere & ~scores.columns.isin(MAY_BE_UNDEFINED)].notna().all().all()
+    for applies, metrics in ((learns, of_features), (evident, of_evidence), (states, of_stated), (maps, of_maps)):
         assert scores.loc[applies, metrics].notna().all().all()
         assert scores.loc[~applies, metrics].isna().all().all()
 
@@ -76,9 +94,11 @@ def test_every_explainer_has_every_metric_that_applies_to_it(results: Path) -> N
 def test_next_to_nothing_is_undefined_and_enough_is_scored(results: Path) -> None:
     table = pd.read_csv(results / "table.csv")
     strict = table[~table["metric"].isin(MAY_BE_UNDEFINED)]
-    assert (strict["n_undefined"] == 0).all()
+    # A landscape may show nothing that counts, or a single thing, which ranks nothing.
+    scenes = table["data"].iloc[0] == "landscapes"
+    assert (strict["n_undefined"] <= (0.05 * strict["n"] if scenes else 0)).all()
     # Photographs are few at the quick scale: every one takes seconds.
-    photographs = "imagenet" in table["data"].iloc[0]
+    photographs = "imagenet" in table["data"].iloc[0] or table["data"].iloc[0] == "sun_photos"
     assert (table["n"] + table["n_undefined"]).min() >= (8 if photographs else 60)
 
 
@@ -91,6 +111,18 @@ def test_the_reference_rows_lie_where_they_must(name: str) -> None:
     # On maps of pure chance these three expect the share of the image that the mask covers: one number.
     chance = table.loc["random", ["mass_accuracy", "rank_accuracy", "average_precision"]]
     assert chance.max() - chance.min() < 0.005
+
+
+def test_the_true_map_scores_best_where_it_is_known() -> None:
+    table = means(ROOT / "results" / "scenicness")
+    for _, part in table.groupby(level="model"):
+        if "oracle" in part.index.get_level_values("explainer"):
+            oracle = part.xs("oracle", level="explainer").iloc[0]
+            known = ["map_correlation", "map_sign", "mass_accuracy", "average_precision"]
+            assert oracle[known].tolist() == pytest.approx([1, 1, 1, 1])
+            rest = part.drop("oracle", level="explainer")
+            for metric in ("map_correlation", "map_sign", "attribute_sign", "attribute_rank"):
+                assert (rest[metric] < oracle[metric]).all()
 
 
 def test_the_readme_shows_the_committed_table() -> None:

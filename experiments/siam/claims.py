@@ -163,16 +163,17 @@ def costs_nothing(results: Path) -> Claim:
     if not file.exists():
         raise UserError(f"{file} is missing; run python run.py task=benchmark")
     rows = pd.read_csv(file)
-    own = rows[rows["row"].str.startswith("SIAM on")]
-    if not len(own):
+    own = rows[rows["row"].str.startswith("SIAM")]
+    scores = own[own["row"].str.startswith("SIAM on")]
+    if not len(scores):
         raise UserError(f"{file} has no row of SIAM; run python run.py task=benchmark")
     told = "; ".join(f"{row['row'].partition(',')[0]}: {row['value']:.3f}" for _, row in own.iterrows())
     return Claim(
         "c, cost",
-        f"at most {COST:.2f} times the backbone with a linear head",
+        f"scores cost at most {COST:.2f} times the backbone with a linear head",
         "speed",
         told,
-        bool((own["value"] <= COST).all()),
+        bool((scores["value"] <= COST).all()),
     )
 
 
