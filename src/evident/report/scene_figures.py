@@ -117,7 +117,7 @@ def _explanation(figure: SubFigure, scene: SceneExplanation) -> None:
         highest = found.max().clamp(min=1e-9).item()
         axes.imshow(found.numpy(), cmap="gray", vmin=0, vmax=highest, interpolation="nearest")
         axes.set(xticks=[], yticks=[])
-        axes.set_title(f"{scene.names[attribute].replace('_', ' ')} {worth:+.2f}", fontsize=6.5, pad=3)
+        axes.set_title(f"{scene.names[attribute].replace('_', ' ')} {worth:+.2f}", fontsize=6, pad=3)
         colour = RAISES if worth > 0 else LOWERS if worth < 0 else "0.7"
         for spine in axes.spines.values():
             spine.set(color=colour, linewidth=max(0.3, 4.5 * abs(worth) / widest.item()))
