@@ -63,7 +63,12 @@ def _forward_and_backward(network: nn.Module, images: Tensor, target: Tensor) ->
 def _first_of(kind: type, config: DictConfig) -> DictConfig:
     """The config of the first network, by name, of that kind, with the data set that it is for."""
     for name in GlobalHydra.instance().config_loader().get_group_options("model"):
-        own = [f"scale={config.scale.name}", f"model={name}"]
+        own = [
+            "task=benchmark",
+            f"scale={config.scale.name}",
+            f"benchmark.images={config.benchmark.images}",
+            f"model={name}",
+        ]
         composed = compose("config", own)
         if issubclass(get_class(composed.model.build._target_), kind):
             return compose("config", [*own, f"data={composed.model.data}"])

@@ -20,7 +20,7 @@ INCH = 1.3  # the side of a picture
 
 
 def evidence_figures(cells: list[Cell]) -> dict[str, Figure]:
-    """`explanations`, `games` and `networks` by name: of the first seed, where explainers give evidence."""
+    """`explanations`, `games` and `networks` by name: of the first seed, where explainers give evidence for a class."""
     first = min(cell.config.seed for cell in cells)
     kept = {
         (cell.config.data.name, cell.config.model.name, cell.config.explainer.name): load_file(
@@ -29,7 +29,8 @@ def evidence_figures(cells: list[Cell]) -> dict[str, Figure]:
         for cell in cells
         if cell.config.seed == first
     }
-    kept = {place: examples for place, examples in kept.items() if "explanations" in examples}
+    # Of a regression there is no probability to show beside them.
+    kept = {place: of for place, of in kept.items() if "explanations" in of and "signed" not in of}
     networks = list(dict.fromkeys(place[:2] for place in kept))
     drawn: dict[str, Figure] = {}
     for data, model in networks:

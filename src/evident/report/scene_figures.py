@@ -38,8 +38,9 @@ class SceneExplanation(NamedTuple):
 
 
 def scene_figures(cells: list[Cell]) -> dict[str, Figure]:
-    """`scenes`, `overestimates` and `underestimates` of each network that states contributions, of its first seed.
+    """`scenes` of each network that states contributions, of its first seed, and of the first such network the galleries.
 
+    Those are `overestimates` and `underestimates`.
     Each beside the map of the first other network of that data set which tells one.
     """
     kept = {}
@@ -68,6 +69,8 @@ def scene_figures(cells: list[Cell]) -> dict[str, Figure]:
             "overestimates": rows[examples : examples + count],
             "underestimates": rows[examples + count :],
         }
+        if place != stating[0]:  # the galleries of one network are enough
+            parts = {"scenes": parts["scenes"]}
         drawn |= {f"{name}{suffix}": explanations_figure(part) for name, part in parts.items() if part}
     return drawn
 
