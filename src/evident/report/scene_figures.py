@@ -38,7 +38,7 @@ class SceneExplanation(NamedTuple):
 
 
 def scene_figures(cells: list[Cell]) -> dict[str, Figure]:
-    """`scenes` of each network that states contributions, of its first seed, and of the first such network the galleries.
+    """`scenes` of each network that states contributions, of its first seed; of the first one the galleries too.
 
     Those are `overestimates` and `underestimates`.
     Each beside the map of the first other network of that data set which tells one.
