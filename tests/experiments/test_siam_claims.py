@@ -16,7 +16,6 @@ from evident.errors import UserError
 from evident.report.claims import Claim
 
 HERE = ROOT / "experiments" / "siam"
-COMMITTED = [ROOT / "results" / name / "provenance.json" for name in ("scenicness", "siam/landscapes")]
 POST_HOC = ("gradient", "lime", "rise")
 BESIDE = ("beside the black box", "beside post-hoc on itself")
 COMPARED = {
@@ -210,8 +209,6 @@ def test_a_missing_table_is_named_with_its_command(results: Path, file: str, tol
 
 
 def test_the_readme_shows_what_the_committed_tables_say(tmp_path: Path) -> None:
-    if not all(file.exists() for file in COMMITTED):
-        pytest.skip("the experiments have not been run")
     copy = tmp_path / "experiments" / "siam"
     shutil.copytree(HERE, copy)
     (tmp_path / "results").symlink_to(ROOT / "results")
