@@ -16,7 +16,7 @@ run: env
 	$(BIN)/python run.py
 
 test: env
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: env
 	$(BIN)/ruff check .

@@ -9,7 +9,7 @@ from entry_point import run
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ("explainer=grad_cat", "explainer=grad_cat is unknown; use activations centre"),
+        ("explainer=grad_cat", "explainer=grad_cat is unknown; use activations cam centre"),
         ("experiment=flowers", "experiment=flowers is unknown; use an8flower"),
         ("scale=huge", "scale=huge is unknown; use paper quick smoke"),
         ("sede=1", "sede is no key of the config; there are data"),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from entry_point import ROOT, command, options, run, written
+from entry_point import ROOT, Started, command, options, run, written
 from safetensors.torch import load_file
 
 FEW = "explainer=random,oracle,gradient,grad_cam"
@@ -115,14 +115,11 @@ def test_killed_at_any_moment_it_ends_with_the_same_bytes(finished: Path, tmp_pa
 
 
 def kill_when(moment: Callable[[], bool], store: Path) -> bool:
-    settings = options()
-    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen(command(FEW, *QUIET, store=store), cwd=settings["cwd"], env=settings["env"], **pipes)
-    while process.poll() is None:
+    started = Started(FEW, *QUIET, store=store)
+    while started.process.is_alive():
         if moment():
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            return True
+            started.process.kill()
+            return started.ended().returncode == -signal.SIGKILL
         time.sleep(0.005)
     return False
 
@@ -151,19 +148,9 @@ def test_a_damaged_cell_is_named_and_left_alone(finished: Path, tmp_path: Path) 
 
 
 def test_two_sweeps_at_once_share_one_store(finished: Path, tmp_path: Path) -> None:
-    settings = {key: value for key, value in options().items() if key in ("cwd", "env")}
-    processes = [
-        subprocess.Popen(
-            command(FEW, *QUIET, store=tmp_path, results=tmp_path / f"results{number}"),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            **settings,
-        )
-        for number in range(2)
-    ]
-    errors = [process.communicate(timeout=300)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], errors
+    sweeps = [Started(FEW, *QUIET, store=tmp_path, results=tmp_path / f"results{number}") for number in range(2)]
+    ended = [sweep.ended() for sweep in sweeps]
+    assert [one.returncode for one in ended] == [0, 0], [one.stderr for one in ended]
     assert len(list(tmp_path.glob("models/*/DONE"))) == 1
     assert len(list(tmp_path.glob("cells/*/DONE"))) == 4
     for number in range(2):
@@ -172,7 +159,8 @@ def test_two_sweeps_at_once_share_one_store(finished: Path, tmp_path: Path) -> N
 
 
 def test_parallel_cells_give_the_same_bytes(finished: Path, tmp_path: Path) -> None:
-    ended = run(FEW, *QUIET, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", store=tmp_path)
+    parallel = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    ended = subprocess.run(command(FEW, *QUIET, *parallel, store=tmp_path), **options())
     assert ended.returncode == 0, ended.stderr
     for name in TABLES:
         assert (results_of(tmp_path) / name).read_bytes() == (results_of(finished) / name).read_bytes(), name

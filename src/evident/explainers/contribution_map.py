@@ -38,7 +38,7 @@ def spread(maps: Tensor, images: Tensor) -> Tensor:
 
     So the sum over pixels is that over places, whatever the sizes.
     """
-    with torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad():
         one = torch.ones_like(maps[:1]).requires_grad_()
         (pixels,) = torch.autograd.grad(upsampled(one, images).sum(), one)  # to each place, not all whole
     return upsampled(maps / pixels, images)
