@@ -14,7 +14,7 @@ from tempfile import mkdtemp
 ROOT = Path(__file__).parents[1]
 SECONDS = 300
 
-# Importing everything takes far longer than most runs in these tests: done once, in the process that the runs fork from.
+# Importing everything takes far longer than most of these runs: it is done once, in the process that they fork from.
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["evident.front", "evident.sweep"])
 

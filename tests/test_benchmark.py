@@ -17,7 +17,7 @@ FGVIS = {
 }
 SIAM = {
     f"{what} on {backbone}, linear head = 1"
-    for what in ("SIAM", "SIAM and its explanation")
+    for what in ("SIAM", "SIAM and its explanation", "operations of SIAM")
     for backbone in ("scene_net", "resnet50")
 }
 

@@ -15,13 +15,13 @@ MASK_METRICS = ["iou_area", "iou_best", "pointing_game", "mass_accuracy", "rank_
 FEATURE_METRICS = ("ablation_", "read_out")
 EVIDENCE_METRICS = ("explanation_", "complement_", "mask_share", "colour_", "defence_")
 # Of what states contributions by name, and of networks that have attribute maps.
-STATED_METRICS = ("stated_", "split_error")
+STATED_METRICS = ("stated_", "typical_", "split_error")
 MAP_METRICS = ("maps_",)
 # Where two classes are seen, or a mask may be empty, an image may have no score.
 MAY_BE_UNDEFINED = (
     *("class_overlap", "mass_accuracy", "pointing_game", "explanation_keeps", "gini", "entropy", "stability"),
     *("discrimination_mass", "discrimination_half"),
-    *("stated_rank", "removal_stated", "removal_true"),  # a network that says next to nothing ranks nothing
+    *("stated_", "typical_", "removal_"),  # a network that says next to nothing ranks nothing
 )
 # What each network must reach on its test images.
 ACCURACY = {

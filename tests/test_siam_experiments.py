@@ -103,7 +103,8 @@ def test_how_well_the_networks_do_is_told_with_intervals_and_compared(finished: 
     performance = pd.read_csv(results / "performance.csv")
     of = {model: set(part["measure"]) for model, part in performance.groupby("model")}
     scores = {f"{prefix}{name}" for prefix in ("", "variance_") for name in ("rmse", "mae", "r2", "tau")}
-    assert of == {"siam": scores | {"attribute_precision"}, "scene_regressor": scores}
+    told = scores | {"attribute_precision"}
+    assert of == {"siam": told, "scene_regressor": scores, "constant": told - {"tau", "variance_tau"}, "truth": scores}
     assert (performance["n"] == 8).all()
     assert performance["std"].isna().all()  # of one seed
     differences = pd.read_csv(results / "performance_differences.csv").set_index("measure")
@@ -120,9 +121,10 @@ def test_attributes_are_told_by_name(finished: Path) -> None:
     attributes = pd.read_csv(finished / "results" / "scenicness" / "attributes.csv")
     assert set(attributes["attribute"]) <= set(ATTRIBUTES)
     of = {name: set(part["metric"]) for name, part in attributes.groupby(attributes["explainer"].fillna("network"))}
-    removals = {"removal_network", "removal_stated", "removal_true"}
+    removals = {"removal_network", "removal_faithful", "removal_true"}
+    stated = {"stated_removal_faithful", "stated_removal_true", "typical_removal_true"}
     assert of.pop("network") == {"attribute_precision"}
-    assert of.pop("siam") == removals | {"maps_pointing", "maps_precision"}
+    assert of.pop("siam") == removals | stated | {"maps_pointing", "maps_precision"}
     assert of == dict.fromkeys(("random", "oracle", "cam", "gradient"), removals)
     true = attributes[attributes["metric"] == "removal_true"].groupby("attribute")["mean"]
     assert (true.max() == true.min()).all()  # whoever explains
@@ -252,7 +254,7 @@ def test_real_photos_in_their_own_layout_are_learnt_from_and_explained(tmp_path:
     results = place / "results" / "siam" / "scenicornot"
     assert {"scenes", "overestimates", "underestimates"} <= figures_of(results)
     assert "removal" not in figures_of(results)
-    performance = pd.read_csv(results / "performance.csv").set_index("measure")["n"]
+    performance = pd.read_csv(results / "performance.csv").set_index(["model", "measure"])["n"]["siam"]
     assert performance["rmse"] == 6
     assert performance["attribute_precision"] == of_sun["test"]
     assert {"gini", "entropy", "insertion_mean_colour"} <= set(table_of(results).columns)

@@ -3,5 +3,5 @@
 import os
 
 # To be said before torch is imported. Threads that spin while they wait for each other slow a training twentyfold as
-# soon as another process wants one of the cores; alone, sleeping costs nothing that could be measured.
+# soon as another process wants one of the cores; alone, sleeping costs a tenth or two.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -29,7 +29,7 @@ from evident.models import training
 from evident.models.training import trained
 from evident.progress import bar
 
-CELL_FORMAT = 1  # raise it when the same config would give other scores or files
+CELL_FORMAT = 2  # raise it when the same config would give other scores or files
 log = logging.getLogger("evident")
 logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
 # Images lie in memory: worker processes, which Lightning advises, would only copy them about.
@@ -168,7 +168,8 @@ def _compute(config: DictConfig, name: str, folder: Path) -> None:
         save_file(explain.kept(), folder / "examples.safetensors")
         (folder / "classes.json").write_text(json.dumps(list(model.classes), indent=1))
         if model.predictions:
-            save_file(dict(model.predictions), folder / "predictions.safetensors")
+            true = splits.true_scores() if hasattr(splits, "true_scores") else {}
+            save_file({**model.predictions, **true}, folder / "predictions.safetensors")
         if hasattr(splits, "attribute_names"):
             (folder / "attributes.json").write_text(json.dumps(list(splits.attribute_names), indent=1))
         (folder / "directions.json").write_text(json.dumps(explain.directions, indent=1))

@@ -158,6 +158,7 @@ def voted(true: bool = False) -> Scenes:
         "attribute_masks": torch.rand(7, 3, SIZE, SIZE, generator=draw) > 0.5,
         "contributions": torch.randn(7, 3, generator=draw),
         "contribution_map": torch.randn(7, SIZE, SIZE, generator=draw),
+        "typical": torch.randn(3, generator=draw).expand(7, -1),
     }
     return Scenes(split.images, {**split.labels, **(truth if true else {})})
 

@@ -83,6 +83,16 @@ def test_pictures_and_attribute_maps_are_those_of_the_scenes_shown_in_any_batch(
     torch.testing.assert_close(held["attribute_maps"], explainer.attribute_maps(pixels_of(split)[rows]))
 
 
+def test_what_the_scenes_shown_show_is_kept_where_it_is_known(tmp_path: Path) -> None:
+    split = voted()
+    assert "visible" not in kept(tmp_path, split, SIAM(network()))
+    masks = torch.zeros(COUNT, len(COLOURS), 4, 4, dtype=torch.bool)
+    masks[torch.arange(COUNT), torch.arange(COUNT) % len(COLOURS), 1, 2] = True
+    known = SceneSet(split.images, {**split.labels, "attribute_masks": masks})
+    held = kept(tmp_path, known, SIAM(network()))
+    assert torch.equal(held["visible"], masks.flatten(2).any(2)[held["shown"]])
+
+
 def test_fewer_scenes_than_could_be_shown_are_all_shown(tmp_path: Path) -> None:
     held = kept(tmp_path, voted().first(4), SIAM(network()), examples=8)
     assert held["shown"].tolist() == [0, 1, 2, 3, *[3, 0, 2, 1], *[1, 2, 0, 3]]

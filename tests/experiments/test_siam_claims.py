@@ -21,20 +21,24 @@ BESIDE = ("beside the black box", "beside post-hoc on itself")
 COMPARED = {
     "a, where": "map_correlation",
     "a, how much": "attribute_rank",
-    "a, removal faithful": "removal_stated",
+    "a, removal faithful": "removal_faithful",
     "a, removal true": "removal_true",
+    "a, removal faithful by name": "stated_removal_faithful",
 }
+BY_MAP = [metric for metric in COMPARED.values() if not metric.startswith("stated_")]
 NAMES = [
-    *("a, exact", "a, what and where", "a, how"),
+    *("a, exact", "a, what and where", "a, how", "a, how, of this scene"),
     *(f"{name}, {beside}" for name in COMPARED for beside in BESIDE),
     *("b, average", "b, variance", "b, attributes", "c, cost"),
-    *("two templates", "stages before joint training", "joint training at the end (75 epochs beside 50)"),
-    "sparse templates",
+    *("templates that lower", "stages before joint training", "joint training at the end (75 epochs beside 50)"),
+    "sparsity costs nothing",
 ]
 OWN = {
     "split_error": 1e-6,
     **{"maps_pointing": 0.7, "maps_precision": 0.6, "stated_sign": 0.9, "stated_rank": 0.5},
-    **{"map_correlation": 0.6, "attribute_rank": 0.6, "removal_stated": 0.7, "removal_true": 0.7},
+    **{"typical_rank": 0.4, "stated_removal_true": 0.7, "typical_removal_true": 0.5, "stated_absent": 0.1},
+    **{"map_correlation": 0.6, "attribute_rank": 0.6, "removal_faithful": 0.7, "removal_true": 0.7},
+    "stated_removal_faithful": 0.8,
 }
 NETWORKS = (
     *("siam", "siam_joint", "siam_separate", "siam_dense", "siam_one_template"),
@@ -56,16 +60,16 @@ def row(model: str, explainer: str, metric: str, mean: float) -> dict[str, Any]:
 def table() -> pd.DataFrame:
     rows = [row("siam", "siam", metric, mean) for metric, mean in OWN.items()]
     for model in ("siam", "scene_regressor"):
-        rows += [row(model, name, metric, 0.3) for name in POST_HOC for metric in COMPARED.values()]
+        rows += [row(model, name, metric, 0.3) for name in POST_HOC for metric in BY_MAP]
         # The oracle competes with nobody.
-        rows += [row(model, "oracle", metric, 1.0) for metric in COMPARED.values()]
+        rows += [row(model, "oracle", metric, 1.0) for metric in BY_MAP]
     rows += [row("siam", "random", "attribute_sign", 0.65), row("siam", "random", "attribute_rank", 0.2)]
     rows += [row("unconstrained_attributes", "cam", metric, 0.65) for metric in ("maps_pointing", "maps_precision")]
     return pd.DataFrame(rows)
 
 
 def performance(values: dict[str, float] | None = None) -> pd.DataFrame:
-    known = {**dict.fromkeys(NETWORKS, 0.6), "siam": 0.7, **(values or {})}
+    known = {**dict.fromkeys(NETWORKS, 0.6), "siam": 0.7, "constant": 0.0, "truth": 0.9, **(values or {})}
     return pd.DataFrame(
         [
             {
@@ -79,15 +83,16 @@ def performance(values: dict[str, float] | None = None) -> pd.DataFrame:
     )
 
 
-def differences(of: pd.DataFrame) -> pd.DataFrame:
+def differences(of: pd.DataFrame, apart_by: float = 0.01) -> pd.DataFrame:
     value = of.set_index(["model", "measure"])["value"]
     rows = [
         {
-            **{"data": "landscapes", "measure": measure, "model": "siam", "other": other},
-            "difference": (apart := value["siam", measure] - value[other, measure]),
+            **{"data": "landscapes", "measure": measure, "model": "siam", "other": other, "seeds": seeds},
+            "difference": (apart := value["siam", measure] - value[other, measure] + more),
             **{"ci_low": apart - 0.03, "ci_high": apart + 0.03},
         }
         for other in NETWORKS[1:]
+        for seeds, more in (("0 1", 0), ("0", apart_by), ("1", -apart_by))
         for measure in ("r2", "variance_r2", "attribute_precision")
     ]
     return pd.DataFrame(rows)
@@ -95,8 +100,8 @@ def differences(of: pd.DataFrame) -> pd.DataFrame:
 
 def speed(value: float = 1.01) -> pd.DataFrame:
     names = ["cam", *(f"{what}, linear head = 1" for what in ("SIAM on scene_net", "SIAM on resnet50"))]
-    names.append("SIAM and its explanation on resnet50, linear head = 1")
-    return pd.DataFrame({"row": names, "value": [9.0, value, 1.0, 1.2]})
+    names += [f"operations of {name}" for name in names[1:]]
+    return pd.DataFrame({"row": names, "value": [9.0, 1.1, 1.0, value, 1.0], "lowest": 0.9, "highest": 1.3})
 
 
 @pytest.fixture
@@ -126,9 +131,13 @@ def test_all_claims_hold_where_the_tables_say_so(results: Path) -> None:
     assert list(claims) == NAMES
     assert all(claim.holds for claim in claims.values())
     assert "above 3 of 3 (best gradient 0.300" in claims["a, where, beside the black box"].numbers
-    assert "difference +0.100 [+0.070, +0.130]; 250 test scenes" in claims["b, average"].numbers
+    told = (
+        "difference +0.100 [+0.070, +0.130] (by seed +0.110 [+0.080, +0.140], +0.090 [+0.060, +0.120]); 250 test scenes"
+    )
+    assert f"{told}; the truth before anyone votes 0.900" in claims["b, average"].numbers
     assert claims["c, cost"].numbers == (
-        "SIAM on scene_net: 1.010; SIAM on resnet50: 1.000; SIAM and its explanation on resnet50: 1.200"
+        "operations of SIAM on scene_net: 1.0100; operations of SIAM on resnet50: 1.0000. "
+        "Times: SIAM on scene_net: 1.100 (0.900 to 1.300); SIAM on resnet50: 1.000 (0.900 to 1.300)"
     )
 
 
@@ -138,7 +147,9 @@ def test_all_claims_hold_where_the_tables_say_so(results: Path) -> None:
         ("split_error", 2e-5, ["a, exact"]),
         ("maps_pointing", 0.49, ["a, what and where"]),
         ("stated_sign", 0.68, ["a, how"]),
-        ("stated_rank", 0.23, ["a, how"]),
+        ("stated_rank", 0.21, ["a, how", "a, how, of this scene"]),
+        ("stated_rank", 0.43, ["a, how, of this scene"]),
+        ("stated_removal_true", 0.53, ["a, how, of this scene"]),
         *((metric, 0.33, [f"{name}, {beside}" for beside in BESIDE]) for name, metric in COMPARED.items()),
     ],
 )
@@ -160,8 +171,17 @@ def test_one_better_explanation_is_enough(results: Path, network: str, beside: s
 
 
 def test_performance_is_kept_down_to_the_baselines_interval(results: Path) -> None:
-    put_performance(results, performance({"scene_regressor": 0.74}))
+    put_performance(results, performance({"scene_regressor": 0.71}))
     assert judged(results)["b, average"].holds
+    # 0.01 below on average, one network of two by more than chance.
+    differences(performance({"scene_regressor": 0.71}), 0.03).to_csv(
+        results / "siam" / "landscapes" / "performance_differences.csv", index=False
+    )
+    failed = [claim.name for claim in judged(results).values() if not claim.holds]
+    assert failed == ["b, average", "b, variance"]
+    put_performance(results, performance({"constant": 0.66}))
+    failed = [claim.name for claim in judged(results).values() if not claim.holds]
+    assert failed == ["b, average", "b, variance", "b, attributes"]
     put_performance(results, performance({"scene_regressor": 0.76, "unconstrained_attributes": 0.76}))
     failed = [claim.name for claim in judged(results).values() if not claim.holds]
     assert failed == ["b, average", "b, variance", "b, attributes"]
@@ -170,7 +190,7 @@ def test_performance_is_kept_down_to_the_baselines_interval(results: Path) -> No
 @pytest.mark.parametrize(
     ("network", "name"),
     [
-        ("siam_one_template", "two templates"),
+        ("siam_one_template", "templates that lower"),
         ("siam_joint", "stages before joint training"),
         ("siam_separate", "joint training at the end (75 epochs beside 50)"),
     ],
@@ -182,9 +202,9 @@ def test_a_part_helps_only_where_the_difference_is_above_zero(results: Path, net
 
 def test_sparse_templates_may_cost_no_performance(results: Path) -> None:
     put_performance(results, performance({"siam_dense": 0.74}))
-    assert judged(results)["sparse templates"].holds
+    assert judged(results)["sparsity costs nothing"].holds
     put_performance(results, performance({"siam_dense": 0.76}))
-    assert [claim.name for claim in judged(results).values() if not claim.holds] == ["sparse templates"]
+    assert [claim.name for claim in judged(results).values() if not claim.holds] == ["sparsity costs nothing"]
 
 
 def test_one_slow_backbone_is_enough_to_cost_something(results: Path) -> None:

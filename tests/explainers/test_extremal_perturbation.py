@@ -12,9 +12,9 @@ from evident.explainers.extremal_perturbation import (
     ExtremalPerturbation,
     area_penalty,
     grown,
+    kernel,
     perturbed,
     pyramid,
-    rings,
 )
 
 
@@ -45,7 +45,7 @@ def chequered(side: int = 65, count: int = 1) -> Tensor:
 
 def test_mask_is_the_soft_maximum_around_each_cell() -> None:
     coarse = torch.rand(2, 1, 6, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    ours = grown(coarse, *rings(coarse))
+    ours = grown(coarse, kernel(coarse))
     for n in range(2):
         for i in range(-3, 9):
             for j in range(-3, 8):
@@ -62,7 +62,7 @@ def test_mask_is_the_soft_maximum_around_each_cell() -> None:
 def test_one_cell_grows_to_a_smooth_disc() -> None:
     coarse = torch.zeros(1, 1, 17, 17)
     coarse[0, 0, 8, 8] = 1
-    row = grown(coarse, *rings(coarse))[0, 0, 11]
+    row = grown(coarse, kernel(coarse))[0, 0, 11]
     assert row[11] > 0.99
     assert row[11:].diff().le(0).all()
     torch.testing.assert_close(row, row.flip(0))
@@ -125,7 +125,7 @@ def plainly(model: nn.Module, image: Tensor, area: float, steps: int) -> Tensor:
     v, velocity, faster = image.new_ones(1, 1, 32, 32), 0.0, min(800 / steps, 20)
     for step in range(steps):
         v = v.detach().requires_grad_()
-        mask = grown(v, *rings(v))
+        mask = grown(v, kernel(v))
         seen = perturbed(levels, F.interpolate(mask[..., 3:-3, 3:-3], (side, side), mode="bilinear")[None])[0]
         ordered = mask.flatten().sort().values
         wanted = torch.zeros_like(ordered)
@@ -136,7 +136,7 @@ def plainly(model: nn.Module, image: Tensor, area: float, steps: int) -> Tensor:
         (gradient,) = torch.autograd.grad(energy, v)
         velocity = gradient if step == 0 else 0.9 * velocity + 0.1 * gradient
         v = (v.detach() - 0.01 * faster * velocity).clamp(0, 1)
-    return F.interpolate(grown(v, *rings(v))[..., 3:-3, 3:-3], (side, side), mode="bilinear")
+    return F.interpolate(grown(v, kernel(v))[..., 3:-3, 3:-3], (side, side), mode="bilinear")
 
 
 def test_masks_are_those_of_gradient_descent_with_momentum() -> None:

@@ -29,7 +29,8 @@ OF_SIGNS = [contribution_map, attribute_contributions]
 def truth(masks: Tensor, contributions: Tensor) -> Truth:
     """Each contribution shared out among the pixels of its attribute; what none of them shows is worth nothing."""
     shares = masks.double() / masks.sum((2, 3), keepdim=True).clamp(min=1)
-    return Truth(masks, contributions, torch.einsum("nk,nkhw->nhw", contributions.double(), shares))
+    typical = torch.arange(masks.shape[1]).expand_as(contributions)
+    return Truth(masks, contributions, torch.einsum("nk,nkhw->nhw", contributions.double(), shares), typical)
 
 
 def of(true: Truth | None, signed: Tensor | None = None, **said: Any) -> Explanation:
@@ -43,7 +44,7 @@ def on_map(signed, true_map) -> dict[str, Tensor]:
     """`contribution_map` of one map beside another."""
     signed, true_map = (torch.as_tensor(values, dtype=torch.float64)[None] for values in (signed, true_map))
     masks = torch.zeros(1, 1, *true_map.shape[1:], dtype=torch.bool)
-    return contribution_map(of(Truth(masks, torch.zeros(1, 1), true_map), signed))
+    return contribution_map(of(Truth(masks, torch.zeros(1, 1), true_map, torch.zeros(1, 1)), signed))
 
 
 def quadrants() -> Tensor:
@@ -181,6 +182,20 @@ def test_statements_of_what_is_not_visible_do_not_count():
         assert scores["stated_rank"].item() == pytest.approx(1 / 3)
 
 
+def test_what_is_stated_of_things_that_are_not_there_is_a_share_of_all():
+    # The fourth quarter shows nothing that is known.
+    for road, share in ((-1.0, 0.5), (0.0, 0.0), (3.0, 0.75)):
+        scores = stated_contributions(of(QUARTERS, contributions=torch.tensor([[0.7, -0.1, 0.2, road]])))
+        assert scores["stated_absent"].item() == pytest.approx(share)
+    assert stated_contributions(of(QUARTERS, contributions=torch.zeros(1, 4)))["stated_absent"].isnan()
+
+
+def test_what_things_are_usually_worth_is_ranked_without_a_look():
+    for said in (torch.ones(1, 4), -torch.ones(1, 4)):
+        found = stated_contributions(of(QUARTERS, contributions=said))["typical_rank"]
+        assert found.item() == pytest.approx(kendalltau([0, 1, 2], QUARTERS.contributions[0, :3]).statistic)
+
+
 def test_what_is_stated_by_name_does_not_hang_on_any_map():
     said = {"contributions": torch.tensor([[1.0, 0.3, -0.1, 0.0]])}
     scores = stated_contributions(of(QUARTERS, **said))
@@ -304,8 +319,8 @@ def test_statements_that_are_no_numbers_are_undefined_and_leave_their_neighbours
     true = scenes(0)
     stated = true.contributions.clone()
     stated[3, 0] = nan
-    for scores in stated_contributions(of(true, contributions=stated)).values():
-        assert scores.isnan().tolist() == [False, False, False, True, False]
+    for name, scores in stated_contributions(of(true, contributions=stated)).items():
+        assert scores.isnan().tolist() == [False, False, False, name != "typical_rank", False]
 
 
 def test_of_one_visible_attribute_there_is_a_sign_and_no_order():
@@ -331,6 +346,7 @@ def test_where_nothing_is_visible_nothing_is_told_of_attributes(others):
     curves = attribute_maps(explanation)
     assert all(curve.values[0].isnan().all() for curve in curves.values())
     scores = {**attribute_contributions(explanation), **stated_contributions(explanation)}
+    assert scores.pop("stated_absent")[0] == 1
     for values in [*scores.values(), *(curve.score for curve in curves.values())]:
         assert values[0].isnan()
         assert values[1:].isfinite().all()

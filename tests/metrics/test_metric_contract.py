@@ -27,7 +27,6 @@ from evident.metrics.explanation import (
     image_scores,
     metric,
     needs_of,
-    welcomed_by,
 )
 from evident.models.flower_net import FlowerNet
 from evident.relevance.relevance import Relevance
@@ -105,7 +104,8 @@ def scenes(images: int, height: int, width: int, generator: torch.Generator) -> 
     row, attribute = visible.nonzero(as_tuple=True)
     again = torch.rand(len(row), 3, height, width, generator=generator)
     removals = Removals(row, attribute, again, torch.randn(len(row), generator=generator))
-    return Truth(masks & visible[..., None, None], contributions, contribution_map), removals
+    typical = torch.randn(ATTRIBUTES, generator=generator).expand(images, -1)
+    return Truth(masks & visible[..., None, None], contributions, contribution_map, typical), removals
 
 
 def relevance(generator: torch.Generator) -> Relevance:
@@ -191,7 +191,7 @@ def test_direction_and_needs_are_declared(file):
 @every_file
 def test_metric_uses_only_what_it_needs(file):
     whole, score = explanation(), configured(file)
-    needed = {need: getattr(whole, need) for need in (*needs_of(score), *welcomed_by(score))}
+    needed = {need: getattr(whole, need) for need in needs_of(score)}
     assert_same(values(score(Explanation(whole.images, whole.target, whole.heatmap, **needed))), values(score(whole)))
 
 

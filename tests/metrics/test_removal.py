@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from evident.data.scenes import Removals, Truth
 from evident.errors import UserError
 from evident.metrics.explanation import Curve, Explanation, direction_of, image_scores
-from evident.metrics.removal import removal
+from evident.metrics.removal import removal, stated_removal
 
 nan = math.nan
-NAMES = ["removal_network", "removal_stated", "removal_true"]
+TYPICAL = torch.tensor([[2.0, -1.0, -3.0, 0.0]])
+NAMES = ["removal_network", "removal_faithful", "removal_true"]
 
 
 class Sum(nn.Module):
@@ -60,7 +61,7 @@ def of(
     changes = [without[n][k] for n, k in zip(row.tolist(), attribute.tolist(), strict=True)]
     after, change = torch.tensor(changes).view(-1, 2).unbind(1)
     # Nobody asks what is truly worth what: the pictures that were painted again show what truly changes.
-    truth = Truth(masks_of(visible), torch.full_like(given, nan), torch.full_like(signed, nan))
+    truth = Truth(masks_of(visible), torch.full_like(given, nan), torch.full_like(signed, nan), TYPICAL)
     known = {"signed": signed, "truth": truth, "removals": Removals(row, attribute, filled(after), change)}
     targets = torch.tensor(target or [0] * len(before))
     return Explanation(
@@ -69,7 +70,7 @@ def of(
 
 
 def ranks(explanation: Explanation) -> list[list[float]]:
-    """[network, stated, true] of every image."""
+    """[network, faithful, true] of every image."""
     return torch.stack([image_scores(curve) for curve in removal(explanation).values()], 1).tolist()
 
 
@@ -100,7 +101,7 @@ def scenes(seed: int, count: int = 6, attributes: int = 7) -> Explanation:
 def test_changes_stand_at_their_attributes():
     curves = removal(scene([4.0, -3.0, 1.0, 50.0]))
     assert list(curves) == NAMES
-    expected = {"network": [-4, 3, -1, nan], "stated": [-4, 3, -1, nan], "true": [-5, 2, 1, nan]}
+    expected = {"network": [-4, 3, -1, nan], "faithful": [-4, 3, -1, nan], "true": [-5, 2, 1, nan]}
     for name, values in expected.items():
         curve = curves[f"removal_{name}"]
         assert curve.at.tolist() == [0, 1, 2, 3]
@@ -132,22 +133,34 @@ def test_each_image_is_scored_for_its_own_target():
     assert ranks(explanation) == [[1, 1, 1], [-1, -1, 1]]
 
 
-def test_what_is_stated_by_name_comes_before_the_map():
-    explanation = scene([4.0, -3.0, 1.0, 0.0], contributions=torch.tensor([[-5.0, 2.0, -1.0, 9.0]]))
-    np.testing.assert_array_equal(removal(explanation)["removal_stated"].values, [[5, -2, 1, nan]])
-    assert ranks(explanation) == [[1, -1, -1]]
+def test_what_is_stated_by_name_is_ranked_by_itself_and_beside_what_is_usual():
+    explanation = scene([0.0] * 4, signed=None, contributions=torch.tensor([[-5.0, 2.0, -1.0, 9.0]]))
+    curves = stated_removal(explanation)
+    expected = {"stated_removal_faithful": [5, -2, 1, nan], "stated_removal_true": [-5, 2, 1, nan]}
+    expected["typical_removal_true"] = [-2, 1, 3, nan]
+    for name, values in expected.items():
+        np.testing.assert_array_equal(curves[name].values, [values])
+    found = [image_scores(curve).item() for curve in curves.values()]
+    assert found == pytest.approx([-1, -1, 1 / 3])
+    assert removal(replace(explanation, signed=-torch.ones(1, 4, 4))).keys().isdisjoint(curves)
 
 
-def test_what_is_stated_by_name_needs_no_map():
-    assert ranks(scene([0.0] * 4, signed=None, contributions=torch.tensor([[4.0, -3.0, 1.0, 0.0]]))) == [[1, 1, 1]]
+def test_a_map_and_what_is_stated_are_judged_by_the_same_changes():
+    worth = torch.tensor([[4.0, -3.0, 1.0, 0.0]])
+    by_name = stated_removal(scene([0.0] * 4, contributions=worth))
+    by_map = removal(scene(worth[0].tolist()))
+    for name in ("removal_faithful", "removal_true"):
+        np.testing.assert_array_equal(by_name[f"stated_{name}"].values, by_map[name].values)
+        np.testing.assert_array_equal(image_scores(by_name[f"stated_{name}"]), image_scores(by_map[name]))
 
 
 def test_a_map_gives_an_attribute_the_sum_over_its_true_pixels():
     masks = torch.zeros(1, 2, 4, 4, dtype=torch.bool)
     masks[0, 0, :2] = masks[0, 1, 1:3] = True
-    told = {"signed": torch.arange(16.0).view(1, 4, 4), "truth": Truth(masks, torch.zeros(1, 2), torch.zeros(1, 4, 4))}
+    truth = Truth(masks, torch.zeros(1, 2), torch.zeros(1, 4, 4), TYPICAL)
+    told = {"signed": torch.arange(16.0).view(1, 4, 4), "truth": truth}
     explanation = of([10.0], [{0: (9.0, -1.0), 1: (7.0, -3.0)}], [[0.0, 0.0]], **told)
-    assert removal(explanation)["removal_stated"].values.tolist() == [[-sum(range(8)), -sum(range(4, 12))]]
+    assert removal(explanation)["removal_faithful"].values.tolist() == [[-sum(range(8)), -sum(range(4, 12))]]
 
 
 def test_what_the_network_knows_is_no_merit_of_the_explainer():
@@ -161,8 +174,8 @@ def test_what_the_network_knows_is_no_merit_of_the_explainer():
 def test_ranks_equal_scipys_image_by_image(seed):
     explanation = scenes(seed)
     curves = removal(explanation)
-    network, stated, true = (curves[name].values.numpy() for name in NAMES)
-    compared = {"network": (network, true), "stated": (stated, network), "true": (stated, true)}
+    network, said, true = (curves[name].values.numpy() for name in NAMES)
+    compared = {"network": (network, true), "faithful": (said, network), "true": (said, true)}
     for name, pair in compared.items():
         theirs = [nan] * 6
         for image in range(6):
@@ -270,3 +283,8 @@ def test_a_map_that_is_not_finite_says_nothing_of_its_image_and_leaves_the_other
 def test_what_is_missing_is_named(missing, told):
     with pytest.raises(UserError, match=told):
         removal(scene([1.0, 2.0, 3.0, 0.0], **{missing: None}))
+
+
+def test_what_states_nothing_is_named():
+    with pytest.raises(UserError, match="contributions by attribute"):
+        stated_removal(scene([1.0, 2.0, 3.0, 0.0]))

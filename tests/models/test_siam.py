@@ -232,7 +232,7 @@ def configured(name: str) -> nn.Module:
     ("backbone", "size", "border", "side"),
     [(SceneNet, 12, 1, 96), (partial(TorchvisionFeatures, "resnet50", "layer4"), 7, 2, 224)],
 )
-def test_an_explained_score_costs_at_most_a_twentieth_more(
+def test_a_score_costs_at_most_a_twentieth_more(
     backbone: Callable[[], Backbone], size: int, border: int, side: int
 ) -> None:
     features = backbone()

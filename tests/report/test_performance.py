@@ -177,8 +177,33 @@ def test_the_others_are_those_of_images_drawn_again(draw):
     counts = torch.from_numpy(draws(40)[draw]).long()
     again = {name: rows.repeat_interleave(counts, 0) for name, rows in said.items()}
     expected = scenicness_measures(again["scores"], again["votes"])
-    expected["attribute_precision"] = attribute_precision(again["attributes"], again["labels"]).nanmean().item()
-    assert {name: values[1 + draw].item() for name, values in measures(said).items()} == pytest.approx(expected)
+    of_scores = measures(only(said, "scores", "votes"))
+    assert {name: values[1 + draw].item() for name, values in of_scores.items()} == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("draw", [0, RESAMPLES - 1])
+def test_scenes_with_and_without_an_attribute_are_drawn_apart(draw):
+    said = only(predictions(1), "attributes", "labels")
+    each = []
+    for k in range(3):
+        present = said["labels"][:, k] > 0.5
+        counts = torch.zeros(40).long()
+        for those in (present, ~present):
+            counts[those] = torch.from_numpy(draws(int(those.sum()))[draw]).long()
+        assert counts[present].sum() == present.sum()
+        each.append(
+            average_precision_score(
+                present.repeat_interleave(counts), said["attributes"][:, k].repeat_interleave(counts)
+            )
+        )
+    assert measures(said)["attribute_precision"][1 + draw].item() == pytest.approx(np.mean(each))
+
+
+def test_one_scene_that_shows_an_attribute_is_in_every_draw():
+    labels = torch.zeros(30, 1)
+    labels[4] = 1
+    found = measures({"attributes": torch.arange(30.0)[:, None], "labels": labels})["attribute_precision"]
+    assert found.isfinite().all()
 
 
 def test_a_network_is_measured_at_what_it_says():
@@ -203,10 +228,13 @@ def test_every_network_has_a_row_a_measure(tmp_path: Path):
     assert list(table) == COLUMNS
     assert list(compared) == COMPARED
     names = [*OF_SCORES, *(f"variance_{name}" for name in OF_SCORES), "attribute_precision"]
+    ordered = [name for name in names if not name.endswith("tau")]  # what is the same for all has no order
     assert list(zip(table["model"], table["measure"], strict=True)) == [
-        (model, name) for model in ("siam", "cam") for name in names
+        *((model, name) for model in ("siam", "cam") for name in names),
+        *(("constant", name) for name in ordered),
     ]
-    assert table["direction"].tolist() == [DIRECTION[name.removeprefix("variance_")] for name in names] * 2
+    told = [*names, *names, *ordered]
+    assert table["direction"].tolist() == [DIRECTION[name.removeprefix("variance_")] for name in told]
     assert list(compared["measure"]) == names
     assert set(compared["model"] + compared["other"]) == {"siamcam"}
 
@@ -222,7 +250,7 @@ def test_n_is_the_number_of_scenes_of_the_measures_own_set(tmp_path: Path):
 def test_a_value_is_the_mean_over_seeds_and_its_interval_that_of_the_mean(tmp_path: Path):
     of_seeds = {seed: predictions(seed) for seed in (7, 3, 12)}
     table, _ = performance([cell(tmp_path, "siam", seed, says=said) for seed, said in of_seeds.items()])
-    for name, measured in table.set_index("measure").iterrows():
+    for name, measured in table[table["model"] == "siam"].set_index("measure").iterrows():
         each = torch.stack([measures(said)[name] for said in of_seeds.values()]).numpy()
         assert measured["value"] == pytest.approx(each[:, 0].mean())
         assert measured["std"] == pytest.approx(each[:, 0].std(ddof=1))
@@ -241,7 +269,7 @@ def test_the_interval_of_the_mean_error_is_that_of_any_mean_over_images(tmp_path
     of_seeds = [predictions(seed) for seed in range(2)]
     table, _ = performance([cell(tmp_path, "siam", seed, says=said) for seed, said in enumerate(of_seeds)])
     errors = torch.stack([(said["scores"] - said["votes"])[:, 0].abs() for said in of_seeds]).mean(0).double().numpy()
-    mae = row(table, measure="mae")
+    mae = row(table, measure="mae", model="siam")
     assert mae[["value", "ci_low", "ci_high"]].tolist() == pytest.approx(mean_interval(errors[:, None])[:, 0].tolist())
     theirs = bootstrap((errors,), np.mean, method="percentile", n_resamples=20_000, rng=0).confidence_interval
     assert mae[["ci_low", "ci_high"]].tolist() == pytest.approx([theirs.low, theirs.high], abs=0.03)
@@ -251,6 +279,7 @@ def test_the_interval_of_the_mean_error_is_that_of_any_mean_over_images(tmp_path
 def test_intervals_contain_their_values(tmp_path: Path, seed):
     cells = [cell(tmp_path, "siam", says=predictions(seed)), cell(tmp_path, "cam", says=predictions(seed + 10))]
     table, compared = performance(cells)
+    table = table[table["model"] != "constant"]
     assert (table["ci_low"] < table["value"]).all()
     assert (table["value"] < table["ci_high"]).all()
     assert compared["difference"].between(compared["ci_low"], compared["ci_high"], inclusive="neither").all()
@@ -262,9 +291,10 @@ def test_intervals_contain_their_values(tmp_path: Path, seed):
 def test_a_network_and_its_copy_do_not_differ_at_all(tmp_path: Path):
     cells = [cell(tmp_path, model, seed, says=predictions(seed)) for model in ("siam", "copy") for seed in (0, 1)]
     table, compared = performance(cells)
-    assert len(compared) == 9
+    assert len(compared) == 9 * 3  # of both seeds, and of each
     assert (compared[["difference", "ci_low", "ci_high"]] == 0).all(axis=None)
     # Each by itself is uncertain.
+    table = table[table["model"] != "constant"]
     assert (table["ci_high"] > table["ci_low"]).all()
 
 
@@ -288,7 +318,9 @@ def test_networks_are_compared_on_the_seeds_that_both_have(tmp_path: Path):
     ]
     table, compared = performance(cells)
     assert (compared[["difference", "ci_low", "ci_high"]] == 0).all(axis=None)
-    assert table.groupby("model")["seeds"].unique().str[0].to_dict() == {"siam": "0 1", "cam": "1 2"}
+    assert set(compared["seeds"]) == {"1"}
+    seeds = table.groupby("model")["seeds"].unique().str[0].to_dict()
+    assert seeds == {"siam": "0 1", "cam": "1 2", "constant": ""}
 
 
 def test_networks_are_compared_by_the_measures_that_both_have_on_the_same_scenes(tmp_path: Path):
@@ -298,7 +330,7 @@ def test_networks_are_compared_by_the_measures_that_both_have_on_the_same_scenes
         cell(tmp_path, "siam", data="sun", says=predictions(2)),
     ]
     table, compared = performance(cells)
-    assert len(table) == 9 + 8 + 9
+    assert len(table[table["model"] != "constant"]) == 9 + 8 + 9
     assert len(compared) == 8
     assert set(compared["data"]) == {"landscapes"}
     assert "attribute_precision" not in set(compared["measure"])
@@ -309,6 +341,39 @@ def test_of_three_networks_every_pair_is_compared_once(tmp_path: Path):
     _, compared = performance([cell(tmp_path, model, says=said) for model in ("a", "b", "c")])
     pairs = compared.loc[compared["measure"] == "tau", ["model", "other"]]
     assert pairs.to_numpy().tolist() == [["a", "b"], ["a", "c"], ["b", "c"]]
+
+
+def test_of_several_seeds_each_is_compared_too(tmp_path: Path):
+    said = {(model, seed): predictions(10 * seed + number) for number, model in enumerate("ab") for seed in (0, 1)}
+    _, compared = performance([cell(tmp_path, *of, says=says) for of, says in said.items()])
+    mae = compared[compared["measure"] == "mae"].set_index("seeds")["difference"]
+    assert list(mae.index) == ["0 1", "0", "1"]
+    assert mae["0 1"] == pytest.approx((mae["0"] + mae["1"]) / 2)
+    for seed in (0, 1):
+        errors = [(said[model, seed]["scores"] - said[model, seed]["votes"])[:, 0].abs().mean() for model in "ab"]
+        assert mae[str(seed)] == pytest.approx((errors[0] - errors[1]).item(), abs=1e-6)
+
+
+# What would be said without a look, and by one who knows
+
+
+def test_what_is_the_same_for_every_scene_explains_nothing_and_finds_an_attribute_by_chance(tmp_path: Path):
+    said = predictions(0)
+    table, _ = performance([cell(tmp_path, "siam", says=said)])
+    value = table[table["model"] == "constant"].set_index("measure")["value"]
+    assert value["r2"] == pytest.approx(0)
+    assert value["rmse"] == pytest.approx(said["votes"][:, 0].std(unbiased=False).item())
+    assert value["attribute_precision"] == pytest.approx((said["labels"][:, :3] > 0.5).double().mean().item())
+
+
+def test_who_knows_the_true_score_is_as_far_from_the_votes_as_they_are_from_it(tmp_path: Path):
+    said = predictions(0)
+    said["true"] = said["votes"] + 0.5
+    table, compared = performance([cell(tmp_path, "siam", says=said)])
+    value = table[table["model"] == "truth"].set_index("measure")["value"]
+    assert (value["mae"], value["tau"]) == (pytest.approx(0.5), 1)
+    assert "attribute_precision" not in value
+    assert len(compared) == 0
 
 
 # Which cells count
@@ -327,7 +392,7 @@ def test_cells_that_kept_nothing_have_no_rows(tmp_path: Path):
         assert len(table) == 0
     told = cell(tmp_path, "siam", says=predictions(0))
     table, compared = performance([silent[0], told, silent[1]])
-    assert set(table["model"]) == {"siam"}
+    assert set(table["model"]) == {"siam", "constant"}
     assert len(compared) == 0
 
 
@@ -340,7 +405,7 @@ def test_the_table_to_read_has_a_row_a_network_and_blanks_for_what_it_does_not_s
         cell(tmp_path, "cam", data="sun", says=only(predictions(1), "attributes", "labels")),
     ]
     table, _ = performance(cells)
-    head, rule, siam, cam = (line for line in markdown(table).splitlines() if line.startswith("|"))
+    head, rule, siam, constant, cam, _ = (line for line in markdown(table).splitlines() if line.startswith("|"))
     names = [name.strip() for name in head.strip("|").split("|")]
     assert names[:4] == ["network", "rmse ↓", "mae ↓", "r2 ↑"]
     assert names[-2:] == ["variance tau ↑", "attribute precision ↑"]
@@ -348,6 +413,7 @@ def test_the_table_to_read_has_a_row_a_network_and_blanks_for_what_it_does_not_s
     tau = row(table, model="siam", measure="tau")
     assert f"| {tau['value']:.3f} [{tau['ci_low']:.3f}, {tau['ci_high']:.3f}] |" in siam
     assert siam.startswith("| siam on landscapes | ")
+    assert constant.startswith("| *constant* on landscapes | ")
     precision = row(table, model="cam", measure="attribute_precision")["value"]
     assert cam.split("|")[2:-2] == ["  "] * 8
     assert cam.split("|")[-2].startswith(f" {precision:.3f} [")
@@ -444,7 +510,7 @@ def test_curves_over_pixels_and_scores_of_images_are_of_no_attribute(tmp_path: P
 
 
 def test_curves_over_attributes_are_known_by_their_names():
-    over = ["maps_pointing", "maps_precision", "removal_network", "removal_stated", "removal_true"]
+    over = ["maps_pointing", "removal_network", "stated_removal_true", "typical_removal_true", "removal_true"]
     others = ["map_correlation", "map_sign", "attribute_sign", "stated_rank", "deletion_blur", "attribute_precision"]
     assert is_over_attributes(pd.Series(over + others)).tolist() == [True] * 5 + [False] * 6
     assert is_over_attributes(pd.Series([], dtype=object)).tolist() == []

@@ -46,6 +46,18 @@ def parts_of(row: SubFigure | Figure, maps: int = 1) -> tuple[Axes, list[Axes], 
     return image, further[:maps], further[maps:]
 
 
+def test_what_is_not_in_the_image_is_named_in_italics() -> None:
+    known = scene("known")._replace(visible=torch.tensor([position % 2 == 0 for position in range(len(NAMES))]))
+    for row, styles in zip(
+        explanations_figure([known, scene("unknown")]).subfigs, ({"normal", "italic"}, {"normal"}), strict=True
+    ):
+        titles = [axes.title for axes in parts_of(row)[2]]
+        assert {title.get_fontstyle() for title in titles} == styles
+        for title in titles:
+            number = [name.replace("_", " ") for name in NAMES].index(title.get_text().rpartition(" ")[0])
+            assert (title.get_fontstyle() == "italic") == (row is not None and styles != {"normal"} and number % 2 == 1)
+
+
 def test_there_is_a_row_a_scene() -> None:
     rows = explanations_figure([scene("first"), scene("second"), scene("third")]).subfigs
     assert [parts_of(row)[0].get_title() for row in rows] == ["first", "second", "third"]
@@ -230,7 +242,7 @@ def removals(*places: tuple[str, str]) -> pd.DataFrame:
         for number, name in enumerate(NAMES[:3])
         for metric, mean in {
             "removal_network": number / 2,
-            "removal_stated": -number,
+            "removal_faithful": -number,
             "removal_true": number - 1.0,
             "maps_pointing": 0.5,
         }.items()
@@ -264,6 +276,15 @@ def test_removals_have_a_panel_a_network_with_its_own_explanation(tmp_path: Path
         assert list(true.get_xdata()) == [-1, 0, 1]
         assert list(network.get_xdata()) == [0, 0.5, 1]
         assert list(stated.get_xdata()) == [0, -1, -2]
+
+
+def test_what_is_stated_by_name_comes_before_the_map(tmp_path: Path) -> None:
+    rows = removals(("siam", "siam"), ("cam", "scene_regressor"))
+    stated = rows[(rows["metric"] == "removal_faithful") & (rows["explainer"] == "siam")]
+    stated = stated.assign(metric="stated_removal_faithful", mean=7.0)
+    places = telling(tmp_path, ("siam", "siam"), ("cam", "scene_regressor"))
+    panels = removal_figures(places, pd.concat([rows, stated]))["removal"].axes
+    assert [list(axes.lines[2].get_xdata()) for axes in panels] == [[7, 7, 7], [0, -1, -2]]
 
 
 def test_attributes_stand_in_the_order_of_what_is_true(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from evident.benchmark.timing import Row, ratios, row
 from evident.models.siam import SIAM
@@ -16,9 +17,10 @@ ATTRIBUTES = 33
 
 
 def siam(config: DictConfig) -> list[Row]:
-    """Two rows a backbone, in forward passes of the network that lacks the attributes alone: scores, and with them why.
+    """Three rows a backbone, in forward passes of the network that lacks the attributes alone.
 
-    The second are the scores with contributions and the contribution map, which is the whole explanation.
+    The operations of the scores, their time, and that of the scores with contributions and the contribution map, which
+    is the whole explanation.
     """
     torch.manual_seed(0)
     count = config.benchmark.images
@@ -28,15 +30,24 @@ def siam(config: DictConfig) -> list[Row]:
         (TorchvisionFeatures("resnet50", "layer4"), 15, 2, torch.rand(max(1, count // 8), 3, 450, 450)),
     ):
         siam, plain = _ready(SIAM(backbone, ATTRIBUTES, size, border)), _ready(SceneRegressor(backbone))
+        on = f"on {getattr(backbone, 'architecture', 'scene_net')}, linear head = 1"
+        counts = [_operations(network, images[:1]) for network in (siam, plain)]
+        rows.append(row(f"operations of SIAM {on}", "ratio", [counts[0] / counts[1]]))
         for what, work in (("SIAM", _forward), ("SIAM and its explanation", _explained)):
-            name = f"{what} on {getattr(backbone, 'architecture', 'scene_net')}, linear head = 1"
             in_turn = partial(work, siam, images), partial(_forward, plain, images)
-            rows.append(row(name, "ratio", ratios(*in_turn, 2 * config.benchmark.repeats, tries=3)))
+            rows.append(row(f"{what} {on}", "ratio", ratios(*in_turn, 2 * config.benchmark.repeats, tries=3)))
     return rows
 
 
 def _ready(network: nn.Module) -> Any:
     return network.eval().to(memory_format=torch.channels_last)  # as trained networks are
+
+
+def _operations(network: Any, images: Tensor) -> int:
+    """Multiplications and additions of one forward pass, which nothing else on the machine changes."""
+    with FlopCounterMode(display=False) as counted:
+        _forward(network, images)
+    return counted.get_total_flops()
 
 
 def _explained(network: Any, images: Tensor) -> None:

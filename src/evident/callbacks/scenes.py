@@ -19,7 +19,8 @@ class Scenes(Callback):
 
     Of all N scenes `votes`, NaN where nobody voted, and `predicted` (N, 2), and the first score's `places` (N, h, w).
     Of an explainer that states contributions also those, `contributions` (N, K), and of some scenes, `shown` (S,),
-    `images` uint8 (S, 3, H, W) and `attribute_maps` (S, K, h, w): the first `examples`, then the largest over- and then
+    `images` uint8 (S, 3, H, W), `attribute_maps` (S, K, h, w) and, where it is known what a scene shows, `visible`
+    (S, K): the first `examples`, then the largest over- and then
     the largest under-estimates of the first score.
     """
 
@@ -42,6 +43,8 @@ class Scenes(Callback):
             for row in range(len(images)):
                 # Copies: a view would keep its whole batch.
                 self._of_shown[seen + row] = {"images": pixels[row].clone(), "attribute_maps": maps[row].clone()}
+                if "attribute_masks" in batch:
+                    self._of_shown[seen + row]["visible"] = batch["attribute_masks"][row].flatten(1).any(1).cpu()
         self._of_all.append({name: values.detach().float().cpu() for name, values in said.items()})
         # Photos are large: none is kept longer than it may be shown.
         shown = set(self._shown())
@@ -61,6 +64,6 @@ class Scenes(Callback):
         if self._of_shown:
             shown = self._shown()
             kept["shown"] = torch.tensor(shown)
-            for name in ("images", "attribute_maps"):
+            for name in self._of_shown[shown[0]]:
                 kept[name] = torch.stack([self._of_shown[row][name] for row in shown])
         save_file({name: values.contiguous() for name, values in kept.items()}, self.folder / "scenes.safetensors")

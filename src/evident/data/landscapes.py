@@ -53,7 +53,7 @@ class LandscapeSet(Dataset[Batch]):
     where `tells` is true, those of `truth` and `attribute_masks`, of them the true `contribution_map` (B, H, W) and the
     `mask` of what raises the score too. Labels of a set with attributes: `attributes`
     (N, K) in {0, 1/3, 2/3, 1}; of one with votes: `average` and `variance` (N,), `votes` int8 (N, R) with 0 where
-    fewer voted. Truth: `seen` and `contributions` (N, K),
+    fewer voted. Truth: `seen`, `contributions` and `typical` (N, K),
     `score` and `score_variance` (N,), all before anyone was asked.
     """
 
@@ -177,10 +177,11 @@ def _set(name: str, split: str, count: int, raters: Sequence[int], seed: int, si
     true = {
         "seen": seen,
         "contributions": truth.contributions(seen),
+        "typical": np.broadcast_to(truth.WORTH, seen.shape),
         "score": truth.score(seen),
         "score_variance": truth.variance(seen),
     }
     names = [f"{name}-{split}-{index:05d}" for index in range(count)]
-    floats = {key: torch.from_numpy(value).float() for key, value in true.items()}
+    floats = {key: torch.tensor(value).float() for key, value in true.items()}
     masks = PackedMasks(held["masks"], size, size)
     return LandscapeSet(held["images"], labels, names, masks, floats, tells=split != "train", painter=painter)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
+import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -31,12 +32,14 @@ class Truth(NamedTuple):
     """What a painter knows of N scenes: which pixels show which attribute, and what that is worth, in votes.
 
     attribute_masks bool (N, K, H, W); contributions (N, K), of each attribute to the score; contribution_map (N, H, W),
-    where all of that comes from.
+    where all of that comes from; typical (N, K), what the attributes usually contribute where they are there, which is
+    the same for every scene.
     """
 
     attribute_masks: Tensor
     contributions: Tensor
     contribution_map: Tensor
+    typical: Tensor
 
 
 class Removals(NamedTuple):
@@ -61,6 +64,11 @@ class SceneSplits:
     attribute_names: Sequence[str]
     classes: tuple[str, ...] = SCORES
     explained: Literal["scenicness", "attributes"] = "scenicness"
+
+    def true_scores(self) -> dict[str, Tensor]:
+        """`true` (N, 2), the scores of the test scenes before anyone voted on them; nothing where nobody knows."""
+        truth = getattr(self.scenicness.test, "truth", None)
+        return {} if truth is None else {"true": torch.stack([truth["score"], truth["score_variance"]], 1)}
 
     @property
     def train(self) -> Dataset[Batch]:

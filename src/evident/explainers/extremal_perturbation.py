@@ -47,23 +47,21 @@ STEPS, STEP, GROWTH, FASTEST = 800, 0.01, 1.0035, 20
 SPAN = 25.0  # about what it is of SqueezeNet's scores of photographs
 
 
-def rings(like: Tensor) -> tuple[Tensor, Tensor]:
-    """The cells around one by their distance: k of each (1, J, 1, 1), and which cells they are (1, J, K, K)."""
+def kernel(like: Tensor) -> Tensor:
+    """k of the cells around one (K, K)."""
     # Beyond 5/3 sigma a cell's share in the soft maximum is below a thousandth.
     radius = math.ceil(5 / 3 * SIGMA)
     along = torch.arange(-radius, radius + 1, device=like.device).square()
-    squares = along[:, None] + along
-    distances = squares.unique()
-    value = torch.exp(-2 * (distances.to(like).sqrt() / SIGMA - 0.5).clamp(min=0).square())
-    return value[None, :, None, None], (squares == distances[:, None, None])[None].to(like)
+    distance = (along[:, None] + along).to(like).sqrt()
+    return torch.exp(-2 * (distance / SIGMA - 0.5).clamp(min=0).square())
 
 
-def grown(coarse: Tensor, value: Tensor, cells: Tensor) -> Tensor:
-    """m (B, 1, h + 2 MARGIN, w + 2 MARGIN) in [0, 1] from v (B, 1, h, w) and `rings`; beyond the border, v is zero."""
-    # What a cell weighs depends on its distance alone, so that both sums are convolutions with few channels.
-    products = value * F.pad(coarse, [MARGIN + cells.shape[-1] // 2] * 4)
-    soft = (COLDNESS * (products - 1)).exp()
-    return F.conv2d(products * soft, cells) / F.conv2d(soft, cells)
+def grown(coarse: Tensor, around: Tensor) -> Tensor:
+    """m (B, 1, h + 2 MARGIN, w + 2 MARGIN) in [0, 1] from v (B, 1, h, w), zero beyond its border, and its `kernel`."""
+    padded = F.pad(coarse, [MARGIN + len(around) // 2] * 4)
+    products = F.unfold(padded, around.shape) * around.reshape(1, -1, 1)
+    soft = ((COLDNESS * products).softmax(1) * products).sum(1)
+    return soft.view(len(coarse), 1, *(side + 2 * MARGIN for side in coarse.shape[-2:]))
 
 
 def pyramid(images: Tensor, sigma: float) -> Tensor:
@@ -127,7 +125,7 @@ class ExtremalPerturbation(Attribution):
         size = images.shape[-2:]
         shorter, count = min(size), len(self.areas)
         faster = min(STEPS / self.steps, FASTEST)
-        levels, around = pyramid(images, self.blur * shorter), rings(images)
+        levels, around = pyramid(images, self.blur * shorter), kernel(images)
         height, width = (max(1, round(side * CELLS / shorter)) for side in size)
         areas = torch.tensor([math.ceil(area * height * width) for area in self.areas], device=images.device)
         coarse = images.new_ones(len(images) * count, 1, height, width).requires_grad_()
@@ -135,7 +133,7 @@ class ExtremalPerturbation(Attribution):
         classes = classes.repeat_interleave(count)
         units = self._units(images, levels[:, 0], classes[::count]).repeat_interleave(count)
         for step in range(self.steps):
-            mask = grown(coarse, *around)
+            mask = grown(coarse, around)
             seen = perturbed(levels, _fitted(mask, size).unflatten(0, (-1, count))).flatten(0, 1)
             if self.flip and step % 2 == 0:
                 seen = seen.flip(3)
@@ -147,7 +145,7 @@ class ExtremalPerturbation(Attribution):
             (coarse.grad,) = torch.autograd.grad(energy, coarse)
             sgd.step()
             coarse.data.clamp_(0, 1)
-        return _fitted(grown(coarse.detach(), *around), size)[:, 0].unflatten(0, (-1, count))
+        return _fitted(grown(coarse.detach(), around), size)[:, 0].unflatten(0, (-1, count))
 
     @torch.no_grad()
     def _units(self, images: Tensor, unseen: Tensor, classes: Tensor) -> Tensor:

@@ -9,7 +9,11 @@ M_k the pixels that show attribute k, c_k its true contribution, not zero, and V
     attribute_rank    Kendall's tau-b over V of sum_{M_k} a and c_k
 
 So an explanation that knows no attributes is told where each of them is. `stated_sign` and `stated_rank` are the last
-two of contributions that an explainer states by name, of which nothing is told to it.
+two of contributions s_k that an explainer states by name, of which nothing is told to it; and
+
+    stated_absent     sum_{k not in V} |s_k| / sum_k |s_k|: the share of what is stated that is of nothing in the image
+    typical_rank      tau-b over V of what the attributes are usually worth and c_k: what a list says that has not
+                      seen the image, which explains nothing of it
 """
 
 from typing import Any
@@ -89,17 +93,24 @@ def attribute_contributions(explanation: Explanation) -> dict[str, Tensor]:
     return {"attribute_sign": sign, "attribute_rank": rank}
 
 
-@metric(direction="higher", needs=("truth", "contributions"))
+@metric(
+    direction={"stated_sign": "higher", "stated_rank": "higher", "stated_absent": "lower", "typical_rank": "neither"},
+    needs=("truth", "contributions"),
+)
 def stated_contributions(explanation: Explanation) -> dict[str, Tensor]:
-    """`stated_sign` (N,) in [0, 1] and `stated_rank` (N,) in [-1, 1]: as above, of contributions stated by name.
+    """`stated_sign` and `stated_absent` (N,) in [0, 1], `stated_rank` and `typical_rank` (N,) in [-1, 1], as above.
 
     Raises `UserError` where the truth is not known, or nothing is stated.
     """
     truth, stated = truth_of(explanation), explanation.contributions
     if stated is None:
         raise UserError("stated_contributions needs contributions by attribute; choose an explainer that states them")
-    sign, rank = agreement(stated.detach().double(), truth.contributions, truth.contributions != 0)
-    return {"stated_sign": sign, "stated_rank": rank}
+    stated, visible = stated.detach().double(), truth.attribute_masks.flatten(2).any(2)
+    sign, rank = agreement(stated, truth.contributions, truth.contributions != 0)
+    size = stated.abs()
+    absent = (size * ~visible).sum(1) / size.sum(1)
+    _, typical = agreement(truth.typical.double(), truth.contributions, truth.contributions != 0)
+    return {"stated_sign": sign, "stated_rank": rank, "stated_absent": absent, "typical_rank": typical}
 
 
 @metric(direction="lower", needs=("model", "signed", "contributions"))

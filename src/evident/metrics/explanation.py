@@ -100,18 +100,15 @@ Result = Tensor | Curve | Mapping[str, "Tensor | Curve"]
 Metric = TypeVar("Metric", bound=Callable[..., Result])
 
 
-def metric(
-    direction: Direction | Mapping[str, Direction], needs: tuple[Need, ...] = (), welcomes: tuple[Need, ...] = ()
-) -> Callable[[Metric], Metric]:
+def metric(direction: Direction | Mapping[str, Direction], needs: tuple[Need, ...] = ()) -> Callable[[Metric], Metric]:
     """Mark a function of an `Explanation` as a metric.
 
     It returns one score per image (N,), NaN where undefined, or a `Curve`; several that share their forward
-    passes come as a mapping by name, and so do their directions. What it `needs` must be there; what it `welcomes` it
-    makes use of where it is.
+    passes come as a mapping by name, and so do their directions. What it `needs` must be there.
     """
 
     def mark(function: Metric) -> Metric:
-        vars(function).update(direction=direction, needs=needs, welcomes=welcomes)
+        vars(function).update(direction=direction, needs=needs)
         return function
 
     return mark
@@ -140,8 +137,3 @@ def direction_of(metric: Callable[..., Result], name: str) -> Direction:
 def needs_of(metric: Callable[..., Result]) -> tuple[Need, ...]:
     """What an explanation must carry for this metric besides image, target and heatmap."""
     return _declaration(metric).needs
-
-
-def welcomed_by(metric: Callable[..., Result]) -> tuple[Need, ...]:
-    """What this metric makes use of where it is there, and does without."""
-    return _declaration(metric).welcomes

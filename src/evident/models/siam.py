@@ -125,18 +125,19 @@ class SIAM(nn.Module):
 
     def outputs(self, images: Tensor) -> SceneOutputs:
         """The scores with all that they are made of."""
-        return self._outputs(self.attribute_maps(images))
+        return self.explained(images)[0]
+
+    def contribution_map(self, images: Tensor) -> Tensor:
+        """Where the scores come from, (N, 2, size, size): the sums over places are the scores without their bias."""
+        return self.explained(images)[1]
 
     def explained(self, images: Tensor) -> tuple[SceneOutputs, Tensor]:
         """`outputs` and `contribution_map` in one forward pass."""
         maps = self.attribute_maps(images)
-        return self._outputs(maps), self._contribution_map(self._pooled(maps))
-
-    def _outputs(self, maps: Tensor) -> SceneOutputs:
         pooled = self._pooled(maps)
         average, variance = (head(pooled) for head in self._heads())
         biases = self.bias()
-        return SceneOutputs(
+        outputs = SceneOutputs(
             attribute_maps=pooled,
             attributes=maps.mean((2, 3)).tanh(),
             contributions=average,
@@ -144,6 +145,8 @@ class SIAM(nn.Module):
             average=average.sum(1) + biases[0],
             variance=variance.sum(1) + biases[1],
         )
+        kernels = torch.stack([head.kernel() for head in self._heads()])
+        return outputs, torch.einsum("nkhw,okhw->nohw", pooled, kernels)
 
     def contribution_maps(self, images: Tensor, score: str = "average") -> Tensor:
         """Where each attribute contributes how much to the score, (N, K, size, size).
@@ -153,14 +156,6 @@ class SIAM(nn.Module):
         if score not in SCORES:
             raise UserError(f"score={score!r} is unknown; use {' or '.join(SCORES)}")
         return self._pooled(self.attribute_maps(images)) * self._heads()[SCORES.index(score)].kernel()
-
-    def contribution_map(self, images: Tensor) -> Tensor:
-        """Where the scores come from, (N, 2, size, size): the sums over places are the scores without their bias."""
-        return self._contribution_map(self._pooled(self.attribute_maps(images)))
-
-    def _contribution_map(self, maps: Tensor) -> Tensor:
-        kernels = torch.stack([head.kernel() for head in self._heads()])
-        return torch.einsum("nkhw,okhw->nohw", maps, kernels)
 
     def bias(self) -> Tensor:
         """What the scores (2,) are where nothing is seen."""

@@ -60,7 +60,7 @@ class Augmented(Dataset[Batch]):
 
 
 def drawn(images: Any, batch_size: int, steps: int, seed: int, augment: Augment | None = None) -> DataLoader:
-    """So many batches an epoch, drawn by `seed`; no image comes again before all have come."""
+    """So many batches an epoch, drawn by `seed`; in an epoch no image comes again before all have come."""
     generator = torch.Generator().manual_seed(seed)
     seen = images if augment is None else Augmented(images, augment)
     sampler = RandomSampler(seen, num_samples=steps * batch_size, generator=generator)

@@ -47,4 +47,4 @@ def by_attribute(cells: list[Cell], scores: pd.DataFrame) -> pd.DataFrame:
 
 def is_over_attributes(metric: pd.Series) -> pd.Series:
     """Which names of metrics are curves over attributes, and not over pixels."""
-    return metric.str.startswith(("maps_", "removal_")).astype(bool)
+    return metric.str.startswith(("maps_", "removal_", "stated_removal_", "typical_removal_")).astype(bool)

@@ -25,18 +25,37 @@ class Results:
     experiment: str
     model: str | None = None
 
-    def read(self, table: str) -> pd.DataFrame:
-        """One table, as it is written."""
+    def read(self, table: str, of_one: bool = True) -> pd.DataFrame:
+        """One table, as it is written; with the rows of all networks where it need not be `of_one`."""
         file = self.folder / self.experiment / f"{table}.csv"
         if not file.exists():
             raise UserError(f"{file} is missing; run python run.py experiment={self.experiment}")
         rows = pd.read_csv(file)
+        if not of_one:
+            return rows
         if self.model is not None:
             return rows[rows["model"] == self.model]
         if len(several := rows["model"].unique()) > 1:
             names = ", ".join(several)
             raise UserError(f"{file} is of several networks ({names}); run python run.py experiment={self.experiment}")
         return rows
+
+    def performance(self, model: str, measure: str) -> pd.Series:
+        """The row of `performance.csv`: value, ci_low, ci_high, n."""
+        rows = self.read("performance", of_one=False)
+        return self._one(rows[(rows["model"] == model) & (rows["measure"] == measure)], f"{measure} of {model}")
+
+    def apart(self, measure: str, model: str, other: str) -> pd.DataFrame:
+        """Rows of `performance_differences.csv`: over all seeds that both networks have, then, of several, each."""
+        rows = self.read("performance_differences", of_one=False)
+        own = rows[(rows["measure"] == measure) & (rows["model"] == model) & (rows["other"] == other)]
+        self._one(own.iloc[:1], f"{measure} of {model} beside {other}")
+        return own
+
+    def _one(self, rows: pd.DataFrame, what: str) -> pd.Series:
+        if len(rows) != 1:
+            raise self.absent("performance", what)
+        return rows.iloc[0]
 
     def absent(self, table: str, what: str) -> UserError:
         """The error of a table without rows that every whole run of the experiment has."""

@@ -14,17 +14,19 @@ from torch import Tensor
 
 from evident.metrics.rank import kendall
 from evident.report.cells import Cell
-from evident.report.statistics import draws
+from evident.report.statistics import RESAMPLES, draws
 from evident.report.tables import ARROW
 
 DIRECTION = {"rmse": "lower", "mae": "lower", "r2": "higher", "tau": "higher", "attribute_precision": "higher"}
 COLUMNS = ["data", "model", "measure", "direction", "value", "ci_low", "ci_high", "std", "n", "seeds"]
 LEGEND = (
     "Value and 95 % bootstrap interval over test scenes, of the networks as they were trained; errors in votes. "
-    "`variance` is that of the votes; attribute precision is the mean average precision of the attributes."
+    "`variance` is that of the votes; attribute precision is the mean average precision of the attributes. *constant*: "
+    "the mean vote and no attribute, whatever the scene. *truth*: the painter's own score, before anyone votes."
 )
 ROUNDING = 1e-20  # of a sum of squares: less is no spread
-COMPARED = ["data", "measure", "model", "other", "difference", "ci_low", "ci_high"]
+COMPARED = ["data", "measure", "model", "other", "seeds", "difference", "ci_low", "ci_high"]
+REFERENCES = ("constant", "truth")
 
 
 def scenicness(predicted: Tensor, votes: Tensor, counts: Tensor) -> dict[str, Tensor]:
@@ -64,12 +66,13 @@ def measures(predictions: dict[str, Tensor]) -> dict[str, Tensor]:
             of_one = scenicness(predictions["scores"][:, column], predictions["votes"][:, column], counts)
             found |= {f"{prefix}{name}": values for name, values in of_one.items()}
     if "attributes" in predictions:
-        counts, present = _counts(len(predictions["attributes"])), predictions["labels"] > 0.5
-        # Of the attributes that a test scene shows: which they are must not hang on the draw.
-        shown = present.any(0).nonzero().flatten().tolist()
-        each = [average_precision(predictions["attributes"][:, k], present[:, k], counts) for k in shown]
+        said, present = predictions["attributes"], predictions["labels"] > 0.5
+        each = [
+            average_precision(said[:, k], present[:, k], _counts_of_both(present[:, k]))
+            for k in present.any(0).nonzero().flatten().tolist()
+        ]
         if each:
-            found["attribute_precision"] = torch.stack(each).nanmean(0)
+            found["attribute_precision"] = torch.stack(each).mean(0)
     return found
 
 
@@ -77,11 +80,33 @@ def _counts(images: int) -> Tensor:
     return torch.from_numpy(np.concatenate([np.ones((1, images)), draws(images)]))
 
 
+def _counts_of_both(present: Tensor) -> Tensor:
+    """Scenes with and without an attribute drawn apart: many draws would have none that shows a rare one."""
+    counts = torch.empty(1 + RESAMPLES, len(present), dtype=torch.float64)
+    counts[:, present] = _counts(int(present.sum()))
+    counts[:, ~present] = _counts(int((~present).sum()))
+    return counts
+
+
+def _references(predictions: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """What would be said by one who has not seen the scene, and by one who knows all, by `REFERENCES`."""
+    constant = {name: values for name, values in predictions.items() if name in ("votes", "labels")}
+    if "votes" in constant:
+        constant["scores"] = constant["votes"].mean(0).expand_as(constant["votes"])
+    if "labels" in constant:
+        constant["attributes"] = torch.zeros_like(constant["labels"])
+    found = {"constant": constant}
+    if "true" in predictions:
+        found["truth"] = {"votes": predictions["votes"], "scores": predictions["true"]}
+    return found
+
+
 def performance(cells: list[Cell]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Tables of `COLUMNS`, a row a network and measure, and of `COMPARED`, a row a pair and measure; or of no rows.
 
     A value is the mean over seeds, its interval the 95 % of the bootstrap over images of that mean, `std` the standard
-    deviation over seeds. Networks of one name are compared on the seeds that both have.
+    deviation over seeds. After the networks come the `REFERENCES`. Networks are compared on the seeds that both have,
+    by the mean over these and, where there are several, seed by seed.
     """
     rows, compared = [], []
     for data, models in predictions_of(cells).items():
@@ -94,13 +119,20 @@ def performance(cells: list[Cell]) -> tuple[pd.DataFrame, pd.DataFrame]:
                 count = len(models[model][seeds[0]][images])
                 label = (data, model, measure, DIRECTION[measure.removeprefix("variance_")])
                 rows.append((*label, *_interval(drawn.mean(0)), std, count, " ".join(map(str, seeds))))
+        first = next(iter(next(iter(models.values())).values()))
+        for model, said in _references(first).items():
+            for measure, drawn in measures(said).items():
+                if not drawn[0].isnan():
+                    count = len(said["labels" if measure == "attribute_precision" else "votes"])
+                    label = (data, model, measure, DIRECTION[measure.removeprefix("variance_")])
+                    rows.append((*label, *_interval(drawn), float("nan"), count, ""))
         for (model, one), (other, two) in itertools.combinations(values.items(), 2):
             for measure in (measure for measure in one if measure in two):
                 both = sorted(one[measure].keys() & two[measure].keys())
-                if not both:
-                    continue
-                difference = torch.stack([one[measure][seed] - two[measure][seed] for seed in both]).mean(0)
-                compared.append((data, measure, model, other, *_interval(difference)))
+                for seeds in [both, *([seed] for seed in both if len(both) > 1)] if both else []:
+                    difference = torch.stack([one[measure][seed] - two[measure][seed] for seed in seeds]).mean(0)
+                    told = " ".join(map(str, seeds))
+                    compared.append((data, measure, model, other, told, *_interval(difference)))
     return pd.DataFrame(rows, columns=COLUMNS), pd.DataFrame(compared, columns=COMPARED)
 
 
@@ -117,7 +149,8 @@ def markdown(table: pd.DataFrame) -> str:
             row.measure: f"{row.value:.3f} [{row.ci_low:.3f}, {row.ci_high:.3f}]"
             for row in part.itertuples(index=False)
         }
-        lines.append([f"{model} on {data}", *(cells.get(name, "") for name in measured)])
+        name = f"*{model}* on {data}" if model in REFERENCES else f"{model} on {data}"
+        lines.append([name, *(cells.get(name, "") for name in measured)])
     body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     return f"\n## Networks\n\n{body}\n\n{LEGEND}\n"
 

@@ -26,7 +26,7 @@ ROW = 2.3  # inches
 class SceneExplanation(NamedTuple):
     """One scene and what is said of it: image uint8 (3, H, W), its title, maps (h, w) by name, and its attributes.
 
-    `attribute_maps` (K, h, w) and `contributions` (K,) are of `names`.
+    `attribute_maps` (K, h, w), `contributions` (K,) and, where that is known, what is `visible` (K,) are of `names`.
     """
 
     image: Tensor
@@ -35,6 +35,7 @@ class SceneExplanation(NamedTuple):
     attribute_maps: Tensor
     contributions: Tensor
     names: Sequence[str]
+    visible: Tensor | None = None
 
 
 def scene_figures(cells: list[Cell]) -> dict[str, Figure]:
@@ -82,7 +83,8 @@ def _explanations(scenes: dict[str, Tensor], maps: dict[str, Tensor], names: Seq
         title = f"{crowd}network {scenes['predicted'][row, 0]:.1f}"
         of_row = {name: values[row] for name, values in maps.items()}
         own = scenes["attribute_maps"][position], scenes["contributions"][row]
-        found.append(SceneExplanation(scenes["images"][position], title, of_row, *own, names))
+        visible = scenes["visible"][position] if "visible" in scenes else None
+        found.append(SceneExplanation(scenes["images"][position], title, of_row, *own, names, visible))
     return found
 
 
@@ -90,7 +92,7 @@ def explanations_figure(scenes: Sequence[SceneExplanation]) -> Figure:
     """A row a scene: the image, its maps from pink to green, and the attributes of the largest contributions.
 
     Each attribute is shown by its map in grey, with its contribution in votes, framed green where it raises the score
-    and pink where it lowers it, the wider the more.
+    and pink where it lowers it, the wider the more. What is not in the image, where that is known, is named in italics.
     """
     figure = Figure(figsize=(7.4, ROW * len(scenes)), dpi=100)
     rows = figure.subfigures(len(scenes), 1, squeeze=False)[:, 0]
@@ -120,7 +122,10 @@ def _explanation(figure: SubFigure, scene: SceneExplanation) -> None:
         highest = found.max().clamp(min=1e-9).item()
         axes.imshow(found.numpy(), cmap="gray", vmin=0, vmax=highest, interpolation="nearest")
         axes.set(xticks=[], yticks=[])
-        axes.set_title(f"{scene.names[attribute].replace('_', ' ')} {worth:+.2f}", fontsize=6, pad=3)
+        absent = scene.visible is not None and not scene.visible[attribute]
+        title = axes.set_title(f"{scene.names[attribute].replace('_', ' ')} {worth:+.2f}", fontsize=6, pad=3)
+        if absent:
+            title.set(fontstyle="italic", color="0.5")
         colour = RAISES if worth > 0 else LOWERS if worth < 0 else "0.7"
         for spine in axes.spines.values():
             spine.set(color=colour, linewidth=max(0.3, 4.5 * abs(worth) / widest.item()))
@@ -143,11 +148,12 @@ def draw_signed(axes: Axes, image: Tensor, values: Tensor) -> None:
 
 
 def removal_figures(cells: list[Cell], attributes: pd.DataFrame) -> dict[str, Figure]:
-    """`removal`: of every attribute the mean change of the true score, the network's and the stated one, without it.
+    """`removal`: of every attribute the mean change without it of the true score, the network's, and as explained.
 
-    A panel for every network and its own explanation, of the attributes in the order of what is true.
+    What is stated by name comes before what its map gives to the attribute's pixels. A panel for every
+    network and its own explanation, of the attributes in the order of what is true.
     """
-    wide = attributes[attributes["metric"].str.startswith("removal_")].pivot_table(
+    wide = attributes[attributes["metric"].str.contains("removal_")].pivot_table(
         "mean", ["data", "model", "explainer", "attribute"], "metric", sort=False
     )
     telling = {
@@ -161,11 +167,12 @@ def removal_figures(cells: list[Cell], attributes: pd.DataFrame) -> dict[str, Fi
     longest = max(len(wide.loc[place]) for place in own)
     figure = Figure(figsize=(4.1 * len(own), 0.17 * longest + 1.3), dpi=110, layout="constrained")
     for axes, place in zip(figure.subplots(1, len(own), sharex=True, squeeze=False)[0], own, strict=True):
-        part = wide.loc[place].sort_values("removal_true")
+        part = wide.loc[place].dropna(axis=1, how="all").sort_values("removal_true")
+        explained = next(name for name in ("stated_removal_faithful", "removal_faithful") if name in part)
         for metric, style in {
             "removal_true": {"marker": "|", "color": "black", "ms": 9, "mew": 2, "label": "true score"},
             "removal_network": {"marker": "o", "color": "tab:blue", "ms": 4.5, "label": "network's score"},
-            "removal_stated": {"marker": "D", "color": "tab:orange", "ms": 4, "label": "as explained"},
+            explained: {"marker": "D", "color": "tab:orange", "ms": 4, "label": "as explained"},
         }.items():
             axes.plot(part[metric], range(len(part)), ls="", **style)
         axes.axvline(0, lw=0.7, color="0.6")

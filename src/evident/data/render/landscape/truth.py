@@ -71,7 +71,8 @@ TASTES = {
 BASE, SPREAD, BIAS = 4.8, 0.6, 0.4  # points, squared points, squared points
 RATERS, SLIP = 400, 0.01
 TYPICAL = np.array([TASTES[name].typical for name in ATTRIBUTES])
-WEIGHTS = np.array([TASTES[name].score for name in ATTRIBUTES]) / TYPICAL  # w (K,): points a whole picture of it
+WORTH = np.array([TASTES[name].score for name in ATTRIBUTES])  # (K,): points the typical share of it, anywhere
+WEIGHTS = WORTH / TYPICAL  # w (K,): points a whole picture of it
 DISAGREEMENT = np.array([TASTES[name].variance for name in ATTRIBUTES]) / TYPICAL  # c (K,)
 
 
