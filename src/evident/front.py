@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException, MissingConfigException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -16,6 +17,20 @@ from evident.data import an8flower, imagenet, landscapes, photos
 from evident.errors import UserError
 from evident.models.pretrained import weights_of
 from evident.progress import bars, console
+
+ROOT = Path(__file__).parents[2]
+
+
+def composed(*overrides: str) -> DictConfig:
+    """The config that `python run.py` would have for one cell with these overrides, for notebooks and scripts.
+
+    Data and store are in the project's folder, whatever the working directory, unless the environment names others.
+    """
+    prepare()
+    places = {"EVIDENT_DATA": f"paths.data={ROOT / 'data'}", "EVIDENT_STORE": f"paths.store={ROOT / 'runs'}"}
+    own = [place for name, place in places.items() if name not in os.environ]
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        return compose("config", [*own, *overrides])
 
 
 def enter(main: Callable[[], None]) -> None:
