@@ -1,7 +1,7 @@
 """Verdicts on SIAM's claims, from the tables of its experiments: `python experiments/siam/claims.py`.
 
-It reads results/scenicness, results/siam/landscapes and results/speed, and rewrites the table of claims in the README
-beside it.
+It reads results/scenicness, results/siam/landscapes, results/siam/sun and results/speed, and rewrites the table of
+claims in the README beside it.
 """
 
 import sys
@@ -15,7 +15,7 @@ from evident.report.comparisons import Results
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parents[1] / "results"
-MAIN, PARTS = "scenicness", "siam/landscapes"
+MAIN, PARTS, PHOTOS = "scenicness", "siam/landscapes", "siam/sun"
 BLACK_BOX, BESIDE = "scene_regressor", "unconstrained_attributes"
 REFERENCES = ("random", "centre", "edges", "oracle")
 COST = 1.05  # times the backbone with a linear head
@@ -37,6 +37,7 @@ def claims(results: Path) -> list[Claim]:
         costs_nothing(results),
         *(part_helps(results, name, other, measure) for name, other, measure in PART_BY_PART),
         sparsity_is_free(results),
+        learns_from_real_photos(results),
     ]
 
 
@@ -230,6 +231,20 @@ def part_helps(results: Path, name: str, other: str, measure: str) -> Claim:
         f"{parts.performance('siam', measure)['value']:.3f} beside {parts.performance(other, measure)['value']:.3f}, "
         f"difference {in_words(apart)}",
         bool((apart["ci_low"] > 0).all()),
+    )
+
+
+def learns_from_real_photos(results: Path) -> Claim:
+    """Attributes of real photographs, from the few that are at hand."""
+    photos = Results(results, PHOTOS)
+    siam, same = (photos.performance(model, "attribute_precision") for model in ("siam_squeezenet1_1", "constant"))
+    return Claim(
+        "attributes of real photos",
+        "above what is the same for every photo (lower end of the interval)",
+        PHOTOS,
+        f"attribute precision {siam['value']:.3f} [{siam['ci_low']:.3f}, {siam['ci_high']:.3f}], the same for "
+        f"every photo {same['value']:.3f}; {siam['n']} test photos, which is few",
+        bool(siam["ci_low"] > same["value"]),
     )
 
 

@@ -31,7 +31,7 @@ NAMES = [
     *(f"{name}, {beside}" for name in COMPARED for beside in BESIDE),
     *("b, average", "b, variance", "b, attributes", "c, cost"),
     *("templates that lower", "stages before joint training", "joint training at the end (75 epochs beside 50)"),
-    "sparsity costs nothing",
+    *("sparsity costs nothing", "attributes of real photos"),
 ]
 OWN = {
     "split_error": 1e-6,
@@ -107,14 +107,20 @@ def speed(value: float = 1.01) -> pd.DataFrame:
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
     """Tables on which every claim holds."""
-    for name in ("scenicness", "siam/landscapes", "speed"):
+    for name in ("scenicness", "siam/landscapes", "siam/sun", "speed"):
         (tmp_path / name).mkdir(parents=True)
     table().to_csv(tmp_path / "scenicness" / "table.csv", index=False)
     put_performance(tmp_path, performance())
     parts = [row(model, "siam", "map_correlation", 0.4) for model in ("siam", "siam_dense")]
     pd.DataFrame(parts).to_csv(tmp_path / "siam" / "landscapes" / "table.csv", index=False)
+    put_photos(tmp_path, 0.5)
     speed().to_csv(tmp_path / "speed" / "table.csv", index=False)
     return tmp_path
+
+
+def put_photos(results: Path, precision: float) -> None:
+    of = performance({"siam_squeezenet1_1": precision, "constant": 0.1}).assign(n=35)
+    of.to_csv(results / "siam" / "sun" / "performance.csv", index=False)
 
 
 def put_performance(results: Path, of: pd.DataFrame) -> None:
@@ -207,6 +213,12 @@ def test_sparse_templates_may_cost_no_performance(results: Path) -> None:
     assert [claim.name for claim in judged(results).values() if not claim.holds] == ["sparsity costs nothing"]
 
 
+def test_attributes_of_real_photos_are_above_chance(results: Path) -> None:
+    assert judged(results)["attributes of real photos"].holds
+    put_photos(results, 0.14)
+    assert [claim.name for claim in judged(results).values() if not claim.holds] == ["attributes of real photos"]
+
+
 def test_one_slow_backbone_is_enough_to_cost_something(results: Path) -> None:
     speed(1.06).to_csv(results / "speed" / "table.csv", index=False)
     assert [claim.name for claim in judged(results).values() if not claim.holds] == ["c, cost"]
@@ -219,6 +231,7 @@ def test_one_slow_backbone_is_enough_to_cost_something(results: Path) -> None:
         ("siam/landscapes/table.csv", "experiment=siam/landscapes"),
         ("siam/landscapes/performance.csv", "experiment=siam/landscapes"),
         ("siam/landscapes/performance_differences.csv", "experiment=siam/landscapes"),
+        ("siam/sun/performance.csv", "experiment=siam/sun"),
         ("speed/table.csv", "task=benchmark"),
     ],
 )
