@@ -148,7 +148,7 @@ def markdown(table: pd.DataFrame) -> str:
         cells = {
             row.measure: f"{row.value:.3f} [{row.ci_low:.3f}, {row.ci_high:.3f}]"
             for row in part.itertuples(index=False)
-            if not np.isnan(row.value)
+            if pd.notna(row.value)
         }
         name = f"*{model}* on {data}" if model in REFERENCES else f"{model} on {data}"
         lines.append([name, *(cells.get(name, "") for name in measured)])
