@@ -147,8 +147,7 @@ def markdown(table: pd.DataFrame) -> str:
     for (data, model), part in table.groupby(["data", "model"], sort=False):
         cells = {
             row.measure: f"{row.value:.3f} [{row.ci_low:.3f}, {row.ci_high:.3f}]"
-            for row in part.itertuples(index=False)
-            if pd.notna(row.value)
+            for row in part.dropna(subset="value").itertuples(index=False)
         }
         name = f"*{model}* on {data}" if model in REFERENCES else f"{model} on {data}"
         lines.append([name, *(cells.get(name, "") for name in measured)])
