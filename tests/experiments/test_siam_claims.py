@@ -98,10 +98,10 @@ def differences(of: pd.DataFrame, apart_by: float = 0.01) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def speed(value: float = 1.01) -> pd.DataFrame:
+def speed(operations: float = 1.01, time: float = 1.02) -> pd.DataFrame:
     names = ["cam", *(f"{what}, linear head = 1" for what in ("SIAM on scene_net", "SIAM on resnet50"))]
     names += [f"operations of {name}" for name in names[1:]]
-    return pd.DataFrame({"row": names, "value": [9.0, 1.1, 1.0, value, 1.0], "lowest": 0.9, "highest": 1.3})
+    return pd.DataFrame({"row": names, "value": [9.0, time, 1.0, operations, 1.0], "lowest": 0.9, "highest": 1.3})
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_all_claims_hold_where_the_tables_say_so(results: Path) -> None:
     assert f"{told}; the truth before anyone votes 0.900" in claims["b, average"].numbers
     assert claims["c, cost"].numbers == (
         "operations of SIAM on scene_net: 1.0100; operations of SIAM on resnet50: 1.0000. "
-        "Times: SIAM on scene_net: 1.100 (0.900 to 1.300); SIAM on resnet50: 1.000 (0.900 to 1.300)"
+        "Times: SIAM on scene_net: 1.020 (0.900 to 1.300); SIAM on resnet50: 1.000 (0.900 to 1.300)"
     )
 
 
@@ -220,8 +220,9 @@ def test_attributes_of_real_photos_are_above_chance(results: Path) -> None:
 
 
 def test_one_slow_backbone_is_enough_to_cost_something(results: Path) -> None:
-    speed(1.06).to_csv(results / "speed" / "table.csv", index=False)
-    assert [claim.name for claim in judged(results).values() if not claim.holds] == ["c, cost"]
+    for slow in ({"operations": 1.06}, {"time": 1.06}):
+        speed(**slow).to_csv(results / "speed" / "table.csv", index=False)
+        assert [claim.name for claim in judged(results).values() if not claim.holds] == ["c, cost"]
 
 
 @pytest.mark.parametrize(

@@ -43,19 +43,18 @@ class Results:
     def performance(self, model: str, measure: str) -> pd.Series:
         """The row of `performance.csv`: value, ci_low, ci_high, n."""
         rows = self.read("performance", of_one=False)
-        return self._one(rows[(rows["model"] == model) & (rows["measure"] == measure)], f"{measure} of {model}")
+        own = rows[(rows["model"] == model) & (rows["measure"] == measure)]
+        if not len(own):
+            raise self.absent("performance", f"{measure} of {model}")
+        return own.iloc[0]
 
     def apart(self, measure: str, model: str, other: str) -> pd.DataFrame:
         """Rows of `performance_differences.csv`: over all seeds that both networks have, then, of several, each."""
         rows = self.read("performance_differences", of_one=False)
         own = rows[(rows["measure"] == measure) & (rows["model"] == model) & (rows["other"] == other)]
-        self._one(own.iloc[:1], f"{measure} of {model} beside {other}")
+        if not len(own):
+            raise self.absent("performance_differences", f"{measure} of {model} beside {other}")
         return own
-
-    def _one(self, rows: pd.DataFrame, what: str) -> pd.Series:
-        if len(rows) != 1:
-            raise self.absent("performance", what)
-        return rows.iloc[0]
 
     def absent(self, table: str, what: str) -> UserError:
         """The error of a table without rows that every whole run of the experiment has."""
