@@ -135,6 +135,20 @@ def test_peak_memory_is_what_was_needed_above_the_start():
     assert cost.peak_memory < 8 * 2**20
 
 
+def test_peak_memory_does_not_depend_on_what_was_freed_before():
+    torch.ones(31 * 2**18)  # once a block of 31 MiB was freed, blocks up to its size come from the heap,
+    freed = [torch.ones(20 * 2**18) for _ in range(10)]
+    above = [torch.ones(2**12) for _ in range(100)]  # which stays resident below what is still in use
+    del freed
+    with Cost(nn.Identity()) as cost:
+        held = [torch.ones(16 * 2**18) for _ in range(4)]
+        del held
+    if math.isnan(cost.peak_memory):
+        pytest.skip("this system keeps no high-water mark")
+    assert 60 * 2**20 < cost.peak_memory < 100 * 2**20
+    del above
+
+
 def test_peak_memory_is_undefined_where_the_system_keeps_no_mark(monkeypatch, tmp_path):
     monkeypatch.setattr(module, "_PROCESS", tmp_path / "nowhere")
     with Cost(nn.Identity()) as cost:

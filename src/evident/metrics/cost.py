@@ -1,5 +1,6 @@
 """What an explanation costs: time, passes through the network, memory."""
 
+import ctypes
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -84,6 +85,9 @@ def _reset_peak(device: torch.device) -> float:
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
     elif device.type == "cpu":
+        # Memory that was freed before may still be resident; what is allocated from it would raise no mark.
+        if (give_back := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
+            give_back(0)
         try:
             # 5 resets the high-water mark of resident memory: proc(5), clear_refs.
             (_PROCESS / "clear_refs").write_text("5")
