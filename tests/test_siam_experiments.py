@@ -90,6 +90,13 @@ def test_what_is_true_scores_one(finished: Path) -> None:
             assert table.loc[(model, "oracle"), metric] == pytest.approx(1, abs=1e-6)
 
 
+def test_what_a_network_knows_is_no_column_of_explainers(finished: Path) -> None:
+    results = finished / "results" / "scenicness"
+    assert "removal_faithful" in table_of(results).columns
+    for name in ("table", "significance"):
+        assert "removal_network" not in set(pd.read_csv(results / f"{name}.csv")["metric"])
+
+
 def test_what_is_stated_by_name_is_blank_but_for_siam(finished: Path) -> None:
     results = finished / "results" / "scenicness"
     table = table_of(results)
@@ -104,11 +111,14 @@ def test_how_well_the_networks_do_is_told_with_intervals_and_compared(finished: 
     of = {model: set(part["measure"]) for model, part in performance.groupby("model")}
     scores = {f"{prefix}{name}" for prefix in ("", "variance_") for name in ("rmse", "mae", "r2", "tau")}
     told = scores | {"attribute_precision"}
-    assert of == {"siam": told, "scene_regressor": scores, "constant": told - {"tau", "variance_tau"}, "truth": scores}
-    assert (performance["n"] == 8).all()
+    assert of == {
+        "siam": told | {"removal"}, "scene_regressor": scores | {"removal"},
+        "constant": told - {"tau", "variance_tau"}, "truth": scores,
+    }  # fmt: skip
+    assert (performance["n"] == np.where(performance["measure"] == "removal", 2, 8)).all()
     assert performance["std"].isna().all()  # of one seed
     differences = pd.read_csv(results / "performance_differences.csv").set_index("measure")
-    assert set(differences.index) == scores
+    assert set(differences.index) == scores | {"removal"}
     assert (differences["model"] == "siam").all()
     assert (differences["other"] == "scene_regressor").all()
     value = performance.pivot(index="measure", columns="model", values="value").loc[differences.index]

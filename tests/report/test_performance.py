@@ -223,7 +223,7 @@ def test_the_two_sets_of_scenes_may_be_of_different_sizes():
 
 def test_every_network_has_a_row_a_measure(tmp_path: Path):
     table, compared = performance(
-        [cell(tmp_path, "siam", says=predictions(0)), cell(tmp_path, "cam", says=predictions(1))]
+        [cell(tmp_path, "siam", says=predictions(0)), cell(tmp_path, "cam", says=predictions(1))], NO_CURVES
     )
     assert list(table) == COLUMNS
     assert list(compared) == COMPARED
@@ -241,7 +241,7 @@ def test_every_network_has_a_row_a_measure(tmp_path: Path):
 
 def test_n_is_the_number_of_scenes_of_the_measures_own_set(tmp_path: Path):
     said = {**only(predictions(0, 30), "scores", "votes"), **only(predictions(0, 50), "attributes", "labels")}
-    table, _ = performance([cell(tmp_path, "siam", says=said)])
+    table, _ = performance([cell(tmp_path, "siam", says=said)], NO_CURVES)
     assert table.set_index("measure")["n"].to_dict() == {
         name: 50 if name == "attribute_precision" else 30 for name in table["measure"]
     }
@@ -249,7 +249,7 @@ def test_n_is_the_number_of_scenes_of_the_measures_own_set(tmp_path: Path):
 
 def test_a_value_is_the_mean_over_seeds_and_its_interval_that_of_the_mean(tmp_path: Path):
     of_seeds = {seed: predictions(seed) for seed in (7, 3, 12)}
-    table, _ = performance([cell(tmp_path, "siam", seed, says=said) for seed, said in of_seeds.items()])
+    table, _ = performance([cell(tmp_path, "siam", seed, says=said) for seed, said in of_seeds.items()], NO_CURVES)
     for name, measured in table[table["model"] == "siam"].set_index("measure").iterrows():
         each = torch.stack([measures(said)[name] for said in of_seeds.values()]).numpy()
         assert measured["value"] == pytest.approx(each[:, 0].mean())
@@ -260,14 +260,14 @@ def test_a_value_is_the_mean_over_seeds_and_its_interval_that_of_the_mean(tmp_pa
 
 
 def test_one_seed_has_no_deviation(tmp_path: Path):
-    table, _ = performance([cell(tmp_path, "siam", says=predictions(0))])
+    table, _ = performance([cell(tmp_path, "siam", says=predictions(0))], NO_CURVES)
     assert table["std"].isna().all()
     assert table["value"].notna().all()
 
 
 def test_the_interval_of_the_mean_error_is_that_of_any_mean_over_images(tmp_path: Path):
     of_seeds = [predictions(seed) for seed in range(2)]
-    table, _ = performance([cell(tmp_path, "siam", seed, says=said) for seed, said in enumerate(of_seeds)])
+    table, _ = performance([cell(tmp_path, "siam", seed, says=said) for seed, said in enumerate(of_seeds)], NO_CURVES)
     errors = torch.stack([(said["scores"] - said["votes"])[:, 0].abs() for said in of_seeds]).mean(0).double().numpy()
     mae = row(table, measure="mae", model="siam")
     assert mae[["value", "ci_low", "ci_high"]].tolist() == pytest.approx(mean_interval(errors[:, None])[:, 0].tolist())
@@ -278,7 +278,7 @@ def test_the_interval_of_the_mean_error_is_that_of_any_mean_over_images(tmp_path
 @each_seed
 def test_intervals_contain_their_values(tmp_path: Path, seed):
     cells = [cell(tmp_path, "siam", says=predictions(seed)), cell(tmp_path, "cam", says=predictions(seed + 10))]
-    table, compared = performance(cells)
+    table, compared = performance(cells, NO_CURVES)
     table = table[table["model"] != "constant"]
     assert (table["ci_low"] < table["value"]).all()
     assert (table["value"] < table["ci_high"]).all()
@@ -290,7 +290,7 @@ def test_intervals_contain_their_values(tmp_path: Path, seed):
 
 def test_a_network_and_its_copy_do_not_differ_at_all(tmp_path: Path):
     cells = [cell(tmp_path, model, seed, says=predictions(seed)) for model in ("siam", "copy") for seed in (0, 1)]
-    table, compared = performance(cells)
+    table, compared = performance(cells, NO_CURVES)
     assert len(compared) == 9 * 3  # of both seeds, and of each
     assert (compared[["difference", "ci_low", "ci_high"]] == 0).all(axis=None)
     # Each by itself is uncertain.
@@ -300,7 +300,7 @@ def test_a_network_and_its_copy_do_not_differ_at_all(tmp_path: Path):
 
 def test_the_interval_of_a_difference_is_that_of_differences_image_by_image(tmp_path: Path):
     one, two = predictions(0), predictions(1, noise=3.0)
-    _, compared = performance([cell(tmp_path, "siam", says=one), cell(tmp_path, "cam", says=two)])
+    _, compared = performance([cell(tmp_path, "siam", says=one), cell(tmp_path, "cam", says=two)], NO_CURVES)
     errors = [(said["scores"] - said["votes"])[:, 0].abs().double().numpy() for said in (one, two)]
     mae = row(compared, measure="mae", model="siam", other="cam")
     expected = mean_interval((errors[0] - errors[1])[:, None])[:, 0]
@@ -316,7 +316,7 @@ def test_networks_are_compared_on_the_seeds_that_both_have(tmp_path: Path):
         cell(tmp_path, "cam", 1, says=predictions(1)),
         cell(tmp_path, "cam", 2, says=predictions(2)),
     ]
-    table, compared = performance(cells)
+    table, compared = performance(cells, NO_CURVES)
     assert (compared[["difference", "ci_low", "ci_high"]] == 0).all(axis=None)
     assert set(compared["seeds"]) == {"1"}
     seeds = table.groupby("model")["seeds"].unique().str[0].to_dict()
@@ -329,7 +329,7 @@ def test_networks_are_compared_by_the_measures_that_both_have_on_the_same_scenes
         cell(tmp_path, "cam", says=only(predictions(1), "scores", "votes")),
         cell(tmp_path, "siam", data="sun", says=predictions(2)),
     ]
-    table, compared = performance(cells)
+    table, compared = performance(cells, NO_CURVES)
     assert len(table[table["model"] != "constant"]) == 9 + 8 + 9
     assert len(compared) == 8
     assert set(compared["data"]) == {"landscapes"}
@@ -338,14 +338,14 @@ def test_networks_are_compared_by_the_measures_that_both_have_on_the_same_scenes
 
 def test_of_three_networks_every_pair_is_compared_once(tmp_path: Path):
     said = predictions(0)
-    _, compared = performance([cell(tmp_path, model, says=said) for model in ("a", "b", "c")])
+    _, compared = performance([cell(tmp_path, model, says=said) for model in ("a", "b", "c")], NO_CURVES)
     pairs = compared.loc[compared["measure"] == "tau", ["model", "other"]]
     assert pairs.to_numpy().tolist() == [["a", "b"], ["a", "c"], ["b", "c"]]
 
 
 def test_of_several_seeds_each_is_compared_too(tmp_path: Path):
     said = {(model, seed): predictions(10 * seed + number) for number, model in enumerate("ab") for seed in (0, 1)}
-    _, compared = performance([cell(tmp_path, *of, says=says) for of, says in said.items()])
+    _, compared = performance([cell(tmp_path, *of, says=says) for of, says in said.items()], NO_CURVES)
     mae = compared[compared["measure"] == "mae"].set_index("seeds")["difference"]
     assert list(mae.index) == ["0 1", "0", "1"]
     assert mae["0 1"] == pytest.approx((mae["0"] + mae["1"]) / 2)
@@ -359,7 +359,7 @@ def test_of_several_seeds_each_is_compared_too(tmp_path: Path):
 
 def test_what_is_the_same_for_every_scene_explains_nothing_and_finds_an_attribute_by_chance(tmp_path: Path):
     said = predictions(0)
-    table, _ = performance([cell(tmp_path, "siam", says=said)])
+    table, _ = performance([cell(tmp_path, "siam", says=said)], NO_CURVES)
     value = table[table["model"] == "constant"].set_index("measure")["value"]
     assert value["r2"] == pytest.approx(0)
     assert value["rmse"] == pytest.approx(said["votes"][:, 0].std(unbiased=False).item())
@@ -369,7 +369,7 @@ def test_what_is_the_same_for_every_scene_explains_nothing_and_finds_an_attribut
 def test_who_knows_the_true_score_is_as_far_from_the_votes_as_they_are_from_it(tmp_path: Path):
     said = predictions(0)
     said["true"] = said["votes"] + 0.5
-    table, compared = performance([cell(tmp_path, "siam", says=said)])
+    table, compared = performance([cell(tmp_path, "siam", says=said)], NO_CURVES)
     value = table[table["model"] == "truth"].set_index("measure")["value"]
     assert (value["mae"], value["tau"]) == (pytest.approx(0.5), 1)
     assert "attribute_precision" not in value
@@ -382,18 +382,57 @@ def test_who_knows_the_true_score_is_as_far_from_the_votes_as_they_are_from_it(t
 def test_a_network_counts_once_however_many_explainers_it_has(tmp_path: Path):
     once = cell(tmp_path, "siam", says=predictions(0))
     again = [cell(tmp_path, "siam", explainer=name, says=predictions(0)) for name in ("rise", "grad_cam")]
-    pd.testing.assert_frame_equal(performance([once, *again])[0], performance([once])[0])
+    pd.testing.assert_frame_equal(performance([once, *again], NO_CURVES)[0], performance([once], NO_CURVES)[0])
 
 
 def test_cells_that_kept_nothing_have_no_rows(tmp_path: Path):
     silent = [cell(tmp_path, "published"), cell(tmp_path, "other", data="sun")]
-    for table, columns in zip(performance(silent), (COLUMNS, COMPARED), strict=True):
+    for table, columns in zip(performance(silent, NO_CURVES), (COLUMNS, COMPARED), strict=True):
         assert list(table) == columns
         assert len(table) == 0
     told = cell(tmp_path, "siam", says=predictions(0))
-    table, compared = performance([silent[0], told, silent[1]])
+    table, compared = performance([silent[0], told, silent[1]], NO_CURVES)
     assert set(table["model"]) == {"siam", "constant"}
     assert len(compared) == 0
+
+
+def of_images(values: list[float], explainer: str = "siam", model: str = "siam", seed: int = 0) -> pd.DataFrame:
+    """What explained scenes say of a network, in long form, with a curve over attributes each."""
+    place = {"explainer": explainer, "data": "landscapes", "model": model, "seed": seed, "metric": "removal_network"}
+    rows = [{**place, "image": str(n), "at": at, "value": v} for n, v in enumerate(values) for at in (nan, 3.0)]
+    return pd.DataFrame(rows)
+
+
+def test_what_a_network_knows_of_removals_is_its_own_whoever_explains(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    one, two = rng.uniform(-1, 1, (2, 30))
+    one[4] = nan  # a scene that shows nothing to rank
+    cells = [cell(tmp_path, model, says=predictions(seed)) for seed, model in enumerate(("siam", "cam"))]
+    scores = pd.concat([of_images(one), of_images(one, "rise"), of_images(two, "rise", "cam")], ignore_index=True)
+    table, compared = performance(cells, scores)
+    for model, values in (("siam", one), ("cam", two)):
+        told = row(table, model=model, measure="removal")
+        assert told[["value", "ci_low", "ci_high"]].tolist() == pytest.approx(mean_interval(values[:, None])[:, 0])
+        assert (told["direction"], told["n"]) == ("higher", 30)
+    assert row(compared, measure="removal")["difference"] == pytest.approx(np.nanmean(one) - two.mean())
+    assert not ((table["measure"] == "removal") & table["model"].isin(["constant", "truth"])).any()
+    head, _, siam, *_ = (line for line in markdown(table).splitlines() if line.startswith("|"))
+    assert head.endswith("removal ↑ |")
+    assert f"| {np.nanmean(one):.3f} [" in siam
+    assert "removal: " in markdown(table)
+    assert "removal: " not in markdown(table[table["measure"] != "removal"])
+
+
+def test_removals_of_several_seeds_are_of_the_mean_over_seeds(tmp_path: Path):
+    of_seeds = np.random.default_rng(1).uniform(-1, 1, (2, 20))
+    scores = pd.concat([of_images(values, seed=seed) for seed, values in enumerate(of_seeds)], ignore_index=True)
+    table, _ = performance([], scores)  # of cells that kept no predictions
+    assert table["measure"].tolist() == ["removal"]
+    told = table.iloc[0]
+    interval = mean_interval(of_seeds.mean(0)[:, None])[:, 0]
+    assert told[["value", "ci_low", "ci_high"]].tolist() == pytest.approx(interval)
+    assert told["std"] == pytest.approx(of_seeds.mean(1).std(ddof=1))
+    assert told["seeds"] == "0 1"
 
 
 # The table to read
@@ -404,7 +443,7 @@ def test_the_table_to_read_has_a_row_a_network_and_blanks_for_what_it_does_not_s
         cell(tmp_path, "siam", says=predictions(0)),
         cell(tmp_path, "cam", data="sun", says=only(predictions(1), "attributes", "labels")),
     ]
-    table, _ = performance(cells)
+    table, _ = performance(cells, NO_CURVES)
     head, rule, siam, constant, cam, _ = (line for line in markdown(table).splitlines() if line.startswith("|"))
     names = [name.strip() for name in head.strip("|").split("|")]
     assert names[:4] == ["network", "rmse ↓", "mae ↓", "r2 ↑"]

@@ -8,7 +8,7 @@ Of a scene x, of the same one without attribute k, x_k, and of the true score S 
 
 over the attributes that are visible in x, by Kendall's tau-b of each image:
 
-    removal_network    d and D: does the network know what things are worth?
+    removal_network    d and D: does the network know what things are worth? (the report's, of networks)
     removal_faithful   -c and d: does the explanation say what the network does?
     removal_true       -c and D: does the explanation say what is true?
 

@@ -21,8 +21,8 @@ from evident.report.cells import Cell
 from evident.report.evidence_figures import colour_figures, evidence_figures
 from evident.report.features import feature_figures, feature_table
 from evident.report.gallery import gallery
+from evident.report.performance import OF_NETWORK, performance
 from evident.report.performance import markdown as performance_markdown
-from evident.report.performance import performance
 from evident.report.scene_figures import removal_figures, scene_figures
 from evident.report.spectra import spectra_figure
 
@@ -44,13 +44,14 @@ def write(cells: list[Cell], results: Path, overrides: list[str]) -> str:
     directions: dict[str, str] = {}
     for cell in cells:
         directions |= json.loads((cell.folder / "directions.json").read_text())
-    table = tables.table(scores, directions)
+    own = scores[scores["metric"] != OF_NETWORK]
+    table = tables.table(own, directions)
     curves = tables.curves(scores[~is_over_attributes(scores["metric"])])
     text = tables.markdown(table, references, _title(cells[0].config, models))
-    frames = {"table": table, "significance": tables.significance(scores), "curves": curves, "cost": _cost(cells)}
+    frames = {"table": table, "significance": tables.significance(own), "curves": curves, "cost": _cost(cells)}
     of_features = {"features": feature_table(cells), "ablation": tables.by_class(scores, "ablation")}
     of_features["colour"] = colours = _colours(cells, scores)
-    of_features["performance"], of_features["performance_differences"] = performance(cells)
+    of_features["performance"], of_features["performance_differences"] = performance(cells, scores)
     text += performance_markdown(of_features["performance"])
     notes = dict.fromkeys(str(cell.config.data.note) for cell in cells if "note" in cell.config.data)
     text += "".join(f"\n**{note}**\n" for note in notes)

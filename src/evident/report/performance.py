@@ -17,16 +17,26 @@ from evident.report.cells import Cell
 from evident.report.statistics import RESAMPLES, draws
 from evident.report.tables import ARROW
 
-DIRECTION = {"rmse": "lower", "mae": "lower", "r2": "higher", "tau": "higher", "attribute_precision": "higher"}
+DIRECTION = {
+    "rmse": "lower", "mae": "lower", "r2": "higher", "tau": "higher", "attribute_precision": "higher",
+    "removal": "higher",
+}  # fmt: skip
 COLUMNS = ["data", "model", "measure", "direction", "value", "ci_low", "ci_high", "std", "n", "seeds"]
 LEGEND = (
     "Value and 95 % bootstrap interval over test scenes, of the networks as they were trained; errors in votes. "
     "`variance` is that of the votes; attribute precision is the mean average precision of the attributes. *constant*: "
     "the mean vote and no attribute, whatever the scene. *truth*: the painter's own score, before anyone votes."
 )
+LEGEND_OF_REMOVAL = (
+    " removal: Kendall's tau, over the attributes that an explained scene shows, of what painting it without them does "
+    "to the network's score and to the true one."
+)
+OF_MEASURE = {"attribute_precision": "labels", "removal": "removal"}  # the images that it is over; else "votes"
+Networks = dict[str, dict[str, dict[int, dict[str, Tensor]]]]
 ROUNDING = 1e-20  # of a sum of squares: less is no spread
 COMPARED = ["data", "measure", "model", "other", "seeds", "difference", "ci_low", "ci_high"]
 REFERENCES = ("constant", "truth")
+OF_NETWORK = "removal_network"  # a score of explained scenes that is the network's, whoever explains
 
 
 def scenicness(predicted: Tensor, votes: Tensor, counts: Tensor) -> dict[str, Tensor]:
@@ -73,6 +83,10 @@ def measures(predictions: dict[str, Tensor]) -> dict[str, Tensor]:
         ]
         if each:
             found["attribute_precision"] = torch.stack(each).mean(0)
+    if "removal" in predictions:
+        values = predictions["removal"].double()
+        counts = _counts(len(values)) * ~values.isnan()
+        found["removal"] = counts @ values.nan_to_num() / counts.sum(1)
     return found
 
 
@@ -101,29 +115,30 @@ def _references(predictions: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     return found
 
 
-def performance(cells: list[Cell]) -> tuple[pd.DataFrame, pd.DataFrame]:
+def performance(cells: list[Cell], scores: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Tables of `COLUMNS`, a row a network and measure, and of `COMPARED`, a row a pair and measure; or of no rows.
+
+    `scores` (long) are those of the cells, of which that of `OF_NETWORK` becomes the measure `removal`.
 
     A value is the mean over seeds, its interval the 95 % of the bootstrap over images of that mean, `std` the standard
     deviation over seeds. After the networks come the `REFERENCES`. Networks are compared on the seeds that both have,
     by the mean over these and, where there are several, seed by seed.
     """
     rows, compared = [], []
-    for data, models in predictions_of(cells).items():
+    for data, models in _with_removal(predictions_of(cells), scores).items():
         values = {model: _by_measure(seeds) for model, seeds in models.items()}
         for model, by_measure in values.items():
             for measure, each in by_measure.items():
                 seeds, drawn = sorted(each), torch.stack(list(each.values()))
                 std = drawn[:, 0].std().item() if len(seeds) > 1 else float("nan")
-                images = "attributes" if measure == "attribute_precision" else "scores"
-                count = len(models[model][seeds[0]][images])
+                count = len(models[model][seeds[0]][OF_MEASURE.get(measure, "votes")])
                 label = (data, model, measure, DIRECTION[measure.removeprefix("variance_")])
                 rows.append((*label, *_interval(drawn.mean(0)), std, count, " ".join(map(str, seeds))))
         first = next(iter(next(iter(models.values())).values()))
         for model, said in _references(first).items():
             for measure, drawn in measures(said).items():
                 if not drawn[0].isnan():
-                    count = len(said["labels" if measure == "attribute_precision" else "votes"])
+                    count = len(said[OF_MEASURE.get(measure, "votes")])
                     label = (data, model, measure, DIRECTION[measure.removeprefix("variance_")])
                     rows.append((*label, *_interval(drawn), float("nan"), count, ""))
         for (model, one), (other, two) in itertools.combinations(values.items(), 2):
@@ -152,7 +167,8 @@ def markdown(table: pd.DataFrame) -> str:
         name = f"*{model}* on {data}" if model in REFERENCES else f"{model} on {data}"
         lines.append([name, *(cells.get(name, "") for name in measured)])
     body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    return f"\n## Networks\n\n{body}\n\n{LEGEND}\n"
+    legend = LEGEND + (LEGEND_OF_REMOVAL if "removal" in measured else "")
+    return f"\n## Networks\n\n{body}\n\n{legend}\n"
 
 
 def _by_measure(seeds: dict[int, dict[str, Tensor]]) -> dict[str, dict[int, Tensor]]:
@@ -163,9 +179,21 @@ def _by_measure(seeds: dict[int, dict[str, Tensor]]) -> dict[str, dict[int, Tens
     return found
 
 
-def predictions_of(cells: list[Cell]) -> dict[str, dict[str, dict[int, dict[str, Tensor]]]]:
+def _with_removal(networks: Networks, scores: pd.DataFrame) -> Networks:
+    """What the networks say of test scenes and how well they know explained ones without a thing, `removal` (N,)."""
+    own = scores[(scores["metric"] == OF_NETWORK) & scores["at"].isna()]
+    found = {data: {model: dict(seeds) for model, seeds in models.items()} for data, models in networks.items()}
+    for _, part in own.groupby(["data", "model", "seed"], sort=False):
+        explainer, data, model, seed = part.iloc[0][["explainer", "data", "model", "seed"]]
+        values = torch.from_numpy(part.loc[part["explainer"] == explainer, "value"].to_numpy(copy=True))
+        seeds = found.setdefault(data, {}).setdefault(model, {})
+        seeds[seed] = {**seeds.get(seed, {}), "removal": values}
+    return found
+
+
+def predictions_of(cells: list[Cell]) -> Networks:
     """What the networks say of test scenes, by data set, name and seed."""
-    found: dict[str, dict[str, dict[int, dict[str, Tensor]]]] = {}
+    found: Networks = {}
     for cell in cells:
         file = cell.folder / "predictions.safetensors"
         if file.exists():

@@ -21,6 +21,7 @@ from evident.report.cells import Cell
 ATTRIBUTES_SHOWN = 8
 RAISES, LOWERS = "#4d9221", "#c51b7d"  # the green and the pink of the map's colours
 ROW = 2.3  # inches
+PANELS = 4  # beside each other
 
 
 class SceneExplanation(NamedTuple):
@@ -165,8 +166,13 @@ def removal_figures(cells: list[Cell], attributes: pd.DataFrame) -> dict[str, Fi
     if not own:
         return {}
     longest = max(len(wide.loc[place]) for place in own)
-    figure = Figure(figsize=(4.1 * len(own), 0.17 * longest + 1.3), dpi=110, layout="constrained")
-    for axes, place in zip(figure.subplots(1, len(own), sharex=True, squeeze=False)[0], own, strict=True):
+    columns = min(PANELS, len(own))
+    rows = -(-len(own) // columns)
+    figure = Figure(figsize=(4.1 * columns, (0.17 * longest + 1.3) * rows), dpi=110, layout="constrained")
+    grid = figure.subplots(rows, columns, sharex=True, squeeze=False).flat
+    for axes in grid[len(own) :]:
+        axes.remove()
+    for axes, place in zip(grid, own, strict=False):
         part = wide.loc[place].dropna(axis=1, how="all").sort_values("removal_true")
         explained = next(name for name in ("stated_removal_faithful", "removal_faithful") if name in part)
         for metric, style in {
@@ -178,7 +184,7 @@ def removal_figures(cells: list[Cell], attributes: pd.DataFrame) -> dict[str, Fi
         axes.axvline(0, lw=0.7, color="0.6")
         axes.set_yticks(range(len(part)), [name.replace("_", " ") for name in part.index], fontsize=7)
         axes.set_xlabel("mean change of the score without it (votes)", fontsize=8)
-        axes.tick_params(axis="x", labelsize=7)
+        axes.tick_params(axis="x", labelsize=7, labelbottom=True)
         axes.grid(axis="y", lw=0.3, color="0.9")
         axes.set_title(f"{place[2]} of {place[1]}", fontsize=8)
         sns.despine(ax=axes)
