@@ -27,7 +27,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.io import loadmat
 
-from evident.data.photos import SPLITS, PhotoSet, PhotoSplits, Stretch, found, readable, split, split_of
+from evident.data.photos import SPLITS, PhotoSet, PhotoSplits, Stretch, draw, found, readable, split, split_of
 from evident.errors import UserError
 
 ATTRIBUTES = (
@@ -67,7 +67,9 @@ def sun_attributes(
         raise UserError(f"data.build.shares={list(shares)}; give three above 0 that sum to 1, for train, val and test")
     folder = root / "sun"
     votes, files = votes_of(folder), found(folder)
-    rows = [row for row, name in enumerate(votes.names) if name in files]
+    at_hand = [row for row, name in enumerate(votes.names) if name in files]
+    # Of every split the first few, which are explained, are of several scenes.
+    rows = sorted(at_hand, key=lambda row: draw(votes.names[row], seed))
     if not rows:
         raise UserError(
             f"sun: {folder} holds none of the {len(votes.names)} photos that have labels; get "
