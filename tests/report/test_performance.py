@@ -360,6 +360,7 @@ def test_of_several_seeds_each_is_compared_too(tmp_path: Path):
 def test_what_is_the_same_for_every_scene_explains_nothing_and_finds_an_attribute_by_chance(tmp_path: Path):
     said = predictions(0)
     table, _ = performance([cell(tmp_path, "siam", says=said)], NO_CURVES)
+    assert "-0.000" not in markdown(table)
     value = table[table["model"] == "constant"].set_index("measure")["value"]
     assert value["r2"] == pytest.approx(0)
     assert value["rmse"] == pytest.approx(said["votes"][:, 0].std(unbiased=False).item())
@@ -421,6 +422,8 @@ def test_what_a_network_knows_of_removals_is_its_own_whoever_explains(tmp_path: 
     assert f"| {np.nanmean(one):.3f} [" in siam
     assert "removal: " in markdown(table)
     assert "removal: " not in markdown(table[table["measure"] != "removal"])
+    assert "*constant*: " in markdown(table)
+    assert "*truth*: " not in markdown(table)
 
 
 def test_removals_of_several_seeds_are_of_the_mean_over_seeds(tmp_path: Path):

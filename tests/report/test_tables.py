@@ -76,6 +76,11 @@ def test_where_nobody_else_has_the_metric_nothing_is_best(references: set[str]) 
     assert "≈" not in down
 
 
+def test_what_rounds_to_zero_has_no_sign() -> None:
+    rows = tables.table(scores({"low": -0.0001, "high": 0.8}), DIRECTIONS)
+    assert "| low | 0.000 ± " in tables.markdown(rows, set(), "title")
+
+
 def test_undefined_scores_are_shown() -> None:
     frame = scores({"ours": 0.5})
     frame.loc[:2, "value"] = np.nan

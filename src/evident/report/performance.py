@@ -22,15 +22,15 @@ DIRECTION = {
     "removal": "higher",
 }  # fmt: skip
 COLUMNS = ["data", "model", "measure", "direction", "value", "ci_low", "ci_high", "std", "n", "seeds"]
-LEGEND = (
-    "Value and 95 % bootstrap interval over test scenes, of the networks as they were trained; errors in votes. "
-    "`variance` is that of the votes; attribute precision is the mean average precision of the attributes. *constant*: "
-    "the mean vote and no attribute, whatever the scene. *truth*: the painter's own score, before anyone votes."
-)
-LEGEND_OF_REMOVAL = (
-    " removal: Kendall's tau, over the attributes that an explained scene shows, of what painting it without them does "
-    "to the network's score and to the true one."
-)
+LEGEND = "Value and 95 % bootstrap interval over test scenes, of the networks as they were trained; errors in votes."
+LEGEND_OF = {  # a measure or a row
+    "variance_rmse": "variance: that of the votes.",
+    "attribute_precision": "attribute precision: the mean average precision of the attributes.",
+    "removal": "removal: Kendall's tau, over the attributes that an explained scene shows, of what painting it without "
+    "them does to the network's score and to the true one.",
+    "constant": "*constant*: the mean vote and no attribute, whatever the scene.",
+    "truth": "*truth*: the painter's own score, before anyone votes.",
+}
 OF_MEASURE = {"attribute_precision": "labels", "removal": "removal"}  # the images that it is over; else "votes"
 Networks = dict[str, dict[str, dict[int, dict[str, Tensor]]]]
 ROUNDING = 1e-20  # of a sum of squares: less is no spread
@@ -161,13 +161,14 @@ def markdown(table: pd.DataFrame) -> str:
     lines.append(["---"] + ["---:"] * len(measured))
     for (data, model), part in table.groupby(["data", "model"], sort=False):
         cells = {
-            row.measure: f"{row.value:.3f} [{row.ci_low:.3f}, {row.ci_high:.3f}]"
+            row.measure: f"{row.value:z.3f} [{row.ci_low:z.3f}, {row.ci_high:z.3f}]"
             for row in part.dropna(subset="value").itertuples(index=False)
         }
         name = f"*{model}* on {data}" if model in REFERENCES else f"{model} on {data}"
         lines.append([name, *(cells.get(name, "") for name in measured)])
     body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    legend = LEGEND + (LEGEND_OF_REMOVAL if "removal" in measured else "")
+    there = {*measured, *table["model"]}
+    legend = " ".join([LEGEND, *(text for name, text in LEGEND_OF.items() if name in there)])
     return f"\n## Networks\n\n{body}\n\n{legend}\n"
 
 

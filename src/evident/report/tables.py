@@ -136,7 +136,7 @@ def _cell(row: Any, best: pd.Series | None, reference: bool) -> str:
     if row is None:
         return ""
     mean, half = row.mean, (row.ci_high - row.ci_low) / 2
-    text = f"{mean:.3f} ± {half:.3f}" if not np.isnan(mean) else "–"
+    text = f"{mean:z.3f} ± {half:.3f}" if not np.isnan(mean) else "–"
     if not reference and best is not None:
         if row.explainer == best["explainer"]:
             text = f"**{text}**"
