@@ -28,7 +28,7 @@ def made(store: Path, **changed: object) -> SceneSplits:
         "source": source_of(),
         "size": 20,
     }
-    return landscapes(**{**asked, **changed}, root=store / "data", store=store)  # type: ignore[arg-type]
+    return landscapes(**{**asked, **changed}, root=store / "data", store=store)
 
 
 @pytest.fixture(scope="module")

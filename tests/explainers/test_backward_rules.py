@@ -269,4 +269,4 @@ def test_forward_pass_is_the_same_to_the_bit() -> None:
 
 def test_unknown_rule_is_named() -> None:
     with pytest.raises(UserError, match=r"relu='gided' is no backward rule; use guided, deconvnet"):
-        BackwardRules(relu="gided")  # type: ignore[arg-type]
+        BackwardRules(relu="gided")

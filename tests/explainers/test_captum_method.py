@@ -167,7 +167,7 @@ def test_unknown_heatmap_is_named() -> None:
 
 
 def test_unknown_baseline_is_named() -> None:
-    explainer = CaptumMethod(Linear(), "captum.attr.DeepLift", "positive_sum", baseline="black")  # type: ignore[arg-type]
+    explainer = CaptumMethod(Linear(), "captum.attr.DeepLift", "positive_sum", baseline="black")
     with pytest.raises(UserError, match="'black' is unknown; use mean_colour or blur"):
         explainer.attribute(images(), 0)
 

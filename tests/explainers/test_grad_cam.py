@@ -129,7 +129,7 @@ def test_layer_that_is_not_run_is_named() -> None:
 
 def test_unknown_weights_are_named() -> None:
     with pytest.raises(UserError, match="weights='plus' is unknown; use grad_cam or grad_cam_pp"):
-        GradCAM(FlowerNet(4), "features", weights="plus")  # type: ignore[arg-type]
+        GradCAM(FlowerNet(4), "features", weights="plus")
 
 
 def test_target_outside_the_classes_is_named() -> None:

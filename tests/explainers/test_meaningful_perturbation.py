@@ -163,9 +163,9 @@ def test_another_seed_sees_other_shifts() -> None:
 @pytest.mark.parametrize("settings", [{"steps": 0}, {"cells": 0}])
 def test_settings_without_steps_or_cells_are_named(settings: dict[str, int]) -> None:
     with pytest.raises(UserError, match="needs one or more of each"):
-        MeaningfulPerturbation(Bright(region()), **settings)  # type: ignore[arg-type]
+        MeaningfulPerturbation(Bright(region()), **settings)
 
 
 def test_unknown_reference_is_named() -> None:
     with pytest.raises(UserError, match="reference='noise' is unknown; use blur or mean_colour"):
-        MeaningfulPerturbation(Bright(region()), reference="noise")  # type: ignore[arg-type]
+        MeaningfulPerturbation(Bright(region()), reference="noise")

@@ -113,7 +113,7 @@ def test_rise_shows_each_image_the_same_masks_and_other_seeds_other_masks() -> N
 @pytest.mark.parametrize("settings", [{"keep": 0.0}, {"keep": 1.0}, {"masks": 0}, {"cells": 0}])
 def test_rise_names_settings_that_make_no_masks(settings: dict[str, int]) -> None:
     with pytest.raises(UserError, match="RISE needs"):
-        RISE(OnePixel(), **settings)  # type: ignore[arg-type]
+        RISE(OnePixel(), **settings)
 
 
 def quarters() -> Tensor:

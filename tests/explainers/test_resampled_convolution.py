@@ -336,4 +336,4 @@ def test_heatmap_of_a_flat_filter_is_flat() -> None:
 
 def test_unknown_rule_is_named() -> None:
     with pytest.raises(UserError, match=r"convolution='resample' is no backward rule; use resampled or null"):
-        BackwardRules(convolution="resample")  # type: ignore[arg-type]
+        BackwardRules(convolution="resample")

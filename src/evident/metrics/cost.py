@@ -85,12 +85,14 @@ def _reset_peak(device: torch.device) -> float:
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
     elif device.type == "cpu":
+        if not (mark := _PROCESS / "clear_refs").exists():
+            return math.nan
         # Memory that was freed before may still be resident; what is allocated from it would raise no mark.
         if (give_back := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
             give_back(0)
         try:
             # 5 resets the high-water mark of resident memory: proc(5), clear_refs.
-            (_PROCESS / "clear_refs").write_text("5")
+            mark.write_text("5")
         except OSError:
             return math.nan
     return _peak(device)
