@@ -276,6 +276,13 @@ def test_removals_have_a_panel_a_network_with_its_own_explanation(tmp_path: Path
         assert list(stated.get_xdata()) == [0, -1, -2]
 
 
+def test_removals_of_many_networks_wrap_and_leave_no_empty_panel(tmp_path: Path) -> None:
+    places = [("siam", f"siam_{number}") for number in range(6)]
+    figure = removal_figures(telling(tmp_path, *places), removals(*places))["removal"]
+    assert [axes.get_title() for axes in figure.axes] == [f"siam of siam_{number}" for number in range(6)]
+    assert len({axes.get_subplotspec().rowspan.start for axes in figure.axes}) == 2
+
+
 def test_what_is_stated_by_name_comes_before_the_map(tmp_path: Path) -> None:
     rows = removals(("siam", "siam"), ("cam", "scene_regressor"))
     stated = rows[(rows["metric"] == "removal_faithful") & (rows["explainer"] == "siam")]

@@ -181,15 +181,13 @@ def _by_measure(seeds: dict[int, dict[str, Tensor]]) -> dict[str, dict[int, Tens
 
 
 def _with_removal(networks: Networks, scores: pd.DataFrame) -> Networks:
-    """What the networks say of test scenes and how well they know explained ones without a thing, `removal` (N,)."""
+    """`networks`, to which is added how well each knows the explained scenes without a thing, `removal` (N,)."""
     own = scores[(scores["metric"] == OF_NETWORK) & scores["at"].isna()]
-    found = {data: {model: dict(seeds) for model, seeds in models.items()} for data, models in networks.items()}
     for _, part in own.groupby(["data", "model", "seed"], sort=False):
         explainer, data, model, seed = part.iloc[0][["explainer", "data", "model", "seed"]]
         values = torch.from_numpy(part.loc[part["explainer"] == explainer, "value"].to_numpy(copy=True))
-        seeds = found.setdefault(data, {}).setdefault(model, {})
-        seeds[seed] = {**seeds.get(seed, {}), "removal": values}
-    return found
+        networks.setdefault(data, {}).setdefault(model, {}).setdefault(seed, {})["removal"] = values
+    return networks
 
 
 def predictions_of(cells: list[Cell]) -> Networks:
