@@ -102,9 +102,9 @@ def test_next_to_nothing_is_undefined_and_enough_is_scored(results: Path) -> Non
     # A landscape may show nothing that counts, or a single thing, which ranks nothing.
     scenes = table["data"].iloc[0] == "landscapes"
     assert (strict["n_undefined"] <= (0.05 * strict["n"] if scenes else 0)).all()
-    # Photographs are few at the quick scale, as every one takes seconds, and scenes are fewer than flowers and digits.
+    # Photographs are few at the quick scale: every one takes seconds.
     photographs = "imagenet" in table["data"].iloc[0] or table["data"].iloc[0] == "sun_photos"
-    assert (table["n"] + table["n_undefined"]).min() >= (8 if photographs else 45 if scenes else 60)
+    assert (table["n"] + table["n_undefined"]).min() >= (8 if photographs else 60)
 
 
 @pytest.mark.parametrize("name", ["an8flower", "an8flower_double_12c"])
