@@ -3,13 +3,13 @@
 import hydra
 from omegaconf import DictConfig
 
-from evident import front
+from evident import cli
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(config: DictConfig) -> None:
-    front.hand_over(config)
+    cli.hand_over(config)
 
 
 if __name__ == "__main__":
-    front.enter(main)
+    cli.enter(main)

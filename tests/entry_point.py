@@ -16,7 +16,7 @@ SECONDS = 300
 
 # Importing everything takes far longer than most of these runs: it is done once, in the process that they fork from.
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["evident.front", "evident.sweep"])
+_FORKS.set_forkserver_preload(["evident.cli", "evident.sweep"])
 
 
 class Started:

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from evident.data.images import Batch
-from evident.data.scenes import SceneSplits
+from evident.data.scenes.splits import SceneSplits
 from evident.models.normalise import Normalise
-from evident.models.siam_backbones import Backbone
+from evident.models.siam.backbones import Backbone
 
 SIZE, SQUARE, COLOURS = 24, 6, ("red", "green", "blue")
 

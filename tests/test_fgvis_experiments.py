@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 from safetensors.torch import load_file
 
-from evident.front import prepare
+from evident.cli import prepare
 
 QUIET = ("scale=smoke", "logger=none")
 FLOWERS = ("experiment=fgvis/an8flower", "explainer=random,fgvis,fgvis/generation_undefended", *QUIET)

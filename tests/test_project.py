@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from entry_point import ROOT
 
-ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 

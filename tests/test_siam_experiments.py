@@ -19,10 +19,10 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from evident import cell, store
-from evident.data.photos import split_of
+from evident.cli import prepare
 from evident.data.render.landscape.attributes import ATTRIBUTES
-from evident.data.sun_attributes import ATTRIBUTES as OF_SUN
-from evident.front import prepare
+from evident.data.scenes.photos import split_of
+from evident.data.scenes.sun_attributes import ATTRIBUTES as OF_SUN
 
 QUIET = ("scale=smoke", "logger=none")
 CONF = ROOT / "conf"

@@ -12,7 +12,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from PIL import Image
 
-from evident.front import prepare
+from evident.cli import prepare
 from evident.models.flower_net import FlowerNet
 from evident.relevance.responses import layer_responses
 

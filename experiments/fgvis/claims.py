@@ -10,8 +10,8 @@ from pathlib import Path
 import pandas as pd
 
 from evident.errors import UserError
-from evident.report.claims import Claim, measured_at, write_claims
-from evident.report.comparisons import Results
+from evident.report.claims.results import Results
+from evident.report.claims.verdicts import Claim, measured_at, write_claims
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parents[1] / "results"

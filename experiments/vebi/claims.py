@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.stats import wilcoxon
 
 from evident.errors import UserError
-from evident.report.claims import Claim, measured_at, write_claims
+from evident.report.claims.verdicts import Claim, measured_at, write_claims
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parents[1] / "results" / "vebi"

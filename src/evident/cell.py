@@ -18,16 +18,16 @@ from pytorch_lightning.loggers import Logger
 from safetensors.torch import save_file
 
 from evident import store
-from evident.callbacks.explain import Explain
-from evident.callbacks.interpret import Interpret
-from evident.callbacks.learn import Learn
-from evident.callbacks.loggers import close, log_scores
-from evident.callbacks.scenes import Scenes
 from evident.data.images import loader
 from evident.errors import UserError
+from evident.explainers.shared.learning import Learn
+from evident.loggers import close, log_scores
 from evident.models import training
 from evident.models.training import trained
 from evident.progress import bar
+from evident.recorders.contributions import Scenes
+from evident.recorders.explain import Explain
+from evident.recorders.interpretation import Interpret
 
 CELL_FORMAT = 2  # raise it when the same config would give other scores or files
 log = logging.getLogger("evident")

@@ -5,16 +5,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from entry_point import ROOT
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from torch import Tensor
 
-from evident import cell, front
+from evident import cell, cli
 from evident.data.composites import composites
 from evident.data.images import ImageSet, Splits, loader
 from evident.models import training
-
-ROOT = Path(__file__).parents[2]
 
 
 def images(labels: list[int], masks: bool = True) -> ImageSet:
@@ -109,7 +108,7 @@ def test_without_masks_there_are_none() -> None:
 
 
 def config(store: Path, *overrides: str) -> DictConfig:
-    front.prepare()
+    cli.prepare()
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         return compose("config", ["scale=smoke", f"paths.store={store}", *overrides])
 

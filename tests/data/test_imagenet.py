@@ -15,7 +15,7 @@ from torchvision.models import get_model_weights
 from evident.data.imagenet import class_names, imagenet, source_of
 from evident.data.images import Splits, loader
 from evident.errors import UserError
-from evident.metrics.explanation import Explanation
+from evident.metrics.contract import Explanation
 from evident.metrics.localization import mass_accuracy, pointing_game
 from evident.models.normalise import Normalise
 

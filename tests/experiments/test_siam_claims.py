@@ -13,7 +13,7 @@ from claims_script import load_claims
 from entry_point import ROOT
 
 from evident.errors import UserError
-from evident.report.claims import Claim
+from evident.report.claims.verdicts import Claim
 
 HERE = ROOT / "experiments" / "siam"
 POST_HOC = ("gradient", "lime", "rise")

@@ -13,7 +13,7 @@ from claims_script import load_claims
 from entry_point import ROOT
 
 from evident.errors import UserError
-from evident.report.claims import Claim, claims_table, measured_at, paper_values, write_claims
+from evident.report.claims.verdicts import Claim, claims_table, measured_at, paper_values, write_claims
 
 HERE = ROOT / "experiments" / "vebi"
 COMMITTED = sorted((ROOT / "results").glob("vebi"))

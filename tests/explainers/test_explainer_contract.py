@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from captum.attr import Attribution
+from entry_point import ROOT
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 from scene_world import TinyBackbone
@@ -16,10 +17,10 @@ from torch import Tensor, nn
 
 from evident.data.images import ImageSet, loader
 from evident.models.flower_net import FlowerNet
-from evident.models.siam import SIAM
-from evident.models.siam_baselines import SceneRegressor, UnconstrainedAttributes
+from evident.models.siam.baselines import SceneRegressor, UnconstrainedAttributes
+from evident.models.siam.network import SIAM
 
-CONF = Path(__file__).parents[2] / "conf"
+CONF = ROOT / "conf"
 FILES = sorted((CONF / "explainer").glob("*.yaml"))
 
 

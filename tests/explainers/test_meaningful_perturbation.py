@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from evident.errors import UserError
 from evident.explainers.meaningful_perturbation import MeaningfulPerturbation, discs, shifted, total_variation
-from evident.explainers.seeding import image_generator
+from evident.explainers.shared.seeding import image_generator
 from evident.models.normalise import Normalise
 
 

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from evident.data.images import ImageSet, loader
 from evident.errors import UserError
-from evident.explainers.backward_rules import BackwardRules
+from evident.explainers.shared.backward_rules import BackwardRules
 from evident.explainers.vebi import VEBI, deconvolved
 from evident.models.flower_net import FlowerNet
 from evident.relevance.relevance import Feature

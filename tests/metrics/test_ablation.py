@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from evident.errors import UserError
 from evident.metrics.ablation import ablation, read_out
-from evident.metrics.explanation import Explanation, area, image_scores
+from evident.metrics.contract import Explanation, area, image_scores
 from evident.relevance.relevance import Feature, Relevance
 
 CHOICES = ("relevant", "random", "least")

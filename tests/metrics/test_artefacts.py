@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torchvision.models import alexnet
 
 from evident.errors import UserError
-from evident.explainers.backward_rules import BackwardRules, ConvolutionRule
-from evident.explainers.heatmap import channel_norm
+from evident.explainers.shared.backward_rules import BackwardRules, ConvolutionRule
+from evident.explainers.shared.heatmap import channel_norm
 from evident.metrics.artefacts import grid_energy
-from evident.metrics.explanation import Explanation
+from evident.metrics.contract import Explanation
 from evident.models.flower_net import FlowerNet
 from evident.models.untouched import untouched
 

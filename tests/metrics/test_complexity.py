@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from evident.metrics.complexity import entropy, gini
-from evident.metrics.explanation import Explanation
+from evident.metrics.contract import Explanation
 
 both = pytest.mark.parametrize("metric", [gini, entropy], ids=lambda metric: metric.__name__)
 

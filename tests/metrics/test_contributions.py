@@ -10,8 +10,9 @@ from scipy.stats import kendalltau, pearsonr
 from sklearn.metrics import average_precision_score
 from torch import Tensor, nn
 
-from evident.data.scenes import Truth
+from evident.data.scenes.splits import Truth
 from evident.errors import UserError
+from evident.metrics.contract import Curve, Explanation
 from evident.metrics.contributions import (
     attribute_contributions,
     attribute_maps,
@@ -19,7 +20,6 @@ from evident.metrics.contributions import (
     split_error,
     stated_contributions,
 )
-from evident.metrics.explanation import Curve, Explanation
 
 nan = math.nan
 each_seed = pytest.mark.parametrize("seed", range(3))

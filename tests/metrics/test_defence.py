@@ -6,9 +6,9 @@ from captum.attr import Attribution
 from torch import Tensor, nn
 
 from evident.errors import UserError
-from evident.explainers.evidence import Evidence
+from evident.explainers.shared.evidence import Evidence
+from evident.metrics.contract import Explanation, direction_of
 from evident.metrics.defence import defence
-from evident.metrics.explanation import Explanation, direction_of
 
 KINDS = ("predicted", "least_likely", "random")
 SCORES = torch.tensor([[3.0, 1.0, 0.0, 2.0], [0.0, 1.0, 2.0, 3.0], [1.0, 0.0, 5.0, 2.0]])

@@ -8,9 +8,9 @@ from captum.attr import Attribution
 from torch import Tensor, nn
 
 from evident.errors import UserError
-from evident.explainers.references import Oracle
+from evident.explainers.reference_rows import Oracle
+from evident.metrics.contract import Explanation
 from evident.metrics.discrimination import class_overlap, discrimination
-from evident.metrics.explanation import Explanation
 
 NAMES = ("discrimination_mass", "discrimination_half", "discrimination_pointing")
 nan = math.nan

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from evident.errors import UserError
-from evident.explainers.evidence import Evidence, evidence
+from evident.explainers.shared.evidence import Evidence, evidence
+from evident.metrics.contract import Explanation, direction_of
 from evident.metrics.evidence import colour, explanation_score
-from evident.metrics.explanation import Explanation, direction_of
 from evident.models.flower_net import FlowerNet
 from evident.models.normalise import Normalise
 

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from evident.errors import UserError
+from evident.metrics.contract import Explanation, area
 from evident.metrics.cost import Cost
-from evident.metrics.explanation import Explanation, area
 from evident.metrics.faithfulness import deletion_insertion
 from evident.models.normalise import Normalise
-from evident.models.reference import reference_images
+from evident.models.reference_images import reference_images
 
 
 class Brightness(nn.Module):

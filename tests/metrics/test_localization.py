@@ -11,7 +11,7 @@ from sklearn.metrics import average_precision_score, jaccard_score
 from torch import Tensor
 
 from evident.errors import UserError
-from evident.metrics.explanation import Curve, Explanation, area
+from evident.metrics.contract import Curve, Explanation, area
 from evident.metrics.localization import (
     average_precision,
     iou_area,

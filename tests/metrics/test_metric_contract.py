@@ -10,14 +10,15 @@ from typing import get_args
 import pytest
 import torch
 from captum.attr import Attribution
+from entry_point import ROOT
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from evident.data.scenes import Removals, Truth
+from evident.data.scenes.splits import Removals, Truth
 from evident.errors import UserError
-from evident.explainers.evidence import Evidence, evidence
-from evident.metrics.explanation import (
+from evident.explainers.shared.evidence import Evidence, evidence
+from evident.metrics.contract import (
     Curve,
     Direction,
     Explanation,
@@ -31,7 +32,7 @@ from evident.metrics.explanation import (
 from evident.models.flower_net import FlowerNet
 from evident.relevance.relevance import Relevance
 
-FILES = sorted((Path(__file__).parents[2] / "conf" / "metric").glob("*.yaml"))
+FILES = sorted((ROOT / "conf" / "metric").glob("*.yaml"))
 every_file = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 ATTRIBUTES = 5
 

@@ -10,9 +10,9 @@ import torch
 from scipy.stats import kendalltau
 from torch import Tensor, nn
 
-from evident.data.scenes import Removals, Truth
+from evident.data.scenes.splits import Removals, Truth
 from evident.errors import UserError
-from evident.metrics.explanation import Curve, Explanation, direction_of, image_scores
+from evident.metrics.contract import Curve, Explanation, direction_of, image_scores
 from evident.metrics.removal import removal, stated_removal
 
 nan = math.nan

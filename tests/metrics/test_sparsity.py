@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from evident.errors import UserError
-from evident.metrics.explanation import Explanation
+from evident.metrics.contract import Explanation
 from evident.metrics.sparsity import sparsity
 from evident.models.normalise import Normalise
 

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from evident.errors import UserError
 from evident.explainers.captum_method import CaptumMethod
-from evident.explainers.references import Oracle
-from evident.explainers.seeding import image_generator
-from evident.metrics.explanation import Explanation
+from evident.explainers.reference_rows import Oracle
+from evident.explainers.shared.seeding import image_generator
+from evident.metrics.contract import Explanation
 from evident.metrics.stability import stability
 from evident.models.flower_net import FlowerNet
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import googlenet, mobilenet_v3_small, resnet18, squeezenet1_1
 
-from evident.explainers.backward_rules import BackwardRules
+from evident.explainers.shared.backward_rules import BackwardRules
 from evident.models.calls import LayerCall, LayerCalls
 from evident.models.flower_net import FlowerNet
 from evident.models.mnist_net import MnistNet

@@ -8,7 +8,7 @@ from evident.errors import UserError
 from evident.models.flower_net import FlowerNet
 from evident.models.mnist_net import MnistNet
 from evident.models.normalise import Normalise, mean_colour
-from evident.models.reference import reference_images
+from evident.models.reference_images import reference_images
 
 
 def test_normalise_measures_the_training_pixels_exactly() -> None:

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision.models import WeightsEnum, get_model, get_model_weights
 
-from evident import cell, front
+from evident import cell, cli
 from evident.data.imagenet import class_names
 from evident.data.images import ImageSet, Splits
 from evident.errors import UserError
@@ -36,7 +36,7 @@ every_network = pytest.mark.parametrize("name", NAMES)
 
 def config(tmp_path: Path, *overrides: str) -> DictConfig:
     """A run on SqueezeNet and ImageNet, its data and store below `tmp_path` unless told otherwise."""
-    front.prepare()
+    cli.prepare()
     places = [f"paths.store={tmp_path / 'store'}", f"paths.data={tmp_path}"]
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         return compose("config", ["experiment=imagenet", "scale=smoke", "threads=1", *places, *overrides])
@@ -152,7 +152,7 @@ def test_offline_names_the_network_and_what_to_do(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(WeightsEnum, "get_state_dict", offline)
     with pytest.raises(UserError) as error:
         load_weights(squeezenet(), weights_of(tmp_path, "squeezenet1_1"), tmp_path)
-    told = front.one_line(error.value)
+    told = cli.one_line(error.value)
     assert told.startswith("squeezenet1_1: its weights IMAGENET1K_V1 are not on this machine")
     assert str(tmp_path / "weights" / "squeezenet1_1.safetensors") in told
     assert "http" not in told

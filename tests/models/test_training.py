@@ -4,19 +4,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from entry_point import ROOT
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from safetensors.torch import load_file
 
-from evident import front
+from evident import cli
 from evident.data.images import ImageSet, Splits
 from evident.models import training
 
-ROOT = Path(__file__).parents[2]
-
 
 def config(store: Path, *overrides: str) -> DictConfig:
-    front.prepare()
+    cli.prepare()
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         return compose("config", ["experiment=mnist", "scale=smoke", f"paths.store={store}", *overrides])
 

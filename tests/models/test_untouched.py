@@ -5,7 +5,7 @@ from contextlib import suppress
 import torch
 from torch import nn
 
-from evident.explainers.seeding import image_generator, image_seed, seeded
+from evident.explainers.shared.seeding import image_generator, image_seed, seeded
 from evident.models.untouched import untouched
 
 

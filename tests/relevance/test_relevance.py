@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from evident.data.images import Batch, ImageSet, loader
 from evident.errors import UserError
 from evident.models.flower_net import FlowerNet
-from evident.models.siam_baselines import SceneRegressor
+from evident.models.siam.baselines import SceneRegressor
 from evident.relevance.mu_lasso import mu_lasso
 from evident.relevance.relevance import Feature, Relevance, learn_relevance
 from evident.relevance.responses import responses

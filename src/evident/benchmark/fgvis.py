@@ -10,8 +10,8 @@ from torchvision.models import get_model
 
 from evident.benchmark.timing import Row, ratios, row
 from evident.explainers.fgvis import FGVis
-from evident.explainers.gradient_filter import Bounds, GradientFilter, activation_bounds
-from evident.explainers.scores import target_scores
+from evident.explainers.shared.gradient_filter import Bounds, GradientFilter, activation_bounds
+from evident.explainers.shared.targets import target_scores
 from evident.models.normalise import Normalise
 
 SIZE, STEPS, TARGET = 224, 4, 0

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from evident.benchmark.timing import Row, ratios, row
-from evident.models.siam import SIAM
-from evident.models.siam_backbones import SceneNet, TorchvisionFeatures
-from evident.models.siam_baselines import SceneRegressor
+from evident.models.siam.backbones import SceneNet, TorchvisionFeatures
+from evident.models.siam.baselines import SceneRegressor
+from evident.models.siam.network import SIAM
 
 ATTRIBUTES = 33
 

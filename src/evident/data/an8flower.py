@@ -30,12 +30,12 @@ def _folder(root: Path, variant: str) -> Path | None:
     return next((folder for folder in spellings if folder.is_dir()), None)
 
 
-def source_of(root: Path, variant: str) -> str:
+def source_of(root: Path | str, variant: str) -> str:
     """Which files there are: "rendered FORMAT", or "authors DIGEST" where root/an8Flower_<variant> exists.
 
     The digest is of the files' names and sizes, so that another set of files is another source.
     """
-    folder = _folder(root, known(variant.replace("_", "-")))
+    folder = _folder(Path(root), known(variant.replace("_", "-")))
     return f"rendered {RENDER_FORMAT}" if folder is None else f"authors {listing(folder, SUFFIXES)}"
 
 

@@ -26,9 +26,9 @@ CLASSES = 1000
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
-def source_of(root: Path) -> str:
+def source_of(root: Path | str) -> str:
     """Which files there are below root/imagenet: a digest of their names and sizes, or "missing"."""
-    folder = root / "imagenet"
+    folder = Path(root) / "imagenet"
     return listing(folder, (*IMAGES, ".csv", ".txt")) if (folder / "val").is_dir() else "missing"
 
 

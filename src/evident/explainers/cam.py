@@ -13,9 +13,9 @@ import torch
 from captum.attr import Attribution
 from torch import Tensor
 
-from evident.explainers.contribution_map import ask_for, own_map, spread
-from evident.explainers.heatmap import positive_sum
-from evident.models.siam_baselines import SceneRegressor
+from evident.explainers.shared.contribution_map import ask_for, own_map, spread
+from evident.explainers.shared.heatmap import positive_sum
+from evident.models.siam.baselines import SceneRegressor
 from evident.models.untouched import untouched
 
 

@@ -21,10 +21,10 @@ from captum.attr import Attribution, NoiseTunnel
 from torch import Tensor, nn
 
 from evident.errors import UserError
-from evident.explainers.heatmap import reduction
-from evident.explainers.scores import targets
-from evident.explainers.seeding import global_state, seeded
-from evident.models.reference import Reference, reference_images
+from evident.explainers.shared.heatmap import reduction
+from evident.explainers.shared.seeding import global_state, seeded
+from evident.explainers.shared.targets import targets
+from evident.models.reference_images import Reference, reference_images
 from evident.models.untouched import untouched
 
 

@@ -14,10 +14,10 @@ from captum.attr import Attribution
 from torch import Tensor, nn
 
 from evident.errors import UserError
-from evident.explainers.excitation_rules import ExcitationRules
 from evident.explainers.grad_cam import run_to_layer, submodule, upsampled
-from evident.explainers.heatmap import positive_sum
-from evident.explainers.scores import target_scores
+from evident.explainers.shared.excitation_rules import ExcitationRules
+from evident.explainers.shared.heatmap import positive_sum
+from evident.explainers.shared.targets import target_scores
 from evident.models.untouched import untouched
 
 

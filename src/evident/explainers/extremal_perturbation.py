@@ -35,9 +35,9 @@ from captum.attr import Attribution
 from torch import Tensor, nn
 
 from evident.errors import UserError
-from evident.explainers.blur import blurred
-from evident.explainers.heatmap import positive_sum
-from evident.explainers.scores import target_scores, targets
+from evident.explainers.shared.blur import blurred
+from evident.explainers.shared.heatmap import positive_sum
+from evident.explainers.shared.targets import target_scores, targets
 from evident.models.untouched import untouched
 
 LEVELS = 8

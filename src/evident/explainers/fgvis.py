@@ -49,10 +49,10 @@ from captum.attr import Attribution
 from torch import Tensor, nn
 
 from evident.errors import UserError
-from evident.explainers.evidence import Evidence, evidence
-from evident.explainers.gradient_filter import Bounds, GradientFilter, activation_bounds
-from evident.explainers.scores import ask_for_classes, probability, target_scores, targets
-from evident.models.reference import reference_images
+from evident.explainers.shared.evidence import Evidence, evidence
+from evident.explainers.shared.gradient_filter import Bounds, GradientFilter, activation_bounds
+from evident.explainers.shared.targets import ask_for_classes, probability, target_scores, targets
+from evident.models.reference_images import reference_images
 from evident.models.regression import is_regression
 from evident.models.untouched import untouched
 

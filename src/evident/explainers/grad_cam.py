@@ -31,8 +31,8 @@ from torch import Tensor, nn
 
 from evident.errors import UserError
 from evident.explainers.guided import GuidedBackprop
-from evident.explainers.heatmap import channel_norm, positive_sum
-from evident.explainers.scores import target_scores
+from evident.explainers.shared.heatmap import channel_norm, positive_sum
+from evident.explainers.shared.targets import target_scores
 from evident.models.untouched import untouched
 
 Weights = Literal["grad_cam", "grad_cam_pp"]

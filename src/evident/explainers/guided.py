@@ -10,9 +10,9 @@ import torch
 from captum.attr import Attribution
 from torch import Tensor, nn
 
-from evident.explainers.backward_rules import BackwardRules, ReluRule
-from evident.explainers.heatmap import channel_norm
-from evident.explainers.scores import target_scores
+from evident.explainers.shared.backward_rules import BackwardRules, ReluRule
+from evident.explainers.shared.heatmap import channel_norm
+from evident.explainers.shared.targets import target_scores
 from evident.models.untouched import untouched
 
 

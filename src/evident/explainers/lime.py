@@ -19,10 +19,10 @@ from skimage.segmentation import slic
 from torch import Tensor, nn
 
 from evident.errors import UserError
-from evident.explainers.heatmap import positive_sum
-from evident.explainers.scores import probability, target_scores, targets
-from evident.explainers.seeding import seeded
-from evident.models.reference import Reference, reference_images
+from evident.explainers.shared.heatmap import positive_sum
+from evident.explainers.shared.seeding import seeded
+from evident.explainers.shared.targets import probability, target_scores, targets
+from evident.models.reference_images import Reference, reference_images
 from evident.models.untouched import untouched
 
 

@@ -21,11 +21,11 @@ from captum.attr import Attribution
 from torch import Tensor, nn
 
 from evident.errors import UserError
-from evident.explainers.blur import blurred
-from evident.explainers.heatmap import positive_sum
-from evident.explainers.scores import probability, target_scores, targets
-from evident.explainers.seeding import image_generator
-from evident.models.reference import Reference, reference_images
+from evident.explainers.shared.blur import blurred
+from evident.explainers.shared.heatmap import positive_sum
+from evident.explainers.shared.seeding import image_generator
+from evident.explainers.shared.targets import probability, target_scores, targets
+from evident.models.reference_images import Reference, reference_images
 from evident.models.untouched import untouched
 
 SUPPRESSED = 0.99

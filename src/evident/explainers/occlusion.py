@@ -13,9 +13,9 @@ from captum.attr import Occlusion as CaptumOcclusion
 from torch import Tensor, nn
 
 from evident.errors import UserError
-from evident.explainers.heatmap import positive_sum
-from evident.explainers.scores import targets
-from evident.models.reference import Reference, reference_images
+from evident.explainers.shared.heatmap import positive_sum
+from evident.explainers.shared.targets import targets
+from evident.models.reference_images import Reference, reference_images
 from evident.models.untouched import untouched
 
 

@@ -20,9 +20,9 @@ from captum.attr import Attribution
 from torch import Tensor, nn
 
 from evident.errors import UserError
-from evident.explainers.heatmap import positive_sum
-from evident.explainers.scores import probability, target_scores, targets
-from evident.models.reference import Reference, reference_images
+from evident.explainers.shared.heatmap import positive_sum
+from evident.explainers.shared.targets import probability, target_scores, targets
+from evident.models.reference_images import Reference, reference_images
 from evident.models.regression import is_regression
 from evident.models.untouched import untouched
 

@@ -1,7 +1,7 @@
 r"""SIAM's explanation is the network itself (Marcos, Lobry and Tuia, ICCV workshops 2019, arXiv 1909.08442).
 
-Its score is b + sum_k c_k, and c_k the sum over places of M_k w_k (a_k1 T_k1 + a_k2 T_k2) (`evident.models.siam`). So
-what raises the score and what lowers it, where, and of which attribute, is read off; nothing is estimated.
+Its score is b + sum_k c_k, and c_k the sum over places of M_k w_k (a_k1 T_k1 + a_k2 T_k2) (`models.siam.network`).
+So what raises the score and what lowers it, where, and of which attribute, is read off; nothing is estimated.
 """
 
 from typing import Any
@@ -10,10 +10,10 @@ import torch
 from captum.attr import Attribution
 from torch import Tensor
 
-from evident.data.scenes import SCORES
-from evident.explainers.contribution_map import ask_for, asked_for, own_map, spread
-from evident.explainers.heatmap import positive_sum
-from evident.models import siam
+from evident.data.scenes.splits import SCORES
+from evident.explainers.shared.contribution_map import ask_for, asked_for, own_map, spread
+from evident.explainers.shared.heatmap import positive_sum
+from evident.models.siam import network as siam
 from evident.models.untouched import untouched
 
 

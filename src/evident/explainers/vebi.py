@@ -23,9 +23,9 @@ from torch import Tensor, nn
 
 from evident.data.images import Batch, ImageSet
 from evident.errors import UserError
-from evident.explainers.backward_rules import BackwardRules
-from evident.explainers.heatmap import channel_norm, positive_sum
-from evident.explainers.scores import targets
+from evident.explainers.shared.backward_rules import BackwardRules
+from evident.explainers.shared.heatmap import channel_norm, positive_sum
+from evident.explainers.shared.targets import targets
 from evident.models.calls import LayerCall, LayerCalls
 from evident.models.untouched import untouched
 from evident.relevance.interpretation import Interpretation, interpret

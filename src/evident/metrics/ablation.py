@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from evident.errors import UserError
-from evident.metrics.explanation import Curve, Explanation, metric
+from evident.metrics.contract import Curve, Explanation, metric
 from evident.models.calls import LayerCall, LayerCalls
 from evident.models.untouched import untouched
 from evident.relevance.relevance import Relevance

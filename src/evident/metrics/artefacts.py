@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from evident.errors import UserError
-from evident.metrics.explanation import Explanation, metric
+from evident.metrics.contract import Explanation, metric
 
 _DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1))
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from evident.metrics.explanation import Explanation, metric
+from evident.metrics.contract import Explanation, metric
 
 
 @metric(direction="higher")

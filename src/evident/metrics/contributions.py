@@ -22,10 +22,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from evident.data.scenes import Truth
+from evident.data.scenes.splits import Truth
 from evident.errors import UserError
-from evident.explainers.scores import target_scores
-from evident.metrics.explanation import Curve, Explanation, metric
+from evident.explainers.shared.targets import target_scores
+from evident.metrics.contract import Curve, Explanation, metric
 from evident.metrics.localization import average_precision, pointing_game
 from evident.metrics.rank import kendall
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from evident.errors import UserError
-from evident.explainers.classes import class_of
-from evident.explainers.evidence import Evidence
-from evident.metrics.explanation import Explanation, metric
+from evident.explainers.shared.classes import class_of
+from evident.explainers.shared.evidence import Evidence
+from evident.metrics.contract import Explanation, metric
 
 
 @metric(
@@ -27,7 +27,7 @@ from evident.metrics.explanation import Explanation, metric
 def defence(explanation: Explanation, seed: int = 0) -> dict[str, Tensor]:
     """Evidence for the most likely, the least likely and a random other class, by the explainer's own game.
 
-    For each kind of class (`evident.explainers.classes`) three scores (N,) in [0, 1]: the class's probability in its
+    For each kind of class (`explainers.shared.classes`) three scores (N,) in [0, 1]: the class's probability in its
     explanation, `defence_KIND_explanation_score`, and in the complement, `defence_KIND_complement_score`, and the mean
     of the mask, `defence_KIND_mask_share`. The random class is neither the predicted one nor the one that is explained
     already, by a lot of image and seed. Raises `UserError` without a model, an explainer or its evidence.

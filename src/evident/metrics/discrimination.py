@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from evident.errors import UserError
-from evident.explainers.scores import ask_for_classes
-from evident.metrics.explanation import Explanation, explain, metric
+from evident.explainers.shared.targets import ask_for_classes
+from evident.metrics.contract import Explanation, explain, metric
 
 
 @metric(direction="higher", needs=("mask", "other"))

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from evident.errors import UserError
-from evident.explainers.evidence import Evidence
-from evident.explainers.scores import target_scores
-from evident.metrics.explanation import Explanation, metric
-from evident.models.reference import reference_images
+from evident.explainers.shared.evidence import Evidence
+from evident.explainers.shared.targets import target_scores
+from evident.metrics.contract import Explanation, metric
+from evident.models.reference_images import reference_images
 
 # The changes of colour, 3 x 3 matrices: every other order of the channels, then the luminance of Rec. 601 in each.
 SWAPS = torch.stack([torch.eye(3)[list(order)] for order in list(permutations(range(3)))[1:]])

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from evident.errors import UserError
-from evident.explainers.scores import probability, target_scores
-from evident.metrics.explanation import Curve, Explanation, metric
-from evident.models.reference import Reference, reference_images
+from evident.explainers.shared.targets import probability, target_scores
+from evident.metrics.contract import Curve, Explanation, metric
+from evident.models.reference_images import Reference, reference_images
 
 
 def ranks(heatmap: Tensor, seed: int) -> Tensor:

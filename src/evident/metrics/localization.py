@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn.functional import conv2d
 
 from evident.errors import UserError
-from evident.metrics.explanation import Curve, Explanation, metric
+from evident.metrics.contract import Curve, Explanation, metric
 
 
 def _pixels(explanation: Explanation) -> tuple[Tensor, Tensor]:

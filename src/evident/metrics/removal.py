@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 
 from evident.errors import UserError
-from evident.explainers.scores import target_scores
+from evident.explainers.shared.targets import target_scores
+from evident.metrics.contract import Curve, Explanation, metric
 from evident.metrics.contributions import given_to, signed_of, truth_of
-from evident.metrics.explanation import Curve, Explanation, metric
 from evident.metrics.rank import kendall
 
 

@@ -4,10 +4,10 @@ import torch
 from torch import Tensor
 
 from evident.errors import UserError
-from evident.explainers.scores import ask_for_classes, target_scores
-from evident.metrics.explanation import Explanation, metric
+from evident.explainers.shared.targets import ask_for_classes, target_scores
+from evident.metrics.contract import Explanation, metric
 from evident.metrics.faithfulness import ranks
-from evident.models.reference import reference_images
+from evident.models.reference_images import reference_images
 
 
 @metric(direction="lower", needs=("model",))

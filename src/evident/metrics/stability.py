@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from evident.errors import UserError
-from evident.explainers.seeding import image_generator
-from evident.metrics.explanation import Explanation, explain, metric
+from evident.explainers.shared.seeding import image_generator
+from evident.metrics.contract import Explanation, explain, metric
 
 
 @metric(direction="lower", needs=("explainer",))

@@ -99,9 +99,9 @@ class TimmClassifier(nn.Module):
 Pretrained = TorchvisionClassifier | TimmClassifier
 
 
-def weights_of(root: Path, architecture: str, library: Literal["torchvision", "timm"] = "torchvision") -> str:
+def weights_of(root: Path | str, architecture: str, library: Literal["torchvision", "timm"] = "torchvision") -> str:
     """The weights that a network gets unless told otherwise: those in the file under `root`, else published ones."""
-    if (file := _file(root, architecture)).is_file():
+    if (file := _file(Path(root), architecture)).is_file():
         return f"file {_digest(file)}"
     if library == "timm":
         try:

@@ -32,7 +32,7 @@ from evident.errors import UserError
 from evident.models.classifier import Classifier
 from evident.models.fitted import Fitted
 from evident.models.pretrained import load_weights
-from evident.models.siam_backbones import load_published_backbone
+from evident.models.siam.backbones import load_published_backbone
 from evident.progress import Bar, bar
 
 MODEL_FORMAT = 1  # raise it when the same config would give other weights

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from evident.data.images import Batch
-from evident.data.scenes import SCORES
+from evident.data.scenes.splits import SCORES
 from evident.errors import UserError
 from evident.models.regression import is_regression
 from evident.relevance.mu_lasso import check_mu, mu_lasso

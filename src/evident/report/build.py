@@ -12,19 +12,20 @@ from omegaconf import DictConfig
 from PIL import Image
 from safetensors.torch import load_file
 
-from evident.data.scenes import SCORES
+from evident.data.scenes.splits import SCORES
 from evident.errors import UserError
 from evident.models.training import on_base, told
-from evident.report import figures, tables
-from evident.report.attributes import by_attribute, is_over_attributes
 from evident.report.cells import Cell
-from evident.report.evidence_figures import colour_figures, evidence_figures
-from evident.report.features import feature_figures, feature_table
-from evident.report.gallery import gallery
-from evident.report.performance import OF_NETWORK, performance
-from evident.report.performance import markdown as performance_markdown
-from evident.report.scene_figures import removal_figures, scene_figures
-from evident.report.spectra import spectra_figure
+from evident.report.figures import scores as figures
+from evident.report.figures.evidence import colour_figures, evidence_figures
+from evident.report.figures.scenes import removal_figures, scene_figures
+from evident.report.figures.spectra import spectra_figure
+from evident.report.gallery.page import gallery
+from evident.report.tables import scores as tables
+from evident.report.tables.attributes import by_attribute, is_over_attributes
+from evident.report.tables.features import feature_figures, feature_table
+from evident.report.tables.networks import OF_NETWORK, performance
+from evident.report.tables.networks import markdown as performance_markdown
 
 LARGE = 300_000  # bytes of a picture
 

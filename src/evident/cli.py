@@ -1,0 +1,88 @@
+"""What stands between a person and a run: resolvers of the config, logging, and errors in one line."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException, MissingConfigException
+from hydra.utils import get_method, instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
+from rich.logging import RichHandler
+
+from evident.errors import UserError
+from evident.progress import bars, console
+
+ROOT = Path(__file__).parents[2]
+
+
+def composed(*overrides: str) -> DictConfig:
+    """The config that `python run.py` would have for one cell with these overrides, for notebooks and scripts.
+
+    Data and store are in the project's folder, whatever the working directory, unless the environment names others.
+    """
+    prepare()
+    places = {"EVIDENT_DATA": f"paths.data={ROOT / 'data'}", "EVIDENT_STORE": f"paths.store={ROOT / 'runs'}"}
+    own = [place for name, place in places.items() if name not in os.environ]
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        return compose("config", [*own, *overrides])
+
+
+def enter(main: Callable[[], None]) -> None:
+    """Run Hydra's `main`; an error of the user's making becomes one line and exit code 1."""
+    prepare()
+    # Without it Hydra prints its own several lines and exits before the error can be told in one.
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    try:
+        main()
+    except (HydraException, OmegaConfBaseException) as error:
+        sys.exit(one_line(error))
+    except (KeyboardInterrupt, SystemExit) as end:
+        # Lightning makes an exit of an interrupt.
+        if isinstance(end, KeyboardInterrupt) or isinstance(end.__context__, KeyboardInterrupt):
+            sys.exit("stopped; the same command goes on from here")
+        raise
+    finally:
+        bars.stop()  # gives the terminal its cursor back
+
+
+def hand_over(config: DictConfig) -> None:
+    """Do the configured task; an error of the user's making ends the process in one line."""
+    prepare()  # the workers of a parallel launcher have not come through `enter`
+    try:
+        instantiate(config.task)(config)
+    except (UserError, MissingMandatoryValue) as error:
+        # Hydra would put lines of its own before an exception, but lets an exit pass.
+        sys.exit(one_line(error))
+
+
+def prepare() -> None:
+    """Register the config's resolvers and set up logging; safe to call twice."""
+    # `${call:package.function,argument}` in a config: what it names there needs no entry here.
+    OmegaConf.register_new_resolver("call", lambda target, *given: get_method(target)(*given), replace=True)
+    handler: logging.Handler = logging.StreamHandler()
+    if console.is_terminal:
+        handler = RichHandler(console=console, show_path=False, show_level=False)
+    log = logging.getLogger("evident")
+    log.handlers = [handler]
+    log.setLevel(logging.INFO)
+
+
+def one_line(error: Exception) -> str:
+    """What was given and what exists, from an error of ours, of Hydra or of OmegaConf."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, given = error.missing_cfg_file.rpartition("/")
+        options = " ".join(error.options or [f"one of conf/{group}/*.yaml"])
+        return f"{group}={given} is unknown; use {options}"
+    if isinstance(error, MissingMandatoryValue):
+        return f"{error.full_key} is not given; add {error.full_key}=..."
+    cause = error.__cause__
+    if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.full_key:
+        parent = cause.parent_node
+        known = sorted(map(str, parent)) if isinstance(parent, DictConfig) else []
+        return f"{cause.full_key} is no key of the config; there are {' '.join(known)}"
+    text = str(error) if cause is None or str(cause) in str(error) else f"{error} {cause}"
+    return " ".join(text.split())

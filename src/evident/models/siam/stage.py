@@ -1,0 +1,143 @@
+r"""One stage of the training of SIAM or a baseline: its losses and what it measures (Marcos et al. 2019; PAPERS 3.2).
+
+    L_sun    binary cross-entropy of the attributes p against the share of annotators who saw them
+    L_son    mean squared error of the average, plus that of the variance of the votes
+    T        mean |templates|
+
+    L = L_sun + 0.1 L_son [L_sun / L_son] + 0.001 T [L_sun / T]        what stands in brackets has no gradient
+    L = L_son + 0.001 T [L_son / T]                                    where no attributes are learnt
+    L = L_sun                                                          where no scores are
+
+So every loss weighs what its factor says, however large it is. Adam, whose rate falls to a tenth at milestones.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
+
+from evident.data.images import Batch
+from evident.data.scenes.splits import SCORES
+from evident.models.siam.measures import attribute_precision, scenicness_measures
+
+SCENICNESS_WEIGHT = 0.1
+
+
+def normalised_sum(main: Tensor, further: Sequence[tuple[float, Tensor]]) -> Tensor:
+    """main + sum_i weight_i loss_i [main / loss_i], the brackets without gradient."""
+    return main + sum(weight * loss * (main / loss.clamp(min=1e-12)).detach() for weight, loss in further)
+
+
+class SceneStage(LightningModule):
+    """Trains the parts of `network` that `trained` names, or tests it, on batches with votes, attributes or both.
+
+    What is not trained does not move by a bit, running statistics included. A training step takes a dictionary of a
+    batch `attributes`, one `scenicness`, or both, and those losses. Logs them, as `<name>_...`, and from validation
+    and test batches the measures of `evident.models.siam.measures`, also by attribute where their names are given.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        name: str = "joint",
+        trained: Sequence[str] = (),
+        learning_rate: float = 1e-3,
+        milestones: Sequence[int] = (),
+        attribute_names: Sequence[str] = (),
+    ) -> None:
+        super().__init__()
+        self.network: Any = network
+        self.name, self.trained = name, trained
+        self.learning_rate, self.milestones = learning_rate, milestones
+        self.attribute_names = attribute_names
+        self._seen: dict[str, list[Tensor]] = {}
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network(images)
+
+    def setup(self, stage: str) -> None:
+        if stage == "fit":
+            self.network.train()
+            for name, part in self.network.named_children():
+                part.requires_grad_(name in self.trained)
+
+    def on_train_epoch_start(self) -> None:
+        # Later than in `setup`, where Lightning would warn of it.
+        for name, part in self.network.named_children():
+            part.train(name in self.trained)
+
+    def training_step(self, batches: Mapping[str, Batch]) -> Tensor:
+        losses: list[tuple[float, Tensor]] = []
+        if (batch := batches.get("attributes")) is not None:
+            cross_entropy = F.binary_cross_entropy(self.network.attributes(batch["image"]), batch["attributes"])
+            losses.append((1, cross_entropy))
+            self._log("attribute_loss", cross_entropy, batch)
+        if (batch := batches.get("scenicness")) is not None:
+            votes = votes_of(batch)
+            squared_error = ((self(batch["image"]) - votes) ** 2).mean(0).sum()
+            losses.append((SCENICNESS_WEIGHT, squared_error))
+            self._log("scenicness_loss", squared_error, batch)
+            if sparsity := getattr(self.network, "sparsity", 0):
+                losses.append((sparsity, self.network.template_magnitude()))
+        (_, main), *further = losses
+        return normalised_sum(main, further)
+
+    def _log(self, name: str, loss: Tensor, batch: Batch) -> None:
+        name = f"{self.name}_{name}"
+        self.log(name, loss, on_step=False, on_epoch=True, batch_size=len(batch["image"]))
+
+    def optimizer_step(self, *arguments: Any, **named: Any) -> None:
+        super().optimizer_step(*arguments, **named)
+        # The paper's clamp before every step, and one after the last.
+        if hasattr(self.network, "clamp_templates"):
+            self.network.clamp_templates()
+
+    def configure_optimizers(self) -> Any:
+        learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        optimiser = torch.optim.Adam(learning, lr=self.learning_rate)
+        schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, list(self.milestones), gamma=0.1)
+        return {"optimizer": optimiser, "lr_scheduler": schedule}
+
+    def on_validation_epoch_start(self) -> None:
+        self._seen = {}
+
+    on_test_epoch_start = on_validation_epoch_start
+
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        seen: dict[str, Tensor] = {}
+        if "average" in batch:
+            seen |= {"scores": self(batch["image"]), "votes": votes_of(batch)}
+        if "attributes" in batch and hasattr(self.network, "attributes"):
+            seen |= {"attributes": self.network.attributes(batch["image"]), "labels": batch["attributes"]}
+        for key, value in seen.items():
+            self._seen.setdefault(key, []).append(value)
+
+    test_step = validation_step
+
+    def on_validation_epoch_end(self) -> None:
+        self.log_dict({f"{self.name}_val_{name}": value for name, value in self._measures().items()})
+
+    def on_test_epoch_end(self) -> None:
+        self.log_dict({f"test_{name}": value for name, value in self._measures().items()})
+
+    def seen(self) -> dict[str, Tensor]:
+        """Of the last validation or test: `scores` and `votes` (N, 2), `attributes` and `labels` (M, K), on the CPU."""
+        return {key: torch.cat(values).cpu() for key, values in self._seen.items()}
+
+    def _measures(self) -> dict[str, float]:
+        seen = self.seen()
+        measured = scenicness_measures(seen["scores"], seen["votes"]) if "scores" in seen else {}
+        if "labels" in seen:
+            precision = attribute_precision(seen["attributes"], seen["labels"])
+            measured["attribute_precision"] = precision.nanmean().item()
+            by_name = zip(self.attribute_names, precision.tolist(), strict=False)
+            measured |= {f"{name}_precision": value for name, value in by_name}
+        return measured
+
+
+def votes_of(batch: Batch) -> Tensor:
+    """The labels (B, 2) of a batch: average and variance of the votes."""
+    return torch.stack([batch[score] for score in SCORES], 1)

@@ -1,0 +1,37 @@
+"""The experiment's page: its table and its figures, to open in a browser."""
+
+import re
+
+from jinja2 import Environment, PackageLoader
+from markupsafe import Markup, escape
+
+
+def gallery(experiment: str, table: str, figures: list[str]) -> str:
+    """HTML of the experiment, with the Markdown `table` and `figures`, names of PNG files in `figures/`."""
+    environment = Environment(loader=PackageLoader("evident.report.gallery", ""), autoescape=True)
+    template = environment.get_template("gallery.html")
+    return template.render(
+        experiment=experiment, blocks=[_block(block) for block in table.split("\n\n")], figures=figures
+    )
+
+
+def _block(text: str) -> Markup:
+    """One block of our own Markdown as HTML: a heading, a table or a paragraph, with bold and italic."""
+    text = text.strip()
+    if text.startswith("#"):
+        level, _, heading = text.partition(" ")
+        return Markup("<h{0}>{1}</h{0}>").format(len(level), heading)
+    if text.startswith("|"):
+        header, _, *rows = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in text.splitlines()]
+        head = Markup("").join(Markup("<th>{}</th>").format(cell) for cell in header)
+        body = Markup("").join(
+            Markup("<tr>{}</tr>").format(Markup("").join(Markup("<td>{}</td>").format(_inline(c)) for c in row))
+            for row in rows
+        )
+        return Markup("<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table>").format(head, body)
+    return Markup("<p>{}</p>").format(_inline(text))
+
+
+def _inline(text: str) -> Markup:
+    bold = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", str(escape(text)))
+    return Markup(re.sub(r"\*(.+?)\*", r"<i>\1</i>", bold))

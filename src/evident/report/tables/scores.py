@@ -1,0 +1,145 @@
+"""From per-image scores to tables; every function is pure, and `scores` is DESIGN's long form."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from evident.report.tables.statistics import mean_interval, paired_tests
+
+ARROW = {"higher": " ↑", "lower": " ↓", "neither": ""}
+LEGEND = (
+    "Mean ± half of the 95 % bootstrap interval over images, of the networks as they were trained. ↑ higher is "
+    "better, ↓ lower is better. **Bold**: best method; ≈: within the best's interval. *Italic*: reference rows, "
+    "which do not compete. ∅k: k scores undefined and left out of the mean."
+)
+BLANK = "Blank: the metric does not apply to this explainer."
+NEITHER = "No arrow: neither is better."
+
+
+def table(scores: pd.DataFrame, directions: dict[str, str]) -> pd.DataFrame:
+    """One row an explainer and metric: mean, 95 % interval and standard deviation over images, counts, seeds.
+
+    An image's score is its mean over seeds. `n` counts (image, seed) pairs with a score, `n_undefined` those without.
+    """
+    parts = []
+    for (data, model), part in scores[scores["at"].isna()].groupby(["data", "model"], sort=False):
+        by_image = _by_image(part, ["explainer", "metric"])
+        mean, low, high = mean_interval(by_image.to_numpy())
+        explainers, metrics = (by_image.columns.get_level_values(level) for level in (0, 1))
+        rows = pd.DataFrame({"explainer": explainers, "data": data, "model": model, "metric": metrics})
+        rows["direction"] = [directions[metric] for metric in metrics]
+        rows["mean"], rows["ci_low"], rows["ci_high"] = mean, low, high
+        groups = part.groupby(["explainer", "metric"])
+        counted = groups["value"].agg(["count", "size"])
+        counted["seeds"] = groups["seed"].agg(lambda seeds: " ".join(map(str, sorted(set(seeds)))))
+        counted = counted.loc[by_image.columns].reset_index(drop=True)
+        rows["std"] = by_image.std().to_numpy()
+        rows["n"], rows["n_undefined"] = counted["count"], counted["size"] - counted["count"]
+        rows["seeds"] = counted["seeds"]
+        parts.append(rows)
+    return pd.concat(parts, ignore_index=True)
+
+
+def significance(scores: pd.DataFrame) -> pd.DataFrame:
+    """Paired tests of all explainers over images, Holm corrected within each metric."""
+    parts = []
+    whole = scores[scores["at"].isna()]
+    for (data, model, metric), part in whole.groupby(["data", "model", "metric"], sort=False):
+        order = list(dict.fromkeys(part["explainer"]))
+        tests = paired_tests(part.pivot(index=["image", "seed"], columns="explainer", values="value")[order])
+        parts.append(pd.DataFrame({"data": data, "model": model, "metric": metric, **tests}))
+    # A metric of one explainer alone has no pair, and no rows that would tell the columns' types.
+    return pd.concat(parts, ignore_index=True).infer_objects()
+
+
+def curves(scores: pd.DataFrame) -> pd.DataFrame:
+    """Mean and 95 % interval over images at every position of every curve.
+
+    A curve that ends earlier on the network of one seed than on another's holds its last value.
+    """
+    parts = [pd.DataFrame(columns=["explainer", "data", "model", "metric", "at", "mean", "ci_low", "ci_high"])]
+    for (data, model), part in scores[scores["at"].notna()].groupby(["data", "model"], sort=False):
+        wide = {
+            curve: rows.pivot(index=["image", "seed"], columns="at", values="value").ffill(axis=1)
+            for curve, rows in part.groupby(["explainer", "metric"], sort=False)
+        }
+        by_image = pd.concat(wide, axis=1).groupby("image").mean()
+        mean, low, high = mean_interval(by_image.to_numpy())
+        explainer, metric, at = (by_image.columns.get_level_values(level) for level in range(3))
+        labels = {"explainer": explainer, "data": data, "model": model, "metric": metric}
+        parts.append(pd.DataFrame({**labels, "at": at, "mean": mean, "ci_low": low, "ci_high": high}))
+    return pd.concat(parts[1:] or parts, ignore_index=True)
+
+
+def by_class(scores: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """Mean and number of images of each score of `measure` for every class (target) and network (seed), or no row.
+
+    What is ablated is a class's, and so is the colour that its scores hang on: classes are their units.
+    """
+    whole = scores[scores["at"].isna() & scores["metric"].str.startswith(measure)]
+    groups = whole.groupby(["explainer", "data", "model", "seed", "target", "metric"], sort=False)["value"]
+    return groups.agg(mean="mean", n="count").reset_index()
+
+
+def markdown(table: pd.DataFrame, references: set[str], title: str) -> str:
+    """The table to read: a row an explainer, a column a metric, the best of the methods in bold.
+
+    `≈` marks methods whose mean lies within the interval of the best. Reference rows (random, centre, edges,
+    oracle) stand apart in italics and compete with none. `∅k` tells of k undefined scores, and a blank that the
+    metric does not apply to the explainer. Of a metric that only describes, nothing is best.
+    """
+    parts, blank = [f"# {title}"], False
+    for (data, model), part in table.groupby(["data", "model"], sort=False):
+        metrics = list(dict.fromkeys(part["metric"]))
+        names = list(dict.fromkeys(part["explainer"]))
+        cells = {(row.explainer, row.metric): row for row in part.itertuples()}
+        competing = part[~part["explainer"].isin(references)]
+        best = {metric: _best(competing[competing["metric"] == metric]) for metric in metrics}
+        seeds = part.drop_duplicates("explainer").set_index("explainer")["seeds"]
+        direction = part.drop_duplicates("metric").set_index("metric")["direction"]
+        header = [
+            "explainer",
+            *(f"{metric.replace('_', ' ')}{ARROW[direction[metric]]}" for metric in metrics),
+        ]
+        lines = [header, ["---"] + ["---:"] * len(metrics)]
+        for name in [n for n in names if n not in references] + [n for n in names if n in references]:
+            label = f"*{name}*" if name in references else name
+            if len(set(seeds)) > 1:
+                label = f"{label} (seeds {seeds[name]})"
+            row = [_cell(cells.get((name, metric)), best[metric], name in references) for metric in metrics]
+            lines.append([label, *row])
+        blank |= len(cells) < len(names) * len(metrics)
+        body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        parts.append(f"## {data}, {model}\n\n{body}")
+    neither = (table["direction"] == "neither").any()
+    parts.append(" ".join([LEGEND, *([BLANK] if blank else []), *([NEITHER] if neither else [])]))
+    return "\n\n".join(parts) + "\n"
+
+
+def _by_image(part: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """Scores as images x `columns`, averaged over seeds, columns in their order of appearance."""
+    order = part[columns].drop_duplicates()
+    wide = part.groupby(["image", *columns])["value"].mean().unstack(columns)
+    return wide[pd.MultiIndex.from_frame(order)]
+
+
+def _best(rows: pd.DataFrame) -> pd.Series | None:
+    rows = rows.dropna(subset="mean")
+    if len(rows) < 2 or rows["direction"].iloc[0] == "neither":  # nobody to be better than, or nothing to be better in
+        return None
+    sign = 1 if rows["direction"].iloc[0] == "higher" else -1
+    return rows.iloc[int(np.argmax(sign * rows["mean"]))]
+
+
+def _cell(row: Any, best: pd.Series | None, reference: bool) -> str:
+    if row is None:
+        return ""
+    mean, half = row.mean, (row.ci_high - row.ci_low) / 2
+    text = f"{mean:z.3f} ± {half:.3f}" if not np.isnan(mean) else "–"
+    if not reference and best is not None:
+        if row.explainer == best["explainer"]:
+            text = f"**{text}**"
+        elif best["ci_low"] <= mean <= best["ci_high"]:
+            text = f"{text} ≈"
+    return f"{text} ∅{row.n_undefined}" if row.n_undefined else text

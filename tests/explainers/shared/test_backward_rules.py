@@ -1,0 +1,272 @@
+"""The rules for rectifiers: against a derivation by hand, against captum, and where captum does not look."""
+
+import warnings
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+import torch.nn.functional as F
+from captum.attr import Attribution
+from captum.attr import Deconvolution as CaptumDeconvolution
+from captum.attr import GuidedBackprop as CaptumGuidedBackprop
+from torch import Tensor, nn
+from torchvision.models import resnet18, squeezenet1_1
+
+from evident.errors import UserError
+from evident.explainers.guided import Deconvolution, GuidedBackprop
+from evident.explainers.shared.backward_rules import BackwardRules
+
+OURS = {"guided": GuidedBackprop, "deconvnet": Deconvolution}
+THEIRS: dict[str, type[Attribution]] = {"guided": CaptumGuidedBackprop, "deconvnet": CaptumDeconvolution}
+rules = pytest.mark.parametrize("rule", ["guided", "deconvnet"])
+
+
+class Layers(nn.Module):
+    """Two convolutions and a linear layer; a subclass says how the two rectifiers are written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+        self.last = nn.Linear(8, 5)
+        self.relu, self.other = nn.ReLU(), nn.ReLU()
+        self.in_place = nn.ReLU(inplace=True)
+
+    def rectify_first(self, x: Tensor) -> Tensor:
+        return self.relu(x)
+
+    def rectify_second(self, x: Tensor) -> Tensor:
+        return self.other(x)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.rectify_second(self.second(self.rectify_first(self.first(images))))
+        return self.last(x.mean((2, 3)))
+
+
+class Reused(Layers):
+    def rectify_second(self, x: Tensor) -> Tensor:
+        return self.relu(x)
+
+
+class InPlace(Layers):
+    def rectify_first(self, x: Tensor) -> Tensor:
+        return self.in_place(x)
+
+    def rectify_second(self, x: Tensor) -> Tensor:
+        self.in_place(x)  # the network reads the tensor that it has overwritten
+        return x
+
+
+def functional(rectify: Callable[[Tensor], Tensor]) -> type[Layers]:
+    class Functional(Layers):
+        def rectify_first(self, x: Tensor) -> Tensor:
+            return rectify(x)
+
+        rectify_second = rectify_first
+
+    return Functional
+
+
+WRITTEN = {
+    "module": Layers,
+    "reused": Reused,
+    "in-place": InPlace,
+    "F.relu": functional(F.relu),
+    "F.relu in-place": functional(lambda x: F.relu(x, inplace=True)),
+    "F.relu_": functional(F.relu_),
+    "torch.relu": functional(torch.relu),
+    "torch.relu_": functional(torch.relu_),
+    "Tensor.relu": functional(lambda x: x.relu()),
+    "Tensor.relu_": functional(lambda x: x.relu_()),
+    "clamp": functional(lambda x: x.clamp(min=0)),
+    "clamp positional": functional(lambda x: torch.clamp(x, 0)),
+    "clamp_": functional(lambda x: x.clamp_(min=0)),
+    "clip": functional(lambda x: x.clip(0)),
+    "clamp_min": functional(lambda x: x.clamp_min(0.0)),
+    "torch.clamp_min_": functional(lambda x: torch.clamp_min_(x, 0)),
+    "F.threshold": functional(lambda x: F.threshold(x, 0, 0)),
+    "nn.Threshold in-place": functional(nn.Threshold(0, 0, inplace=True)),
+    "F.hardtanh": functional(lambda x: F.hardtanh(x, 0, 1e9)),
+    "F.hardtanh_": functional(lambda x: F.hardtanh_(x, 0, 1e9)),
+    "view, in-place": functional(lambda x: x.flatten(2).relu_().view_as(x)),
+}
+
+
+@pytest.fixture(autouse=True)
+def fixed_weights() -> Iterator[None]:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
+
+
+def images(side: int = 16, count: int = 2) -> Tensor:
+    return torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(1))
+
+
+def captum(rule: str, model: nn.Module, inputs: Tensor, target: int) -> Tensor:
+    with warnings.catch_warnings():
+        # Captum says that it sets hooks, and that it has to ask for the gradient of the input.
+        warnings.filterwarnings("ignore", "Setting backward hooks", UserWarning)
+        return THEIRS[rule](model).attribute(inputs.clone().requires_grad_(), target=target).detach()
+
+
+@rules
+def test_two_layers_are_as_derived_by_hand(rule: str) -> None:
+    weights = [torch.randn(shape, dtype=torch.float64) for shape in ((6, 4), (5, 6), (3, 5))]
+    x = torch.randn(4, dtype=torch.float64, requires_grad=True)
+    with BackwardRules(relu=rule):
+        score = (weights[2] @ torch.relu(weights[1] @ F.relu(weights[0] @ x)))[1]
+    (attribution,) = torch.autograd.grad(score, x)
+
+    a = weights[0] @ x.detach()
+    b = weights[1] @ (a * (a > 0))
+    signal = weights[2][1]
+    for weight, rectified in ((weights[1], b), (weights[0], a)):
+        forward = (rectified > 0).double() if rule == "guided" else torch.ones_like(rectified)
+        signal = weight.T @ (signal * (signal > 0) * forward)
+    torch.testing.assert_close(attribution, signal, rtol=1e-12, atol=1e-12)
+
+
+@rules
+@pytest.mark.parametrize("written", list(WRITTEN))
+def test_however_the_rectifier_is_written_the_rule_is_the_same(rule: str, written: str) -> None:
+    plain, network = Layers(), WRITTEN[written]()
+    network.load_state_dict(plain.state_dict())
+    inputs = images()
+    torch.testing.assert_close(network(inputs), plain(inputs))
+    expected = captum(rule, plain, inputs, 3)
+    assert expected.abs().max() > 0
+    attribution = OURS[rule](network).attribute(inputs, 3)
+    torch.testing.assert_close(attribution, expected, rtol=1e-6, atol=1e-6 * float(expected.abs().max()))
+
+
+@rules
+def test_captum_does_not_see_a_functional_rectifier(rule: str) -> None:
+    network = WRITTEN["F.relu"]()
+    inputs = images().requires_grad_()
+    (gradient,) = torch.autograd.grad(network(inputs)[:, 3].sum(), inputs)
+    torch.testing.assert_close(captum(rule, network, images(), 3), gradient)
+    assert not torch.allclose(OURS[rule](network).attribute(images(), 3), gradient, rtol=0.1)
+
+
+@rules
+def test_squeezenet_agrees_with_captum_on_its_twin_without_in_place_modules(rule: str) -> None:
+    network = squeezenet1_1(num_classes=10).eval()
+    attribution = OURS[rule](network).attribute(images(64), 3)
+    for module in network.modules():
+        if isinstance(module, nn.ReLU):
+            module.inplace = False
+    expected = captum(rule, network, images(64), 3)
+    torch.testing.assert_close(attribution, expected, rtol=1e-6, atol=1e-6 * float(expected.abs().max()))
+
+
+@rules
+def test_resnet_agrees_with_captum_on_its_twin_without_reused_modules(rule: str) -> None:
+    network = resnet18(num_classes=10).eval()
+    attribution = OURS[rule](network).attribute(images(64), 3)
+
+    class Unshared(nn.Module):
+        """Another module at each call, as captum needs it."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.calls, self.count = nn.ModuleList([nn.ReLU(), nn.ReLU()]), 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.count += 1
+            return self.calls[self.count % 2](x)
+
+    network.relu = nn.ReLU()
+    for stage in (network.layer1, network.layer2, network.layer3, network.layer4):
+        for block in stage:
+            block.relu = Unshared()
+    expected = captum(rule, network, images(64), 3)
+    torch.testing.assert_close(attribution, expected, rtol=1e-6, atol=1e-6 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize(
+    "rectify",
+    [F.relu6, nn.ReLU6(), nn.ReLU6(inplace=True), lambda x: F.hardtanh(x, 0, 6)],
+    ids=["relu6", "ReLU6", "ReLU6 in place", "hardtanh"],
+)
+def test_ceiling_stops_the_guided_signal_and_not_the_deconvolved_one(
+    rectify: Callable[[Tensor], Tensor],
+) -> None:
+    signal = torch.tensor([1.0, 1.0, 1.0, -1.0])
+    for rule, expected in (("guided", [0.0, 1.0, 0.0, 0.0]), ("deconvnet", [1.0, 1.0, 1.0, 0.0])):
+        x = torch.tensor([-1.0, 3.0, 7.0, 3.0], requires_grad=True)
+        with BackwardRules(relu=rule):
+            y = rectify(x + 0)
+        assert y.tolist() == [0, 3, 6, 3]
+        y.backward(signal)
+        assert x.grad is not None
+        assert x.grad.tolist() == expected
+
+
+@pytest.mark.parametrize(
+    "compute",
+    [
+        lambda x: x.clamp(0, 1),
+        lambda x: x.clamp(min=0.5),
+        lambda x: x.clamp(max=0.0),
+        lambda x: x.clamp(min=torch.zeros(())),
+        lambda x: F.hardtanh(x),
+        lambda x: F.threshold(x, 0, -1),
+        lambda x: F.leaky_relu(x),
+    ],
+)
+def test_what_is_no_rectifier_keeps_its_gradient(compute: Callable[[Tensor], Tensor]) -> None:
+    x = torch.linspace(-2, 2, 9, requires_grad=True)
+    signal = torch.linspace(-1, 1, 9).flip(0)
+    (expected,) = torch.autograd.grad(compute(x), x, signal)
+    for rule in OURS:
+        with BackwardRules(relu=rule):
+            y = compute(x)
+        assert torch.equal(torch.autograd.grad(y, x, signal)[0], expected)
+
+
+def test_without_a_rule_the_gradient_is_the_gradient() -> None:
+    network = Layers()
+    inputs = images().requires_grad_()
+    with BackwardRules():
+        scores = network(inputs)
+    (attribution,) = torch.autograd.grad(scores.sum(), inputs)
+    assert torch.equal(attribution, torch.autograd.grad(network(inputs).sum(), inputs)[0])
+
+
+def test_rule_ends_with_its_block_also_after_an_exception() -> None:
+    x = torch.tensor([-1.0, 2.0], requires_grad=True)
+    with pytest.raises(ZeroDivisionError), BackwardRules(relu="deconvnet"):
+        _ = 1 / 0
+    assert torch.autograd.grad(torch.relu(x).sum(), x)[0].tolist() == [0, 1]
+
+
+@rules
+def test_backward_pass_may_come_before_or_after_the_end_of_the_block(rule: str) -> None:
+    network, inputs = Layers(), images().requires_grad_()
+    with BackwardRules(relu=rule):
+        within = torch.autograd.grad(network(inputs).sum(), inputs)[0]
+        scores = network(inputs)
+    assert torch.equal(torch.autograd.grad(scores.sum(), inputs)[0], within)
+
+
+def test_network_may_overwrite_what_its_rectifier_returned() -> None:
+    x = torch.tensor([-1.0, 2.0], requires_grad=True)
+    with BackwardRules(relu="guided"):
+        y = torch.relu(x)
+        y.mul_(-3).add_(1)
+    y.backward(torch.tensor([-1.0, -1.0]))
+    assert x.grad is not None
+    assert x.grad.tolist() == [0, 3]
+
+
+def test_forward_pass_is_the_same_to_the_bit() -> None:
+    network = resnet18(num_classes=10).eval()
+    with torch.no_grad():
+        expected = network(images(64))
+        with BackwardRules(relu="guided"):
+            assert torch.equal(network(images(64)), expected)
+
+
+def test_unknown_rule_is_named() -> None:
+    with pytest.raises(UserError, match=r"relu='gided' is no backward rule; use guided, deconvnet"):
+        BackwardRules(relu="gided")

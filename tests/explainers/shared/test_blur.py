@@ -1,0 +1,31 @@
+"""The blur is scipy's, one axis after the other."""
+
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+
+from evident.explainers.shared.blur import blurred
+
+
+@pytest.mark.parametrize(("sigma", "height", "width"), [(1.3, 20, 31), (0.4, 9, 8), (4.0, 40, 40)])
+def test_blur_agrees_with_scipy(sigma: float, height: int, width: int) -> None:
+    images = torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    expected = gaussian_filter(images.numpy(), sigma, mode="mirror", radius=round(3 * sigma), axes=(2, 3))
+    torch.testing.assert_close(blurred(images, sigma), torch.from_numpy(expected))
+
+
+def test_kernel_is_never_wider_than_mirrors_reach() -> None:
+    images = torch.rand(1, 3, 5, 40)
+    assert blurred(images, 30.0).shape == images.shape
+    assert blurred(images, 30.0).std() < images.std() / 2
+
+
+def test_no_sigma_leaves_the_images_as_they_are() -> None:
+    images = torch.rand(1, 3, 5, 4)
+    assert torch.equal(blurred(images, 0.0), images)
+
+
+def test_a_single_row_is_blurred_along_itself() -> None:
+    images = torch.rand(1, 1, 1, 30, dtype=torch.float64)
+    expected = gaussian_filter(images[0, 0, 0].numpy(), 1.0, mode="mirror", radius=3)
+    torch.testing.assert_close(blurred(images, 1.0)[0, 0, 0], torch.from_numpy(expected))

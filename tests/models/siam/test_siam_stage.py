@@ -1,0 +1,190 @@
+"""One stage: the published loss, templates that are never negative, and frozen parts that do not move by a bit."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from pytorch_lightning import Trainer, seed_everything
+from pytorch_lightning.utilities import CombinedLoader
+from scene_world import COLOURS, TinyBackbone, scenes
+from torch import Tensor, nn
+
+from evident.data.images import loader
+from evident.models.siam.baselines import SceneRegressor, UnconstrainedAttributes
+from evident.models.siam.batches import drawn
+from evident.models.siam.network import SIAM
+from evident.models.siam.stage import SceneStage, normalised_sum
+
+K = len(COLOURS)
+NETWORKS: dict[str, Callable[[], nn.Module]] = {
+    "siam": lambda: SIAM(TinyBackbone(), K, size=8, border=1),
+    "unconstrained": lambda: UnconstrainedAttributes(TinyBackbone(), K, border=1),
+    "regressor": lambda: SceneRegressor(TinyBackbone()),
+}
+
+
+def made(name: str) -> Any:
+    torch.manual_seed(0)
+    return NETWORKS[name]()
+
+
+def train(stage: SceneStage, *sets: str, steps: int = 6) -> None:
+    votes, attributes = scenes(40, seed=0)
+    given = {"attributes": attributes, "scenicness": votes}
+    loaders = {name: drawn(given[name], 10, steps, seed=0) for name in sets}
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    trainer = Trainer(accelerator="cpu", max_epochs=2, enable_checkpointing=False, deterministic=True, **quiet)
+    trainer.fit(stage, CombinedLoader(loaders, "min_size"), [loader(votes, 20), loader(attributes, 20)])
+
+
+def batches(count: int = 7) -> dict[str, dict[str, Tensor]]:
+    votes, attributes = scenes(count, seed=3)
+    return {"attributes": attributes.__getitems__([*range(count)]), "scenicness": votes.__getitems__([*range(count)])}
+
+
+def losses_of(network: Any, batch: dict[str, dict[str, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
+    """L_sun, L_son and T, written out."""
+    p, y = network.attributes(batch["attributes"]["image"].double()), batch["attributes"]["attributes"].double()
+    sun = -(y * p.log() + (1 - y) * (1 - p).log()).mean()
+    scores = network(batch["scenicness"]["image"].double())
+    son = sum(((scores[:, i] - batch["scenicness"][name].double()) ** 2).mean() for i, name in SCORE.items())
+    templates = torch.cat([head.templates.flatten() for head in network.scenicness.values()])
+    return sun, son, templates.abs().mean()
+
+
+SCORE = {0: "average", 1: "variance"}
+
+
+def double(batch: dict[str, dict[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
+    floats = {
+        name: {k: v.double() if v.is_floating_point() else v for k, v in part.items()} for name, part in batch.items()
+    }
+    return floats
+
+
+def loss_and_gradients(network: Any, given: dict[str, dict[str, Tensor]]) -> tuple[Tensor, list[Tensor]]:
+    stage = SceneStage(network)
+    stage.log = lambda *_, **__: None
+    loss = stage.training_step(double(given))
+    return loss.detach(), gradients(loss, network)
+
+
+def gradients(loss: Tensor, network: nn.Module) -> list[Tensor]:
+    parameters = list(network.parameters())
+    found = torch.autograd.grad(loss, parameters, allow_unused=True)
+    return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
+
+
+def test_the_joint_loss_is_the_papers_in_value_and_gradient() -> None:
+    network = made("siam").double()
+    sun, son, sparsity = losses_of(network, batches())
+    expected = [
+        a + 0.1 * (sun / son).item() * b + 0.001 * (sun / sparsity).item() * c
+        for a, b, c in zip(*(gradients(loss, network) for loss in (sun, son, sparsity)), strict=True)
+    ]
+    loss, found = loss_and_gradients(network, batches())
+    assert loss.item() == pytest.approx(sun.item() * (1 + 0.1 + 0.001))
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_the_loss_above_frozen_attributes_is_the_papers() -> None:
+    network = made("siam").double()
+    _, son, sparsity = losses_of(network, batches())
+    expected = [
+        b + 0.001 * (son / sparsity).item() * c
+        for b, c in zip(*(gradients(loss, network) for loss in (son, sparsity)), strict=True)
+    ]
+    loss, found = loss_and_gradients(network, {"scenicness": batches()["scenicness"]})
+    assert loss.item() == pytest.approx(son.item() * 1.001)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_the_attributes_alone_are_learnt_by_cross_entropy() -> None:
+    network = made("siam").double()
+    loss, found = loss_and_gradients(network, {"attributes": batches()["attributes"]})
+    p = network.attributes(batches()["attributes"]["image"].double())
+    assert loss.item() == pytest.approx(
+        F.binary_cross_entropy(p, batches()["attributes"]["attributes"].double()).item()
+    )
+    for parameter, gradient in zip(dict(network.named_parameters()), found, strict=True):
+        assert (gradient.abs().max() > 0) != parameter.startswith("scenicness")
+
+
+def test_without_sparsity_templates_weigh_nothing() -> None:
+    network = SIAM(TinyBackbone(), K, 8, 1, sparsity=0).double()
+    _, son, _ = losses_of(network, batches())
+    loss, _ = loss_and_gradients(network, {"scenicness": batches()["scenicness"]})
+    assert loss.item() == pytest.approx(son.item())
+
+
+def test_a_loss_that_has_become_zero_harms_nothing() -> None:
+    weight = torch.ones(1, requires_grad=True)
+    loss = normalised_sum((weight * 3).sum(), [(0.1, (weight - 1).abs().sum())])
+    loss.backward()
+    assert loss.item() == 3
+    assert weight.grad.isfinite().all()
+
+
+PARTS = ("backbone", "attribute_layer", "scenicness")
+
+
+@pytest.mark.parametrize(
+    ("name", "trained", "sets"),
+    [
+        ("siam", ("backbone", "attribute_layer"), ("attributes",)),
+        ("siam", ("attribute_layer",), ("attributes",)),
+        ("siam", ("scenicness",), ("scenicness",)),
+        ("siam", ("attribute_layer", "scenicness"), ("attributes", "scenicness")),
+        ("siam", PARTS, ("attributes", "scenicness")),
+        ("unconstrained", ("scenicness",), ("scenicness",)),
+        ("unconstrained", PARTS, ("attributes", "scenicness")),
+        ("regressor", ("scenicness",), ("scenicness",)),
+        ("regressor", ("backbone", "scenicness"), ("scenicness",)),
+    ],
+)
+def test_what_is_frozen_does_not_move_by_a_bit(name: str, trained: tuple[str, ...], sets: tuple[str, ...]) -> None:
+    network = made(name)
+    network.start_at(torch.tensor([5.0, 1.0]))
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    train(SceneStage(network, trained=trained), *sets)
+    fixed = "backbone.normalise"
+    moved = {key for key, value in network.state_dict().items() if not torch.equal(value, before[key])}
+    assert moved == {key for key in before if key.startswith(trained) and not key.startswith(fixed)}
+    if "backbone" in trained:
+        assert {"backbone.features.1.running_mean", "backbone.features.1.running_var"} <= moved
+
+
+def test_templates_are_never_negative_while_they_are_learnt() -> None:
+    network, lowest = made("siam"), []
+    network.register_forward_pre_hook(
+        lambda *_: lowest.extend(head.templates.min().item() for head in network.scenicness.values())
+    )
+    train(SceneStage(network, trained=("scenicness",), learning_rate=0.05), "scenicness", steps=20)
+    lowest += [head.templates.min().item() for head in network.scenicness.values()]
+    assert len(lowest) > 2 * 2 * 20  # both heads, two epochs
+    assert min(lowest) == 0
+
+
+def test_the_rate_falls_to_a_tenth_at_every_milestone() -> None:
+    made_up = SceneStage(made("siam"), learning_rate=1e-3, milestones=(1, 3))
+    configured = made_up.configure_optimizers()
+    rates = []
+    for _ in range(5):
+        rates.append(configured["optimizer"].param_groups[0]["lr"])
+        configured["optimizer"].step()
+        configured["lr_scheduler"].step()
+    assert rates == pytest.approx([1e-3, 1e-4, 1e-4, 1e-5, 1e-5])
+
+
+def test_the_same_seed_gives_the_same_bits() -> None:
+    states = []
+    for _ in range(2):
+        seed_everything(0, verbose=False)
+        network = made("siam")
+        train(SceneStage(network, trained=PARTS), "attributes", "scenicness")
+        states.append(network.state_dict())
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])

@@ -1,0 +1,62 @@
+"""Intervals and tests against scipy and by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import bootstrap, wilcoxon
+
+from evident.report.tables.statistics import holm, mean_interval, paired_tests
+
+
+def test_interval_agrees_with_scipys_percentile_bootstrap() -> None:
+    values = np.random.default_rng(1).gamma(2, size=(80, 1))
+    mean, low, high = mean_interval(values)[:, 0]
+    theirs = bootstrap((values[:, 0],), np.mean, method="percentile", n_resamples=20_000, rng=0)
+    assert mean == pytest.approx(values.mean())
+    assert low == pytest.approx(theirs.confidence_interval.low, abs=0.02)
+    assert high == pytest.approx(theirs.confidence_interval.high, abs=0.02)
+
+
+def test_interval_covers_the_true_mean_as_often_as_it_says() -> None:
+    draws = np.random.default_rng(2).normal(size=(60, 1000))
+    _, low, high = mean_interval(draws)
+    assert np.mean((low <= 0) & (high >= 0)) == pytest.approx(0.95, abs=0.03)
+
+
+def test_undefined_scores_are_left_out_of_mean_and_interval() -> None:
+    values = np.array([[1.0, np.nan], [np.nan, np.nan], [1.0, np.nan]])
+    assert mean_interval(values)[:, 0] == pytest.approx([1, 1, 1])
+    assert np.isnan(mean_interval(values)[:, 1]).all()
+
+
+def test_holm_by_hand() -> None:
+    # sorted: .01*4, .02*3, .03*2, .2*1, made monotone
+    assert holm(np.array([0.03, 0.01, 0.2, 0.02])) == pytest.approx([0.06, 0.04, 0.2, 0.06])
+    assert holm(np.array([0.6, 0.7])) == pytest.approx([1, 1])
+
+
+def test_pairs_are_tested_on_the_images_both_define() -> None:
+    rng = np.random.default_rng(0)
+    scores = pd.DataFrame({"a": rng.random(30), "b": rng.random(30) + 0.3, "c": rng.random(30)})
+    scores["d"] = scores["a"]
+    scores.loc[:4, "b"] = np.nan
+    scores.index = pd.MultiIndex.from_product([range(30), [0]], names=["image", "seed"])
+    tests = paired_tests(scores).set_index(["explainer", "other"])
+    assert len(tests) == 6
+    assert tests.loc[("a", "b"), "n"] == 25
+    assert tests.loc[("a", "b"), "p"] == pytest.approx(wilcoxon(scores["a"].iloc[5:], scores["b"].iloc[5:]).pvalue)
+    assert tests.loc[("a", "d"), "p"] == 1
+    assert (tests["p_holm"] >= tests["p"]).all()
+
+
+def test_explainers_meet_on_the_seeds_that_both_have() -> None:
+    rng = np.random.default_rng(0)
+    index = pd.MultiIndex.from_product([range(20), [0, 1]], names=["image", "seed"])
+    of_seed_1 = index.get_level_values("seed") == 1
+    # b agrees with a on seed 0 and was never run on seed 1, where a is far better.
+    a = pd.Series(rng.random(40) + of_seed_1, index)
+    b = a.where(~of_seed_1)
+    tests = paired_tests(pd.DataFrame({"a": a, "b": b}))
+    assert tests["difference"].tolist() == [0]
+    assert tests["p"].tolist() == [1]
+    assert tests["n"].tolist() == [20]
