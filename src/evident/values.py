@@ -1,0 +1,62 @@
+"""What the methods of `evident.contracts` take and return."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+Batch = dict[str, Tensor]  # what a data set gives for some images: `image`, `index` and its labels, by name
+
+
+class Evidence(NamedTuple):
+    """Hold an explanation that is itself an image.
+
+    `mask` (N, 3, H, W) in [0, 1] is one where a colour channel of a pixel is evidence; `explanation` and `complement`
+    (N, 3, H, W) in [0, 1] show the image with only the evidence and without it. The scores (N,) are the target's
+    softmax probability, or the output itself for a regression, for the image, the explanation and the complement.
+    """
+
+    mask: Tensor
+    explanation: Tensor
+    complement: Tensor
+    score: Tensor
+    explanation_score: Tensor
+    complement_score: Tensor
+
+
+class FeatureMaps(NamedTuple):
+    """Hold one heatmap for each of the `top` features of an explanation.
+
+    maps (N, top, H, W) in [0, 1]; features (N, top) int64, positions in the network's response vector, -1 where fewer
+    than `top` features take part; shares (N, top) in [0, 1], how much each feature takes part in the prediction.
+    """
+
+    maps: Tensor
+    features: Tensor
+    shares: Tensor
+
+
+class Truth(NamedTuple):
+    """Hold what is known about N rendered scenes, in the units of the score.
+
+    attribute_masks bool (N, K, H, W): the pixels that show each attribute; contributions (N, K): what each attribute
+    adds to the score; contribution_map (N, H, W): the same, pixel by pixel; typical (N, K): the mean contribution of
+    each attribute over all scenes that show it, so that every row is the same.
+    """
+
+    attribute_masks: Tensor
+    contributions: Tensor
+    contribution_map: Tensor
+    typical: Tensor
+
+
+class Removals(NamedTuple):
+    """Hold P images, each a scene rendered again without one of its attributes.
+
+    Image p (3, H, W) in [0, 1] shows scene `row[p]` without attribute `attribute[p]`; its true score changes by
+    `change[p]`.
+    """
+
+    row: Tensor
+    attribute: Tensor
+    images: Tensor
+    change: Tensor
