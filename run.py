@@ -1,4 +1,4 @@
-"""The front door: `python run.py [experiment=NAME] [scale=smoke|quick|paper] [task=sweep|report|explain|benchmark]`."""
+"""Entry point: `python run.py [experiment=NAME] [scale=smoke|quick|paper] [task=sweep|report|explain|benchmark]`."""
 
 import hydra
 from omegaconf import DictConfig
@@ -8,7 +8,7 @@ from evident import cli
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(config: DictConfig) -> None:
-    cli.hand_over(config)
+    cli.run_task(config)
 
 
 if __name__ == "__main__":

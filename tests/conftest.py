@@ -1,20 +1,31 @@
-"""Shared by all tests: real data by EVIDENT_DATA, one thread a process."""
+"""Settings of all tests: real data are found through EVIDENT_DATA, and every process uses one thread."""
 
 import os
+from pathlib import Path
 
 import pytest
 import torch
 
 
+def reason_to_skip_real_data() -> str | None:
+    """Return why tests marked `real_data` cannot run, or None if the folder that EVIDENT_DATA names exists."""
+    folder = os.environ.get("EVIDENT_DATA")
+    if not folder:
+        return "needs real data; set EVIDENT_DATA to the folder that holds it"
+    if not Path(folder).is_dir():
+        return f"needs real data; EVIDENT_DATA={folder} is not a folder"
+    return None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if "EVIDENT_DATA" not in os.environ:
-        absent = pytest.mark.skip(reason="needs real data; set EVIDENT_DATA to the folder that holds it")
+    reason = reason_to_skip_real_data()
+    if reason is not None:
         for item in items:
             if "real_data" in item.keywords:
-                item.add_marker(absent)
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> None:
-    """Two test processes share two cores."""
+    """Use one thread, because two test processes share two cores."""
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""A web site on this machine, whose pages are good, slow, broken or gone as a test wants them."""
+"""A web site on this machine for tests: each path answers correctly, slowly, incompletely or not at all."""
 
 import threading
 import time
@@ -12,24 +12,24 @@ Answer = Callable[[BaseHTTPRequestHandler], None]
 
 @dataclass
 class Site:
-    """What it answers by path, and what it was asked: path and User-Agent in turn."""
+    """Hold the answers by path, and the requests received in order: path and User-Agent."""
 
     url: str
     answers: dict[str, Answer] = field(default_factory=dict)
-    asked: list[tuple[str, str]] = field(default_factory=list)
+    requests: list[tuple[str, str]] = field(default_factory=list)
 
-    def times(self, path: str) -> int:
-        """How many times it was asked for `path`."""
-        return [own for own, _ in self.asked].count(path)
-
-
-def whole(body: bytes, status: int = 200, **headers: str) -> Answer:
-    """`body` and no less."""
-    return part_of(body, len(body), status, **headers)
+    def count(self, path: str) -> int:
+        """Return the number of requests for `path`."""
+        return [own for own, _ in self.requests].count(path)
 
 
-def part_of(body: bytes, promised: int, status: int = 200, **headers: str) -> Answer:
-    """`body` where `promised` bytes were announced; then the line goes dead."""
+def full_body(body: bytes, status: int = 200, **headers: str) -> Answer:
+    """Return an answer with `status`, `headers` and all of `body`."""
+    return truncated_body(body, len(body), status, **headers)
+
+
+def truncated_body(body: bytes, promised: int, status: int = 200, **headers: str) -> Answer:
+    """Return an answer that announces `promised` bytes, sends `body` and closes the connection if that is less."""
 
     def answer(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(status)
@@ -43,8 +43,8 @@ def part_of(body: bytes, promised: int, status: int = 200, **headers: str) -> An
     return answer
 
 
-def dripping(body: bytes, seconds: float) -> Answer:
-    """`body` byte by byte, `seconds` before each."""
+def slow_body(body: bytes, seconds: float) -> Answer:
+    """Return an answer that waits `seconds` before each byte of `body`."""
 
     def answer(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(200)
@@ -57,42 +57,42 @@ def dripping(body: bytes, seconds: float) -> Answer:
     return answer
 
 
-def silent(seconds: float) -> Answer:
-    """No answer for so long."""
+def no_answer(seconds: float) -> Answer:
+    """Return an answer that sends nothing for `seconds`."""
     return lambda handler: time.sleep(seconds)
 
 
 def in_turn(*answers: Answer) -> Answer:
-    """One after the other, the last one for ever."""
+    """Return an answer that uses `answers` one after the other, and the last one from then on."""
     left = list(answers)
     return lambda handler: (left.pop(0) if len(left) > 1 else left[0])(handler)
 
 
 @contextmanager
 def site() -> Iterator[Site]:
-    """A site for as long as the context lasts; what it has no answer for, it has not (404)."""
+    """Run a web site inside the context; a path without an answer has the status 404."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True  # a body would wait 40 ms behind its header
+        disable_nagle_algorithm = True  # otherwise a body waits 40 ms behind its header
 
         def do_GET(self) -> None:
-            here.asked.append((self.path, self.headers["User-Agent"]))
-            here.answers.get(self.path, whole(b"", 404))(self)
+            web_site.requests.append((self.path, self.headers["User-Agent"]))
+            web_site.answers.get(self.path, full_body(b"", 404))(self)
 
         def log_message(self, *_: object) -> None:
             pass
 
     class Server(ThreadingHTTPServer):
         def handle_error(self, *_: object) -> None:
-            pass  # a client that has given up waiting
+            pass  # the client stopped waiting
 
     with Server(("127.0.0.1", 0), Handler) as server:
-        here = Site(f"http://127.0.0.1:{server.server_port}")
+        web_site = Site(f"http://127.0.0.1:{server.server_port}")
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
-            yield here
+            yield web_site
         finally:
             server.shutdown()
             thread.join()

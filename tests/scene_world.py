@@ -1,7 +1,7 @@
-"""A world of scenes small enough to be learnt in seconds: squares of red, green and blue on grey.
+"""A toy world of scenes that networks learn in seconds: squares of red, green and blue on grey.
 
-An image shows each colour or not. People like red above the middle, dislike green wherever it is, ignore blue, and
-disagree where there is blue.
+Each colour is present in an image or absent. Red above the middle raises the average vote, green lowers it anywhere,
+and blue has no effect on it. Blue raises the variance of the votes.
 """
 
 from collections.abc import Mapping
@@ -10,16 +10,19 @@ from types import SimpleNamespace
 import torch
 from torch import Tensor, nn
 
-from evident.data.images import Batch
 from evident.data.scenes.splits import SceneSplits
 from evident.models.normalise import Normalise
 from evident.models.siam.backbones import Backbone
+from evident.models.siam.baselines import SceneRegressor, UnconstrainedAttributes
+from evident.models.siam.network import SIAM
+from evident.models.siam.scene_network import SceneNetwork
+from evident.values import Batch
 
 SIZE, SQUARE, COLOURS = 24, 6, ("red", "green", "blue")
 
 
 class Scenes:
-    """Images uint8 (N, 3, SIZE, SIZE) with labels by name, as the data sets of scenes are."""
+    """Hold uint8 images (N, 3, SIZE, SIZE) with labels by name, like the data sets of scenes."""
 
     def __init__(self, images: Tensor, labels: Mapping[str, Tensor]) -> None:
         self.images, self.labels = images, labels
@@ -38,26 +41,26 @@ class Scenes:
 
 
 def scenes(count: int, seed: int) -> tuple[Scenes, Scenes]:
-    """The same images with votes, and with attributes."""
+    """Return the same images twice: labelled with votes, and with attributes."""
     generator = torch.Generator().manual_seed(seed)
     images = torch.full((count, 3, SIZE, SIZE), 100, dtype=torch.uint8)
     images += torch.randint(0, 40, images.shape, generator=generator, dtype=torch.uint8)
     shown = torch.rand(count, 3, generator=generator) < 0.5
-    place = torch.randint(0, SIZE - SQUARE, (count, 3, 2), generator=generator)
+    corner = torch.randint(0, SIZE - SQUARE, (count, 3, 2), generator=generator)
     for image in range(count):
         for colour in shown[image].nonzero().flatten().tolist():
-            top, left = place[image, colour].tolist()
+            top, left = corner[image, colour].tolist()
             square = images[image, :, top : top + SQUARE, left : left + SQUARE]
             square.zero_()[colour] = 255
     seen = shown.float()
-    above = (place[:, 0, 0] < (SIZE - SQUARE) / 2).float()
+    above = (corner[:, 0, 0] < (SIZE - SQUARE) / 2).float()
     average = 5 + 2 * seen[:, 0] * above - 1.5 * seen[:, 1]
     variance = 1 + seen[:, 2]
     return Scenes(images, {"average": average, "variance": variance}), Scenes(images, {"attributes": seen})
 
 
 def world(count: int = 200) -> SceneSplits:
-    """Train, validation and test of both sets."""
+    """Return training, validation and test set of scenes with votes and of scenes with attributes."""
     votes, attributes = {}, {}
     for seed, split in enumerate(("train", "val", "test")):
         votes[split], _ = scenes(count, seed)
@@ -66,7 +69,7 @@ def world(count: int = 200) -> SceneSplits:
 
 
 class TinyBackbone(Backbone):
-    """Features (N, 12, 8, 8) of images (N, 3, 24, 24), with batch normalisation."""
+    """Compute features (N, 12, 8, 8) of images (N, 3, 24, 24), with batch normalisation."""
 
     channels = 12
 
@@ -83,3 +86,21 @@ class TinyBackbone(Backbone):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.features(self.normalise(images))
+
+
+NETWORKS = {
+    "siam": lambda: SIAM(TinyBackbone(), len(COLOURS), size=8, border=1),
+    "unconstrained": lambda: UnconstrainedAttributes(TinyBackbone(), len(COLOURS), border=1),
+    "regressor": lambda: SceneRegressor(TinyBackbone()),
+}
+
+
+def scene_network(kind: str = "siam", seed: int = 0, noise: float = 0) -> SceneNetwork:
+    """Return an untrained network on a `TinyBackbone`; normal noise of deviation `noise` moves every parameter."""
+    torch.manual_seed(seed)
+    network = NETWORKS[kind]()
+    if noise:
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.add_(torch.randn_like(parameter) * noise)
+    return network

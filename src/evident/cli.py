@@ -1,4 +1,4 @@
-"""What stands between a person and a run: resolvers of the config, logging, and errors in one line."""
+"""From the command line to a task: resolvers of the config, logging, and errors in one line."""
 
 import logging
 import os
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def composed(*overrides: str) -> DictConfig:
-    """The config that `python run.py` would have for one cell with these overrides, for notebooks and scripts.
+    """Compose the config that `python run.py` would have for one cell with these overrides; for notebooks and scripts.
 
     Data and store are in the project's folder, whatever the working directory, unless the environment names others.
     """
@@ -32,16 +32,16 @@ def composed(*overrides: str) -> DictConfig:
 
 
 def enter(main: Callable[[], None]) -> None:
-    """Run Hydra's `main`; an error of the user's making becomes one line and exit code 1."""
+    """Run Hydra's `main`; an error caused by the user becomes one line and exit code 1."""
     prepare()
-    # Without it Hydra prints its own several lines and exits before the error can be told in one.
+    # Without it Hydra prints several lines of its own and exits before the error can be shown in one line.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     try:
         main()
     except (HydraException, OmegaConfBaseException) as error:
         sys.exit(one_line(error))
     except (KeyboardInterrupt, SystemExit) as end:
-        # Lightning makes an exit of an interrupt.
+        # Lightning turns an interrupt into an exit.
         if isinstance(end, KeyboardInterrupt) or isinstance(end.__context__, KeyboardInterrupt):
             sys.exit("stopped; the same command goes on from here")
         raise
@@ -49,19 +49,19 @@ def enter(main: Callable[[], None]) -> None:
         bars.stop()  # gives the terminal its cursor back
 
 
-def hand_over(config: DictConfig) -> None:
-    """Do the configured task; an error of the user's making ends the process in one line."""
-    prepare()  # the workers of a parallel launcher have not come through `enter`
+def run_task(config: DictConfig) -> None:
+    """Run the configured task; an error caused by the user ends the process with one line."""
+    prepare()  # the workers of a parallel launcher have not passed through `enter`
     try:
         instantiate(config.task)(config)
     except (UserError, MissingMandatoryValue) as error:
-        # Hydra would put lines of its own before an exception, but lets an exit pass.
+        # Hydra would print lines of its own before an exception, but not before an exit.
         sys.exit(one_line(error))
 
 
 def prepare() -> None:
-    """Register the config's resolvers and set up logging; safe to call twice."""
-    # `${call:package.function,argument}` in a config: what it names there needs no entry here.
+    """Register the config's resolver and set up logging; safe to call twice."""
+    # `${call:package.function,argument}` calls a function of any package, so a data set needs no entry here.
     OmegaConf.register_new_resolver("call", lambda target, *given: get_method(target)(*given), replace=True)
     handler: logging.Handler = logging.StreamHandler()
     if console.is_terminal:
@@ -72,7 +72,7 @@ def prepare() -> None:
 
 
 def one_line(error: Exception) -> str:
-    """What was given and what exists, from an error of ours, of Hydra or of OmegaConf."""
+    """Return what was given and what exists, from an error of ours, of Hydra or of OmegaConf."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, given = error.missing_cfg_file.rpartition("/")
         options = " ".join(error.options or [f"one of conf/{group}/*.yaml"])
@@ -83,6 +83,6 @@ def one_line(error: Exception) -> str:
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.full_key:
         parent = cause.parent_node
         known = sorted(map(str, parent)) if isinstance(parent, DictConfig) else []
-        return f"{cause.full_key} is no key of the config; there are {' '.join(known)}"
+        return f"{cause.full_key} is not a key of the config; use one of {' '.join(known)}"
     text = str(error) if cause is None or str(cause) in str(error) else f"{error} {cause}"
     return " ".join(text.split())

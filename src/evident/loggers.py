@@ -1,4 +1,4 @@
-"""Where a cell's metrics, scores and figures go: CSV files and Weights & Biases, through Lightning's loggers."""
+"""Where metrics, scores and figures of a cell are logged: CSV files and Weights & Biases, by Lightning's loggers."""
 
 import logging
 import os
@@ -10,30 +10,33 @@ from typing import Any
 
 import pandas as pd
 import wandb as weights_and_biases
+from hydra.utils import instantiate
 from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 from torch import Tensor
 
+from evident import store
 from evident.report.figures.heatmaps import overlay
+from evident.request import Request
 
 log = logging.getLogger("evident")
 
 
 def csv(folder: str, *, experiment: str, name: str, config: dict[str, Any]) -> CSVLogger:
-    """Metrics as CSV in folder/experiment/cell."""
-    # What a killed run of the same cell has left would be mixed with ours.
+    """Log metrics as CSV to folder/experiment/cell."""
+    # The files of a killed run of the same cell would be mixed with the new ones.
     shutil.rmtree(Path(folder) / experiment / config["cell"], ignore_errors=True)
     return CSVLogger(folder, name=experiment, version=config["cell"])
 
 
 def wandb(folder: str, project: str, *, experiment: str, name: str, config: dict[str, Any]) -> WandbLogger:
-    """One run of `project` in the group of the experiment, offline unless the user is logged in."""
+    """Log one run of `project` in the group of the experiment; offline unless the user is logged in."""
     Path(folder).mkdir(parents=True, exist_ok=True)
 
     def start(mode: str | None) -> WandbLogger:
         described: dict[str, Any] = {"name": name, "project": project, "group": experiment, "config": config}
         quiet = weights_and_biases.Settings(silent=True)
         logger = WandbLogger(save_dir=folder, mode=mode, settings=quiet, **described)
-        _ = logger.experiment  # starts the run, so that what hinders it is known here
+        _ = logger.experiment  # starts the run, so that an error is raised here
         return logger
 
     if "WANDB_MODE" in os.environ:
@@ -41,15 +44,31 @@ def wandb(folder: str, project: str, *, experiment: str, name: str, config: dict
     try:
         return start(None if weights_and_biases.login(prompt=False) else "offline")
     except weights_and_biases.errors.Error as error:
-        if not isinstance(error, weights_and_biases.errors.UsageError):  # nobody is logged in, as is usual
+        if not isinstance(error, weights_and_biases.errors.UsageError):  # raised when nobody is logged in
             log.warning("Weights & Biases: %s; this run is kept offline", error)
         return start("offline")
 
 
-def log_scores(loggers: list[Logger], scores: pd.DataFrame, examples: dict[str, Tensor]) -> None:
-    """Mean scores to every logger; to Weights & Biases the table of all scores and the first heatmaps too.
+@contextmanager
+def loggers_of(request: Request) -> Iterator[list[Logger]]:
+    """Yield the configured loggers of the cell, and close them at the end, as failed if the cell failed."""
+    described = {**request.identity, "cell": store.digest(request.identity)}
+    loggers: list[Logger] = []
+    try:
+        for logger in request.config.logger.values():
+            build = instantiate(logger, _partial_=True)
+            loggers.append(build(experiment=request.config.experiment, name=request.name, config=described))
+        yield loggers
+    except BaseException:
+        close(loggers, failed=True)
+        raise
+    close(loggers, failed=False)
 
-    A logger that fails costs a warning, never the scores.
+
+def log_scores(loggers: list[Logger], scores: pd.DataFrame, examples: dict[str, Tensor]) -> None:
+    """Log mean scores to every logger; to Weights & Biases also the table of all scores and the first heatmaps.
+
+    A logger that fails causes a warning; the scores are kept.
     """
     for logger in loggers:
         with _warned(logger, "log the scores"):
@@ -60,7 +79,7 @@ def log_scores(loggers: list[Logger], scores: pd.DataFrame, examples: dict[str, 
 def _warned(logger: Logger, work: str) -> Iterator[None]:
     try:
         yield
-    except Exception as error:  # servers, disks and versions of theirs: nothing of it touches the scores
+    except Exception as error:  # servers, disks and versions of theirs do not affect the scores
         log.warning("%s could not %s: %s", type(logger).__name__, work, error)
 
 
@@ -69,15 +88,15 @@ def _log(logger: Logger, scores: pd.DataFrame, examples: dict[str, Tensor]) -> N
     means = {str(metric): float(value) for metric, value in whole.groupby("metric")["value"].mean().items()}
     logger.log_metrics(means)
     if isinstance(logger, WandbLogger):
-        logger.log_table("scores", dataframe=whole.drop(columns="at"))
+        logger.log_table("scores", dataframe=whole.drop(columns=["at", "axis"]))
         if examples:
             logger.log_image("examples", [overlay(examples)])
 
 
 def close(loggers: list[Logger], failed: bool) -> None:
-    """Write what is pending and end the Weights & Biases run, as failed where the cell was.
+    """Write what is pending and end the Weights & Biases run, as failed if the cell failed.
 
-    A logger that cannot be closed costs a warning, and the others are closed all the same.
+    A logger that cannot be closed causes a warning; the others are closed all the same.
     """
     for logger in loggers:
         with _warned(logger, "be closed"):

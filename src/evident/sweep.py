@@ -1,4 +1,4 @@
-"""A sweep of cells as Hydra runs it: which cells it has, its bar, and the report at its end."""
+"""A sweep as Hydra runs it: its cells, its progress bar, and the report at its end."""
 
 import logging
 import sys
@@ -10,6 +10,7 @@ from typing import Any
 
 from hydra import compose
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn
@@ -17,35 +18,38 @@ from hydra.experimental.callback import Callback
 from hydra.types import TaskFunction
 from omegaconf import DictConfig
 
-from evident import cell, store
+from evident import store
+from evident.cell_folder import CellFolder
 from evident.errors import UserError
 from evident.progress import bar, bars
 from evident.report.build import write
-from evident.report.cells import Cell
+from evident.report.experiment import Cell
+from evident.request import Request
 
 log = logging.getLogger("evident")
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Overrides of each cell: of those to compute, and of those that the table shows where they are there."""
+    """Hold the overrides of each cell: of those to compute, and of those that the table shows if they are there."""
 
     asked: list[list[str]]
     shown: list[list[str]]
 
 
 def grid(config: DictConfig) -> Grid:
-    """The cells of the sweep that `config`, Hydra's of the whole sweep, describes.
+    """Return the cells of the sweep that `config`, Hydra's config of the whole sweep, describes.
 
-    An override of an axis narrows what is computed, never what the table shows: a baseline of one's own stands
-    beside all that is there already.
+    An override of an axis narrows what is computed, not what the table shows: a new baseline is shown beside all
+    explainers that are there already.
     """
     params = config.hydra.sweeper.params
-    axes = [f"{key}={params[key]}" for key in params]
-    parser = OverridesParser.create()
-    own, given = parser.parse_overrides(axes), parser.parse_overrides(list(config.hydra.overrides.task))
+    # `glob(*)` asks the loader which files there are.
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+    own = parser.parse_overrides([f"{key}={params[key]}" for key in params])
+    given = parser.parse_overrides(list(config.hydra.overrides.task))
     asked = _expand(own + given)
-    # An override of an axis, or of what lies below it, is for the cells asked for alone.
+    # An override of an axis, or of a key below it, is for the cells that are asked for only.
     common = [override for override in given if override.get_key_element().split(".")[0] not in params]
     shown = {_position(overrides, params): overrides for overrides in _expand(own + common)}
     shown |= {_position(overrides, params): overrides for overrides in asked}
@@ -53,7 +57,7 @@ def grid(config: DictConfig) -> Grid:
 
 
 def _position(overrides: list[str], axes: Iterable[str]) -> tuple[str, ...]:
-    """Where on the axes a cell lies; two cells of one place would be one row of the table."""
+    """Return the position of a cell on the axes; two cells of one position would be one row of the table."""
     return tuple(override for override in overrides if override.split("=")[0] in axes)
 
 
@@ -63,13 +67,14 @@ def _expand(overrides: list[Override]) -> list[list[str]]:
 
 
 class Sweep(Callback):
-    """Hydra's callback: a bar while cells run, and from their scores the report once all have been tried."""
+    """Show a bar while cells run, and write the report from their scores once all have been tried."""
 
     def __init__(self) -> None:
         self._composed: dict[frozenset[str], DictConfig] = {}
+        self._bar: Any = None
 
     def __reduce__(self) -> tuple[type["Sweep"], tuple[()]]:
-        # The workers of a parallel launcher get a callback of their own, without a bar and without memory.
+        # The workers of a parallel launcher get a new callback, without a bar.
         return Sweep, ()
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
@@ -78,11 +83,11 @@ class Sweep(Callback):
         self._progress = self._bar.__enter__()
 
     def on_job_start(self, config: DictConfig, *, task_function: TaskFunction, **_: Any) -> None:
-        # What Hydra has composed once need not be composed again for the report.
+        # Hydra has composed this config already; the report need not do it again.
         self._composed[frozenset(config.hydra.overrides.task)] = config
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
-        if hasattr(self, "_progress"):  # a parallel launcher's workers have no bar
+        if self._bar is not None:
             self._progress.advance()
 
     def on_multirun_end(self, config: DictConfig, **named: Any) -> None:
@@ -92,36 +97,39 @@ class Sweep(Callback):
             missing = self._report(config, named["config_name"])
         except UserError as error:
             sys.exit(str(error))
-        except Exception:  # a fault of ours: told whole, where Hydra would only warn of it and exit with 0
+        except Exception:  # Hydra would only warn about a fault of ours and exit with 0
             traceback.print_exc()
             sys.exit(1)
         if missing:
             sys.exit("without scores, run python run.py for them:\n" + "\n".join(missing))
 
     def _report(self, config: DictConfig, config_name: str) -> list[str]:
+        """Write the report and return one line for each cell that was asked for and is not there."""
         cells: dict[Path, Cell] = {}
         missing, asked = [], False
         wanted = grid(config)
+        # Folders of configs outside the project, given by hydra.searchpath, are needed here too.
+        outside = [given for given in config.hydra.overrides.hydra if given.startswith("hydra.searchpath")]
         for overrides in wanted.shown:
-            composed = self._composed.get(frozenset(overrides)) or compose(config_name, overrides)
-            if not cell.applies(composed):
+            composed = self._composed.get(frozenset(overrides)) or compose(config_name, [*outside, *overrides])
+            request = Request(composed)
+            if not request.applies:
                 continue
             asked |= overrides in wanted.asked
-            folder = store.location(Path(composed.paths.store), "cells", cell.identity(composed))
             try:
-                whole = store.is_whole(folder)
+                whole = store.is_whole(request.folder)
             except UserError as error:
                 whole = False
                 log.error("%s", error)
             if whole:
-                cells[folder] = Cell(composed, folder)
+                cells[request.folder] = Cell(composed, CellFolder(request.folder))
             elif overrides in wanted.asked:
-                state = "FAILED" if (folder / "FAILED").exists() else "missing"
-                name = f"{composed.model.name} {composed.explainer.name} seed {composed.seed}"
-                missing.append(f"{name}: {state} ({folder})")
+                state = "FAILED" if (request.folder / "FAILED").exists() else "missing"
+                missing.append(f"{request.name}: {state} ({request.folder})")
         if not asked:
             raise UserError(
-                "no explainer asked for explains a network of the sweep, or is wanted of it (only); choose another"
+                "no explainer asked for supports a network of the sweep, or explainers_by_model excludes it; "
+                "choose another"
             )
         if cells:
             results = Path(config.paths.results) / config.experiment

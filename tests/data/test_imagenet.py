@@ -1,4 +1,4 @@
-"""ImageNet's folders: true classes, torchvision's pixels, boxes that move with their images, and clear errors."""
+"""ImageNet: labels, pixels as in torchvision, masks from boxes, and errors."""
 
 import csv
 import os
@@ -13,7 +13,7 @@ from torchvision import transforms
 from torchvision.models import get_model_weights
 
 from evident.data.imagenet import class_names, imagenet, source_of
-from evident.data.images import Splits, loader
+from evident.data.images import ImageSplits, loader
 from evident.errors import UserError
 from evident.metrics.contract import Explanation
 from evident.metrics.localization import mass_accuracy, pointing_game
@@ -29,7 +29,7 @@ def write_synsets(root: Path, synsets: list[str] = SYNSETS) -> None:
 
 
 def write_image(root: Path, number: int, synset: str, picture: Image.Image, suffix: str = "png") -> Path:
-    """An image as ImageNet names it; PNG keeps its pixels as they are drawn."""
+    """Save an image under an ImageNet name; PNG preserves its pixels."""
     path = root / "imagenet" / "val" / synset / f"ILSVRC2012_val_{number:08d}.{suffix}"
     path.parent.mkdir(parents=True, exist_ok=True)
     picture.save(path)
@@ -40,7 +40,9 @@ def write_boxes(root: Path, boxes: dict[Path, list[Box]]) -> None:
     with open(root / "imagenet" / "boxes.csv", "w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["image", "synset", "xmin", "ymin", "xmax", "ymax"])
-        rows.writerows([path.name, path.parent.name, *box] for path, own in boxes.items() for box in own)
+        rows.writerows(
+            [path.name, path.parent.name, *box] for path, boxes_of_image in boxes.items() for box in boxes_of_image
+        )
 
 
 def noise(width: int, height: int, seed: int = 0) -> Image.Image:
@@ -48,42 +50,44 @@ def noise(width: int, height: int, seed: int = 0) -> Image.Image:
     return Image.fromarray(pixels)
 
 
-def read(root: Path, val: int = 0, resize: int = 256, size: int = 224) -> Splits:
+def read(root: Path, val: int = 0, resize: int = 256, size: int = 224) -> ImageSplits:
     return imagenet(val, resize, size, root=root, store=root)
 
 
-def masks(splits: Splits) -> Tensor:
+def masks(splits: ImageSplits) -> Tensor:
     [batch] = loader(splits.test, len(splits.test))
     return batch["mask"]
 
 
-def test_labels_are_the_true_classes_where_only_some_folders_are_there(tmp_path: Path) -> None:
+def test_labels_are_positions_among_all_classes_if_only_some_folders_exist(tmp_path: Path) -> None:
     write_synsets(tmp_path)
-    for number, place in enumerate((999, 3, 500), start=1):
-        write_image(tmp_path, number, SYNSETS[place], noise(8, 8))
+    for number, label in enumerate((999, 3, 500), start=1):
+        write_image(tmp_path, number, SYNSETS[label], noise(8, 8))
     splits = read(tmp_path)
     assert splits.test.labels.tolist() == [999, 3, 500]
     assert splits.test.names == tuple(f"ILSVRC2012_val_0000000{number}" for number in (1, 2, 3))
-    assert splits.classes[3] == "tiger shark"
+    assert splits.class_names()[3] == "tiger shark"
 
 
-def test_the_order_of_the_list_is_the_order_of_the_classes(tmp_path: Path) -> None:
+def test_classes_are_in_the_order_of_synsets_txt(tmp_path: Path) -> None:
     write_synsets(tmp_path, SYNSETS[::-1])
     write_image(tmp_path, 1, SYNSETS[0], noise(8, 8))
     assert read(tmp_path).test.labels.tolist() == [999]
 
 
-def test_without_a_list_all_thousand_folders_tell_the_classes(tmp_path: Path) -> None:
+def test_classes_are_in_the_order_of_all_folders_without_synsets_txt(tmp_path: Path) -> None:
     for synset in SYNSETS:
         (tmp_path / "imagenet" / "val" / synset).mkdir(parents=True)
     write_image(tmp_path, 1, SYNSETS[123], noise(8, 8))
     assert read(tmp_path).test.labels.tolist() == [123]
     (tmp_path / "imagenet" / "val" / SYNSETS[7]).rmdir()
-    with pytest.raises(UserError, match=r"imagenet: .*synsets.txt is missing, and the 999 folders .* put a list"):
+    with pytest.raises(
+        UserError, match=r"imagenet: .*synsets.txt is missing, and .* has 999 of 1000 .* write all synsets"
+    ):
         read(tmp_path)
 
 
-def test_the_last_images_are_held_out_and_serve_as_training_set_too(tmp_path: Path) -> None:
+def test_last_images_are_held_out_and_also_used_as_training_set(tmp_path: Path) -> None:
     write_synsets(tmp_path)
     for number in range(1, 6):
         write_image(tmp_path, number, SYNSETS[-number], noise(8, 8))
@@ -93,15 +97,13 @@ def test_the_last_images_are_held_out_and_serve_as_training_set_too(tmp_path: Pa
     assert splits.train is splits.val
     assert len(read(tmp_path, val=0).test) == 5
     for val in (-1, 5):
-        with pytest.raises(UserError, match=f"val={val} images asked for; 0 to 4 of 5 can be held out"):
+        with pytest.raises(UserError, match=f"val={val} of 5 images cannot be held out; use 0 to 4"):
             read(tmp_path, val=val)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 @pytest.mark.parametrize("shape", [(256, 341), (500, 375), (224, 224), (90, 300), (301, 256)])
-def test_images_are_bit_for_bit_what_torchvision_makes_of_them(
-    tmp_path: Path, mode: str, shape: tuple[int, int]
-) -> None:
+def test_images_equal_torchvision_transforms_bit_for_bit(tmp_path: Path, mode: str, shape: tuple[int, int]) -> None:
     write_synsets(tmp_path)
     path = write_image(tmp_path, 1, SYNSETS[5], noise(*shape).convert(mode), "JPEG")
     with Image.open(path) as opened:
@@ -110,13 +112,13 @@ def test_images_are_bit_for_bit_what_torchvision_makes_of_them(
     expected = transforms.Compose([transforms.Resize(256), transforms.CenterCrop(224), transforms.PILToTensor()])
     test = read(tmp_path).test
     assert torch.equal(test.images[torch.tensor([0])][0], expected(picture))
-    # All the way into the network.
+    # The same holds for the normalised input of the network.
     preset = get_model_weights("squeezenet1_1")["IMAGENET1K_V1"].transforms()
     normalise = Normalise(tuple(preset.mean), tuple(preset.std))
     torch.testing.assert_close(normalise(test[0]["image"][None])[0], preset(picture), rtol=0, atol=1e-6)
 
 
-def test_images_are_decoded_when_they_are_asked_for(tmp_path: Path) -> None:
+def test_images_are_decoded_on_access(tmp_path: Path) -> None:
     write_synsets(tmp_path)
     paths = [write_image(tmp_path, number, SYNSETS[0], noise(8, 8, number)) for number in (1, 2, 3)]
     paths[2].write_bytes(b"no picture")
@@ -130,7 +132,7 @@ def test_images_are_decoded_when_they_are_asked_for(tmp_path: Path) -> None:
         test.__getitems__([2])
 
 
-def test_a_truncated_image_is_named(tmp_path: Path) -> None:
+def test_truncated_image_is_an_error_that_names_it(tmp_path: Path) -> None:
     write_synsets(tmp_path)
     path = write_image(tmp_path, 1, SYNSETS[0], noise(300, 300), "JPEG")
     path.write_bytes(path.read_bytes()[:2000])
@@ -141,22 +143,22 @@ def test_a_truncated_image_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("shape", "box"),
     [
-        ((256, 341), (40, 60, 200, 250)),  # as tall as the resized image: moved by the crop alone
+        ((256, 341), (40, 60, 200, 250)),  # already 256 pixels high: cropped only
         ((341, 256), (60, 40, 250, 200)),
-        ((500, 375), (111, 83, 333, 301)),  # made smaller
-        ((375, 500), (29, 0, 350, 500)),  # from top to bottom
+        ((500, 375), (111, 83, 333, 301)),  # reduced
+        ((375, 500), (29, 0, 350, 500)),  # the full height
         ((1280, 1024), (301, 205, 903, 407)),
         ((100, 150), (23, 41, 77, 109)),  # enlarged
         ((224, 224), (0, 100, 224, 101)),  # one row of pixels
         ((257, 999), (13, 400, 200, 600)),
     ],
 )
-def test_a_box_becomes_the_pixels_that_its_drawing_becomes(
+def test_mask_of_a_box_equals_the_transformed_drawing_of_the_box(
     tmp_path: Path, shape: tuple[int, int], box: tuple[int, int, int, int]
 ) -> None:
     width, height = shape
     left, top, right, bottom = box
-    # Columns in red and rows in green: where they cross, the mask is; a blurred corner would belong to neither.
+    # Columns are drawn in red and rows in green: in one channel a corner would be blurred along both axes.
     picture = Image.new("RGB", shape)
     red, green, blue = picture.split()
     ImageDraw.Draw(red).rectangle((left, 0, right - 1, height), fill=255)
@@ -167,14 +169,14 @@ def test_a_box_becomes_the_pixels_that_its_drawing_becomes(
     test = read(tmp_path).test
     drawn = test.images[torch.tensor([0])][0, :2]
     mask = test.masks[torch.tensor([0])][0]
-    # What is half covered may go either way: the rounding of its pixel decides.
+    # Pixels that are half covered depend on rounding and are not compared.
     decided = ((drawn.float() - 127.5).abs() > 2).all(0)
     assert decided.float().mean() > 0.98
     assert torch.equal(mask[decided], (drawn > 127).all(0)[decided])
     assert mask.any()
 
 
-def test_a_mask_is_the_union_of_the_boxes_and_each_is_there_alone(tmp_path: Path) -> None:
+def test_mask_is_the_union_of_the_boxes_and_each_gives_single_boxes(tmp_path: Path) -> None:
     write_synsets(tmp_path)
     path = write_image(tmp_path, 1, SYNSETS[0], noise(256, 256))
     write_boxes(tmp_path, {path: [(16, 16, 116, 66), (66, 36, 166, 116)]})
@@ -187,13 +189,13 @@ def test_a_mask_is_the_union_of_the_boxes_and_each_is_there_alone(tmp_path: Path
     assert test.first(1).masks.boxes[0].tolist() == [[16, 16, 116, 66], [66, 36, 166, 116]]
 
 
-def test_without_a_box_in_the_crop_the_mask_is_empty_and_scores_are_undefined(tmp_path: Path) -> None:
+def test_mask_is_empty_and_scores_are_nan_without_a_box_in_the_crop(tmp_path: Path) -> None:
     write_synsets(tmp_path)
     paths = [write_image(tmp_path, number, SYNSETS[number], noise(600, 256)) for number in (1, 2, 3, 4)]
-    elsewhere = paths[2].with_name("ILSVRC2012_val_00000099.png")
+    of_another_image = paths[2].with_name("ILSVRC2012_val_00000099.png")
     of_another_class = paths[3].parent.with_name(SYNSETS[9]) / paths[3].name
     boxes = {paths[0]: [(250, 50, 350, 150)], paths[1]: [(0, 50, 150, 150)]}
-    write_boxes(tmp_path, {**boxes, elsewhere: [(250, 50, 350, 150)], of_another_class: [(250, 50, 350, 150)]})
+    write_boxes(tmp_path, {**boxes, of_another_image: [(250, 50, 350, 150)], of_another_class: [(250, 50, 350, 150)]})
     [batch] = loader(read(tmp_path).test, 4)
     assert batch["mask"].flatten(1).any(1).tolist() == [True, False, False, False]
     explanation = Explanation(batch["image"], batch["label"], torch.rand(4, 224, 224), batch["mask"])
@@ -201,7 +203,7 @@ def test_without_a_box_in_the_crop_the_mask_is_empty_and_scores_are_undefined(tm
         assert metric(explanation).isnan().tolist() == [False, True, True, True]
 
 
-def test_without_a_list_of_boxes_there_are_no_masks(tmp_path: Path) -> None:
+def test_images_have_no_masks_without_boxes_csv(tmp_path: Path) -> None:
     write_synsets(tmp_path)
     write_image(tmp_path, 1, SYNSETS[0], noise(8, 8))
     splits = read(tmp_path)
@@ -210,34 +212,34 @@ def test_without_a_list_of_boxes_there_are_no_masks(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["image,synset,xmin\na,b,1\n", "image,synset,xmin,ymin,xmax,ymax\na,b,1,2,3,no\n"])
-def test_a_list_of_boxes_that_cannot_be_read_is_named(tmp_path: Path, text: str) -> None:
+def test_unreadable_boxes_csv_is_an_error_that_lists_the_columns(tmp_path: Path, text: str) -> None:
     write_synsets(tmp_path)
     write_image(tmp_path, 1, SYNSETS[0], noise(8, 8))
     (tmp_path / "imagenet" / "boxes.csv").write_text(text)
-    with pytest.raises(UserError, match=r"boxes.csv does not hold image, synset, xmin, ymin, xmax, ymax in every row"):
+    with pytest.raises(UserError, match=r"boxes.csv is not readable .* columns image, synset, xmin, ymin, xmax, ymax"):
         read(tmp_path)
 
 
-def test_a_folder_that_is_no_synset_and_a_list_that_is_not_whole_are_named(tmp_path: Path) -> None:
+def test_unknown_synset_folder_and_incomplete_synsets_txt_are_errors(tmp_path: Path) -> None:
     write_synsets(tmp_path)
     write_image(tmp_path, 1, "cats", noise(8, 8))
-    with pytest.raises(UserError, match=r"imagenet: .*val/cats is no synset of .*synsets.txt"):
+    with pytest.raises(UserError, match=r"imagenet: .*val/cats is not a synset of .*synsets.txt"):
         read(tmp_path)
     write_synsets(tmp_path, SYNSETS[1:])
-    with pytest.raises(UserError, match=r"synsets.txt lists 999 synsets and not the 1000"):
+    with pytest.raises(UserError, match=r"synsets.txt lists 999 synsets; list all 1000"):
         read(tmp_path)
 
 
-def test_missing_images_are_named_with_the_place_and_the_remedy(tmp_path: Path) -> None:
+def test_missing_images_are_an_error_that_names_the_folder_and_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(UserError) as error:
         read(tmp_path)
-    for told in ("imagenet", str(tmp_path / "imagenet" / "val"), "without an account", "EVIDENT_DATA"):
-        assert told in str(error.value)
+    for part in ("imagenet", str(tmp_path / "imagenet" / "val"), "without an account", "EVIDENT_DATA"):
+        assert part in str(error.value)
     assert "\n" not in str(error.value)
     assert source_of(tmp_path) == "missing"
 
 
-def test_other_files_are_another_source(tmp_path: Path) -> None:
+def test_different_files_have_different_sources(tmp_path: Path) -> None:
     sources = set()
     for name, count in (("a", 1), ("b", 2)):
         write_synsets(tmp_path / name)
@@ -248,12 +250,12 @@ def test_other_files_are_another_source(tmp_path: Path) -> None:
     assert "missing" not in sources
 
 
-def test_class_names_differ_from_each_other() -> None:
+def test_class_names_are_unique() -> None:
     assert len(set(class_names())) == 1000
 
 
 @pytest.mark.real_data
-def test_the_real_images_are_whole(tmp_path: Path) -> None:
+def test_real_images_are_complete(tmp_path: Path) -> None:
     root = Path(os.environ["EVIDENT_DATA"])
     splits = imagenet(100, 256, 224, root=root, store=tmp_path)
     assert (len(splits.test), len(splits.val)) == (500, 100)
@@ -262,14 +264,14 @@ def test_the_real_images_are_whole(tmp_path: Path) -> None:
     assert len(labels.unique()) == 456
     assert labels.max() == 998
     boxes = [*splits.test.masks.boxes, *splits.val.masks.boxes]
-    assert sum(len(own) for own in boxes) == 915
-    assert all(len(own) for own in boxes)
+    assert sum(len(boxes_of_image) for boxes_of_image in boxes) == 915
+    assert all(len(boxes_of_image) for boxes_of_image in boxes)
 
 
 @pytest.mark.real_data
-def test_the_names_of_the_classes_are_those_of_the_real_list() -> None:
+def test_class_names_agree_with_the_real_synsets_txt() -> None:
     lines = (Path(os.environ["EVIDENT_DATA"]) / "imagenet" / "synsets.txt").read_text().splitlines()
     listed = [line.split("\t")[1].split(",")[0] for line in lines]
-    # Two that the list calls by the same name: a crane is a bird or a machine, a maillot the dancer's or the swimmer's.
+    # The list uses these two names twice: crane for a bird and a machine, maillot for a dancer's and a swimmer's.
     differing = [number for number, pair in enumerate(zip(listed, class_names(), strict=True)) if len(set(pair)) > 1]
     assert differing == [134, 639]

@@ -1,4 +1,4 @@
-"""The real digits, and what happens where they are not there or not whole."""
+"""MNIST with the real files, and missing, damaged or read-only files."""
 
 import os
 import shutil
@@ -16,13 +16,13 @@ from evident.errors import UserError
 MD5_OF_HELLO = "5d41402abc4b2a76b9719d911017c592"
 
 
-def real() -> Path:
+def real_data() -> Path:
     return Path(os.environ["EVIDENT_DATA"])
 
 
 @pytest.mark.real_data
-def test_the_real_digits_are_whole(tmp_path: Path) -> None:
-    splits = mnist(55_000, 5_000, 10_000, root=real(), store=tmp_path)
+def test_real_files_have_the_published_statistics(tmp_path: Path) -> None:
+    splits = mnist(55_000, 5_000, 10_000, root=real_data(), store=tmp_path)
     assert [len(split) for split in (splits.train, splits.val, splits.test)] == [55_000, 5_000, 10_000]
     training = torch.cat([splits.train.images, splits.val.images]).float() / 255
     assert training.mean().item() == pytest.approx(0.1307, abs=1e-4)
@@ -34,18 +34,18 @@ def test_the_real_digits_are_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.real_data
-def test_a_folder_that_cannot_be_written_is_read_all_the_same(tmp_path: Path) -> None:
+def test_read_only_folder_is_read_without_a_download(tmp_path: Path) -> None:
     raw = tmp_path / "mnist" / "MNIST" / "raw"
-    shutil.copytree(real() / "mnist" / "MNIST" / "raw", raw)
+    shutil.copytree(real_data() / "mnist" / "MNIST" / "raw", raw)
     raw.chmod(0o555)
     mnist(10, 10, 10, root=tmp_path, store=tmp_path / "store")
     assert not (tmp_path / "store").exists()
 
 
 @pytest.mark.real_data
-def test_a_truncated_file_is_named_with_what_to_do(tmp_path: Path) -> None:
+def test_truncated_file_is_an_error_that_names_it_and_the_remedy(tmp_path: Path) -> None:
     raw = tmp_path / "mnist" / "MNIST" / "raw"
-    shutil.copytree(real() / "mnist" / "MNIST" / "raw", raw)
+    shutil.copytree(real_data() / "mnist" / "MNIST" / "raw", raw)
     raw.chmod(0o755)
     file = raw / "train-images-idx3-ubyte.gz"
     file.chmod(0o644)
@@ -55,12 +55,12 @@ def test_a_truncated_file_is_named_with_what_to_do(tmp_path: Path) -> None:
 
 
 @pytest.mark.real_data
-def test_more_digits_than_there_are_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="train=56000 digits asked for; 1 to 55000 are there"):
-        mnist(56_000, 10, 10, root=real(), store=tmp_path)
+def test_more_images_than_exist_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="train=56000 images requested; request 1 to 55000"):
+        mnist(56_000, 10, 10, root=real_data(), store=tmp_path)
 
 
-def test_missing_and_offline_names_the_set_the_place_and_the_remedy(
+def test_missing_file_without_network_is_an_error_that_names_it_and_the_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def offline(*_: object, **__: object) -> None:
@@ -71,13 +71,13 @@ def test_missing_and_offline_names_the_set_the_place_and_the_remedy(
         mnist(10, 10, 10, root=tmp_path, store=tmp_path / "store")
 
 
-def test_a_missing_file_is_downloaded_from_the_first_place_that_answers(
+def test_missing_file_is_downloaded_from_the_first_url_that_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = []
+    requested = []
 
     def retrieve(url: str, known_hash: str, fname: str, path: Path) -> str:
-        asked.append((url, known_hash))
+        requested.append((url, known_hash))
         if url.startswith("http://first"):
             raise requests.ConnectionError("down")
         path.mkdir(parents=True)
@@ -86,8 +86,7 @@ def test_a_missing_file_is_downloaded_from_the_first_place_that_answers(
 
     monkeypatch.setattr(download.pooch, "retrieve", retrieve)
     file = tmp_path / "set" / "part.bin"
-    got = fetch("set", file, ["http://first/part.bin", "http://second/part.bin"], MD5_OF_HELLO, tmp_path / "else")
-    assert got == file
-    assert [hash for _, hash in asked] == [f"md5:{MD5_OF_HELLO}"] * 2
-    again = fetch("set", file, [], MD5_OF_HELLO, tmp_path / "else")
-    assert again == file
+    urls = ["http://first/part.bin", "http://second/part.bin"]
+    assert fetch("set", file, urls, MD5_OF_HELLO, tmp_path / "else") == file
+    assert requested == [(url, f"md5:{MD5_OF_HELLO}") for url in urls]
+    assert fetch("set", file, [], MD5_OF_HELLO, tmp_path / "else") == file

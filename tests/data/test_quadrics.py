@@ -1,4 +1,4 @@
-"""Rays and quadrics against known answers, in float64."""
+"""Rays and quadrics compared with known answers, in float64."""
 
 import math
 
@@ -33,7 +33,7 @@ def form(*values: float) -> Tensor:
     return vector(*values, *([0.0] * (5 - len(values))))
 
 
-ROUND = form(0, 0, 1)  # a flat sheet with an ellipse for an outline
+ROUND = form(0, 0, 1)  # a flat sheet with an elliptic outline
 
 
 @pytest.mark.parametrize(
@@ -67,17 +67,17 @@ ROUND = form(0, 0, 1)  # a flat sheet with an ellipse for an outline
         (sheet, (0.5, 0, -1), (0, 0, -1), ROUND, MISS),
     ],
 )
-def test_rays_meet_shapes_at_the_distance_that_geometry_says(hit, origin, direction, shape, distance):
+def test_rays_hit_shapes_at_the_expected_distance(hit, origin, direction, shape, distance):
     found = hit(vector(*origin), vector(*direction), shape)
     torch.testing.assert_close(found, torch.tensor([distance], dtype=torch.float64), rtol=0, atol=1e-12)
 
 
-def test_a_hit_nearer_than_near_is_passed_over():
+def test_hits_closer_than_near_are_ignored():
     assert ellipsoid(vector(-3, 0, 0), vector(1, 0, 0), form(), 2.5).item() == pytest.approx(4)
     assert ellipsoid(vector(-3, 0, 0), vector(1, 0, 0), form(), 4.5).item() == MISS
 
 
-def test_the_plane_is_met_below_the_eye_and_never_above_or_behind():
+def test_plane_is_hit_only_in_front_of_the_eye():
     origin = vector(0, 3, 0).expand(3, 3)
     direction = torch.tensor([[0.0, 0, 1], [-2.0, 1, 0], [0, 0, 0]], dtype=torch.float64)
     assert plane(origin, direction).tolist() == [1.5, MISS, MISS]
@@ -99,7 +99,7 @@ def test_hits_lie_on_the_surface_and_normals_are_its_gradient(kind):
     assert point.shape[1] > 500
     if kind == "frustum":
         assert (point[2].abs() < 1 + 1e-9).all()
-        point = point[:, point[2].abs() < 0.999]  # caps have their own test
+        point = point[:, point[2].abs() < 0.999]  # caps are tested separately
     assert implicit(point).abs().max() < 1e-9
     normal = unit(NORMALS[kind](point, shape))
     moved = point.clone().requires_grad_()
@@ -107,61 +107,63 @@ def test_hits_lie_on_the_surface_and_normals_are_its_gradient(kind):
     torch.testing.assert_close(normal, unit(gradient))
 
 
-def test_the_normal_of_a_cap_is_the_axis():
+def test_normal_of_a_cap_is_the_axis():
     assert frustum_normal(vector(0.5, 0.1, 1), form(0.2)).flatten().tolist() == [0, 0, 1]
     assert frustum_normal(vector(0.5, 0.1, -1), form(0.2)).flatten().tolist() == [0, 0, -1]
 
 
-def test_a_flat_sheet_looks_along_z():
+def test_normal_of_a_flat_sheet_is_the_z_axis():
     assert sheet_normal(vector(0.5, 0.1, 0), form()).flatten().abs().tolist() == [0, 0, 1]
 
 
-def test_sine_is_the_sine():
+def test_sine_agrees_with_torch():
     turns = torch.linspace(-3, 3, 4001, dtype=torch.float64)
     torch.testing.assert_close(sine(turns), torch.sin(2 * math.pi * turns), rtol=0, atol=2e-7)
 
 
-def camera(distance: float, wide: float) -> Camera:
-    return Camera(*(vector(*v) for v in ((0, 0, distance), (0, 0, -1), (wide, 0, 0), (0, wide, 0))))
+def camera(distance: float, half_width: float) -> Camera:
+    return Camera(*(vector(*v) for v in ((0, 0, distance), (0, 0, -1), (half_width, 0, 0), (0, half_width, 0))))
 
 
-def one(kind: str, centre: tuple[float, ...], lengths: tuple[float, ...], shape: Tensor) -> Shapes:
+def scene_of(kind: str, centre: tuple[float, ...], lengths: tuple[float, ...], shape: Tensor) -> Shapes:
     axes = torch.diag(torch.tensor(lengths, dtype=torch.float64))[..., None, None]
     return shapes((kind,), vector(*centre)[..., None], axes, shape[..., None], torch.ones(1, 1, dtype=torch.bool))
 
 
-def covered(scene: Shapes, view: Camera, tile: int = 16) -> Tensor:
+def coverage(scene: Shapes, view: Camera, tile: int = 16) -> Tensor:
     depth, slot = nearest(scene, view, Grid(240, tile))
     assert ((slot == 0) == (depth < MISS)).all()
     return (depth < MISS).double().mean()
 
 
-def test_the_silhouette_of_a_sphere_has_the_area_of_its_circle():
-    # Seen from a distance D, a unit sphere fills the cone with tangent 1 / sqrt(D² - 1).
+def test_silhouette_of_a_sphere_has_the_area_of_its_circle():
+    # From a distance D, a unit sphere fills the cone with tangent 1 / sqrt(D² - 1).
     expected = math.pi / (5**2 - 1) / (2 * 0.4) ** 2
-    assert covered(one("ellipsoid", (0, 0, 0), (1, 1, 1), form()), camera(5, 0.4)) == pytest.approx(expected, rel=5e-3)
+    assert coverage(scene_of("ellipsoid", (0, 0, 0), (1, 1, 1), form()), camera(5, 0.4)) == pytest.approx(
+        expected, rel=5e-3
+    )
 
 
-def test_the_silhouette_of_a_flat_ellipsoid_has_the_area_of_its_ellipse():
-    # Its thickness is nothing, so perspective leaves the ellipse itself, at depth 5.
+def test_silhouette_of_a_flat_ellipsoid_has_the_area_of_its_ellipse():
+    # The ellipsoid has almost no thickness, so its silhouette is the ellipse at depth 5.
     expected = math.pi * 1.2 * 0.5 / 5**2 / (2 * 0.4) ** 2
-    flat = one("ellipsoid", (0, 0, 0), (1.2, 0.5, 1e-4), form())
-    assert covered(flat, camera(5, 0.4)) == pytest.approx(expected, rel=5e-3)
+    flat = scene_of("ellipsoid", (0, 0, 0), (1.2, 0.5, 1e-4), form())
+    assert coverage(flat, camera(5, 0.4)) == pytest.approx(expected, rel=5e-3)
 
 
 @pytest.mark.parametrize("kind", HITS)
-def test_looking_only_into_tiles_that_a_box_touches_misses_nothing(kind):
+def test_testing_only_tiles_that_a_box_touches_misses_no_hit(kind):
     shape = {"ellipsoid": form(), "frustum": form(0.5), "sheet": form(-0.6, 0.5, 0.6, 2.5, -2.7)}[kind]
-    scene = one(kind, (0.3, 0.4, 0.2), (0.9, 0.7, 1.3), shape)
-    assert covered(scene, camera(4, 0.5), tile=8) == covered(scene, camera(4, 0.5), tile=240) > 0.01
+    scene = scene_of(kind, (0.3, 0.4, 0.2), (0.9, 0.7, 1.3), shape)
+    assert coverage(scene, camera(4, 0.5), tile=8) == coverage(scene, camera(4, 0.5), tile=240) > 0.01
 
 
-def test_a_box_that_reaches_behind_the_eye_is_looked_for_everywhere():
-    assert covered(one("ellipsoid", (0, 0, 0), (6, 6, 6), form()), camera(5, 0.4)) == 1
+def test_box_that_reaches_behind_the_eye_is_tested_in_all_tiles():
+    assert coverage(scene_of("ellipsoid", (0, 0, 0), (6, 6, 6), form()), camera(5, 0.4)) == 1
 
 
-def test_the_nearer_of_two_shapes_is_seen():
-    front, back = (one("ellipsoid", (0, 0, z), (1, 1, 1), form()) for z in (1.0, -4.0))
+def test_nearer_of_two_shapes_is_visible():
+    front, back = (scene_of("ellipsoid", (0, 0, z), (1, 1, 1), form()) for z in (1.0, -4.0))
     fields = ("origin", "rows", "corners", "form", "shown")
     join = [torch.cat([getattr(back, name), getattr(front, name)], -1) for name in fields]
     depth, slot = nearest(Shapes(("ellipsoid", "ellipsoid"), *join), camera(5, 0.4), Grid(33, 33))
@@ -169,13 +171,13 @@ def test_the_nearer_of_two_shapes_is_seen():
     assert depth[0, 16, 16] == pytest.approx(3)
 
 
-def test_the_shadow_of_a_sphere_has_its_circle_under_a_light_from_above():
-    scene = one("ellipsoid", (0, 2, 0), (1, 1, 1), form())
+def test_shadow_of_a_sphere_below_a_vertical_light_has_the_area_of_its_circle():
+    scene = scene_of("ellipsoid", (0, 2, 0), (1, 1, 1), form())
     view = Camera(*(vector(*v) for v in ((0, 9, 0), (0, -1, 0), (0.5, 0, 0), (0, 0, -0.5))))
     grid = Grid(240, 16)
     tiles = grid.all(1)
     points = view.eye[:, :, None, None] + 9 * grid.rays(view, tiles)
     light = vector(0, 1, 0)
-    may = grid.touched(view, swept(scene, light))
-    dark = shadowed(scene, points, tiles, (light, light * 0, light * 0), may, torch.zeros(16))
+    reach = grid.touched(view, swept(scene, light))
+    dark = shadowed(scene, points, tiles, (light, light * 0, light * 0), reach, torch.zeros(16))
     assert dark.double().mean().item() == pytest.approx(math.pi / 9**2, rel=5e-3)

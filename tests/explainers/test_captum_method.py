@@ -1,4 +1,4 @@
-"""Captum's methods by a YAML file alone: known answers, and what a user's own file may say."""
+"""Captum methods configured by a YAML file: known answers, files of users, and errors."""
 
 from pathlib import Path
 from typing import Any
@@ -7,6 +7,7 @@ import pytest
 import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
+from samples import flower_net, uniform_noise
 from torch import Tensor, nn
 
 from evident.errors import UserError
@@ -18,7 +19,7 @@ MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.5)
 
 
 class Linear(nn.Module):
-    """Scores that are linear in the image: every gradient method has a known answer."""
+    """Compute scores that are linear in the image, so that every gradient method has a known answer."""
 
     def __init__(self, side: int = 8, classes: int = 3) -> None:
         super().__init__()
@@ -30,12 +31,12 @@ class Linear(nn.Module):
         return torch.einsum("nchw,kchw->nk", self.normalise(images), self.weight)
 
     def slope(self, target: int) -> Tensor:
-        """d score_target / d pixel (3, H, W)."""
+        """Return d score_target / d pixel (3, H, W)."""
         return self.weight[target].detach() / self.normalise.std[0]
 
 
 def images(side: int = 8, count: int = 3) -> Tensor:
-    return torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(1))
+    return uniform_noise(count, side)
 
 
 def gradient(model: nn.Module, **settings: Any) -> CaptumMethod:
@@ -57,7 +58,7 @@ def test_smooth_grad_of_a_linear_model_is_its_gradient() -> None:
     torch.testing.assert_close(attribution, model.slope(1).expand_as(attribution))
 
 
-def test_smooth_grad_draws_other_noise_for_another_seed_and_another_image() -> None:
+def test_smooth_grad_draws_depend_on_seed_and_image_only() -> None:
     model = FlowerNet(4)
     same = images(32, 1).repeat(2, 1, 1, 1)
     maps = [
@@ -67,13 +68,13 @@ def test_smooth_grad_draws_other_noise_for_another_seed_and_another_image() -> N
     assert not torch.equal(maps[0], maps[1])
 
 
-def test_input_x_gradient_is_measured_in_pixels() -> None:
+def test_input_x_gradient_is_computed_in_pixel_units() -> None:
     model = Linear()
     attribution = CaptumMethod(model, "captum.attr.InputXGradient", "positive_sum").attribute(images(), 0)
     torch.testing.assert_close(attribution, images() * model.slope(0))
 
 
-def test_integrated_gradients_start_from_the_mean_colour() -> None:
+def test_integrated_gradients_start_at_the_mean_colour() -> None:
     model = Linear()
     explainer = CaptumMethod(
         model, "captum.attr.IntegratedGradients", "positive_sum", {"n_steps": 4}, baseline="mean_colour"
@@ -83,11 +84,8 @@ def test_integrated_gradients_start_from_the_mean_colour() -> None:
     torch.testing.assert_close(explainer.attribute(images(), 0), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_integrated_gradients_add_up_to_the_difference_of_the_scores() -> None:
-    model = FlowerNet(4).eval()
-    for weight in model.parameters():
-        if weight.dim() > 1:
-            nn.init.kaiming_normal_(weight, generator=torch.Generator().manual_seed(0))
+def test_integrated_gradients_sum_to_the_difference_of_the_scores() -> None:
+    model = flower_net()
     explainer = CaptumMethod(
         model, "captum.attr.IntegratedGradients", "positive_sum", {"n_steps": 256}, baseline="mean_colour"
     )
@@ -112,9 +110,9 @@ def test_integrated_gradients_add_up_to_the_difference_of_the_scores() -> None:
     ],
     ids=["DeepLift", "DeepLift multipliers", "FeatureAblation", "Occlusion", "KernelShap"],
 )
-def test_a_baseline_is_added_with_one_yaml_file(tmp_path: Path, method: str, settings: str) -> None:
+def test_yaml_file_adds_a_baseline(tmp_path: Path, method: str, settings: str) -> None:
     file = tmp_path / "mine.yaml"
-    file.write_text(f"""# A baseline of a user's own.
+    file.write_text(f"""# A user's own baseline.
 name: mine
 build:
   _target_: evident.explainers.captum_method.CaptumMethod
@@ -123,9 +121,7 @@ build:
   {settings}
 """)
     config = OmegaConf.create({"seed": 3, "explainer": OmegaConf.load(file)})
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = nn.Sequential(Normalise(), nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3))
+    model = nn.Sequential(Normalise(), nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3))
     hooks = [len(module._forward_hooks) + len(module._backward_hooks) for module in model.modules()]
     explainer = instantiate(config.explainer.build, _partial_=True)(model)
     attribution = explainer.attribute(images(), torch.tensor([0, 2, 1]))
@@ -136,14 +132,11 @@ build:
     assert [len(module._forward_hooks) + len(module._backward_hooks) for module in model.modules()] == hooks
 
 
-def test_method_that_draws_numbers_must_have_a_seed() -> None:
+def test_method_with_random_draws_needs_a_seed() -> None:
     explainer = CaptumMethod(
         Linear(), "captum.attr.KernelShap", "positive_sum", {"n_samples": 5}, baseline="mean_colour"
     )
-    with (
-        torch.random.fork_rng(),
-        pytest.raises(UserError, match=r"KernelShap draws .* add `seed: \$\{seed\}`"),
-    ):
+    with pytest.raises(UserError, match=r"KernelShap draws .* add `seed: \$\{seed\}`"):
         explainer.attribute(images(count=1), 0)
 
 
@@ -156,22 +149,23 @@ def test_method_that_draws_numbers_must_have_a_seed() -> None:
         ("torch.nn.Linear", "Linear.* is no captum Attribution; use one like"),
     ],
 )
-def test_unknown_method_is_named(method: str, complaint: str) -> None:
+def test_unknown_method_raises(method: str, complaint: str) -> None:
     with pytest.raises(UserError, match=complaint):
         CaptumMethod(Linear(), method, "positive_sum")
 
 
-def test_unknown_heatmap_is_named() -> None:
+def test_unknown_heatmap_raises() -> None:
     with pytest.raises(UserError, match="heatmap='sum' is unknown; use positive_sum, absolute_maximum or"):
         CaptumMethod(Linear(), "captum.attr.Saliency", "sum")
 
 
-def test_unknown_baseline_is_named() -> None:
-    explainer = CaptumMethod(Linear(), "captum.attr.DeepLift", "positive_sum", baseline="black")
+def test_unknown_baseline_raises() -> None:
+    baseline: Any = "black"
+    explainer = CaptumMethod(Linear(), "captum.attr.DeepLift", "positive_sum", baseline=baseline)
     with pytest.raises(UserError, match="'black' is unknown; use mean_colour or blur"):
         explainer.attribute(images(), 0)
 
 
-def test_target_outside_the_batch_is_named() -> None:
+def test_wrong_number_of_targets_raises() -> None:
     with pytest.raises(UserError, match=r"target of shape \(2,\) for 3 images"):
         gradient(Linear()).attribute(images(), torch.tensor([0, 1]))

@@ -1,10 +1,11 @@
-"""Excitation backpropagation against its equation in plain matrices, and over the ways of calling layers."""
+"""Excitation backpropagation, compared with its equation in plain matrices, and its rule for each kind of call."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
 import torch.nn.functional as F
+from samples import uniform_noise
 from torch import Tensor, nn
 from torchvision.models import densenet121, googlenet, resnet18, squeezenet1_1
 from torchvision.ops import SqueezeExcitation
@@ -15,25 +16,18 @@ from evident.models.flower_net import FlowerNet
 from evident.models.mnist_net import MnistNet
 
 
-@pytest.fixture(autouse=True)
-def fixed_weights() -> Iterator[None]:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        yield
-
-
-def images(side: int = 8, count: int = 2, channels: int = 3) -> Tensor:
-    return torch.rand(count, channels, side, side, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+def images(side: int = 8) -> Tensor:
+    return uniform_noise(2, side, dtype=torch.float64)
 
 
 def matrix(layer: Callable[[Tensor], Tensor], shape: torch.Size) -> Tensor:
-    """The matrix (outputs, inputs) of a linear layer, one column after the other."""
+    """Return the matrix (outputs, inputs) of a linear layer, computed column by column."""
     columns = [layer(unit.view(1, *shape)).flatten() for unit in torch.eye(shape.numel(), dtype=torch.float64)]
     return torch.stack(columns, 1)
 
 
 def passed_down(won: Tensor, weights: Tensor, x: Tensor) -> Tensor:
-    """R_j = sum_i w+_ij x+_j / sum_j w+_ij x+_j R_i, neuron by neuron."""
+    """Return R_j = sum_i w+_ij x+_j / sum_j w+_ij x+_j R_i, computed neuron by neuron."""
     result = torch.zeros_like(x)
     for i in range(len(won)):
         excited = weights[i].clamp(min=0) * x.clamp(min=0)
@@ -43,7 +37,7 @@ def passed_down(won: Tensor, weights: Tensor, x: Tensor) -> Tensor:
 
 
 class Net(nn.Module):
-    """A strided, padded convolution, average pooling, and two fully connected layers."""
+    """Apply two convolutions, one strided and padded, average pooling, and two fully connected layers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,7 +53,7 @@ class Net(nn.Module):
 
 @pytest.mark.parametrize("contrastive", [False, True])
 @pytest.mark.parametrize("target", [0, 2])
-def test_probabilities_are_those_of_the_equation_in_matrices(target: int, contrastive: bool) -> None:
+def test_probabilities_equal_the_equation_in_matrices(target: int, contrastive: bool) -> None:
     model, inputs = Net().double(), images()
     ours = winning_probability(model, "first", inputs, target, contrastive)
     for n in range(2):
@@ -83,7 +77,7 @@ def test_probabilities_are_those_of_the_equation_in_matrices(target: int, contra
 
 
 def positive(model: nn.Module) -> nn.Module:
-    """Every neuron excited: weights, biases and slopes above zero."""
+    """Make all weights, biases and slopes positive, so that every neuron is excited."""
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.abs_().add_(1e-3)
@@ -101,13 +95,13 @@ def positive(model: nn.Module) -> nn.Module:
     ],
     ids=["squeezenet", "resnet", "googlenet", "densenet", "flower_net"],
 )
-def test_probability_is_kept_down_to_the_layer(model: Callable[[], nn.Module], layer: str, side: int) -> None:
+def test_probabilities_of_the_layer_sum_to_one(model: Callable[[], nn.Module], layer: str, side: int) -> None:
     probability = winning_probability(positive(model()), layer, images(side), torch.tensor([1, 2]))
     assert (probability >= 0).all()
     torch.testing.assert_close(probability.sum((1, 2, 3)), torch.ones(2, dtype=torch.float64))
 
 
-def test_contrastive_probabilities_sum_to_zero_and_their_map_is_cut_off_there() -> None:
+def test_contrastive_probabilities_sum_to_zero_and_their_map_is_clipped() -> None:
     model, inputs = FlowerNet(3).double().eval(), images(48)
     assert winning_probability(model, "features.5", inputs, 1, contrastive=True).sum((1, 2, 3)).abs().max() < 1e-9
     attribution = ExcitationBackprop(model, "features.5", contrastive=True).attribute(inputs, 1)
@@ -115,7 +109,7 @@ def test_contrastive_probabilities_sum_to_zero_and_their_map_is_cut_off_there() 
     assert attribution.max() > 0
 
 
-def test_map_is_the_sum_over_channels_at_the_size_of_the_image() -> None:
+def test_map_is_the_up_sampled_sum_over_channels() -> None:
     model, inputs = FlowerNet(3).double().eval(), images(48)
     probability = winning_probability(model, "features", inputs, 1)
     expected = F.interpolate(probability.sum(1, keepdim=True), (48, 48), mode="bilinear")
@@ -125,8 +119,8 @@ def test_map_is_the_sum_over_channels_at_the_size_of_the_image() -> None:
 # One layer at a time ------------------------------------------------------------------------------------------------
 
 
-class After(nn.Module):
-    """A convolution whose maps go through `rest`, then one score a map."""
+class ConvolutionThen(nn.Module):
+    """Apply a convolution, then `rest`, then a linear layer to the mean of each map."""
 
     def __init__(self, rest: Callable[[Tensor], Tensor], maps: int = 2) -> None:
         super().__init__()
@@ -138,7 +132,7 @@ class After(nn.Module):
 
 def won(rest: Callable[[Tensor], Tensor], maps: int = 2) -> Tensor:
     torch.manual_seed(3)
-    return winning_probability(positive(After(rest, maps)), "first", images(4), 0)
+    return winning_probability(positive(ConvolutionThen(rest, maps)), "first", images(4), 0)
 
 
 @pytest.mark.parametrize(
@@ -156,13 +150,12 @@ def won(rest: Callable[[Tensor], Tensor], maps: int = 2) -> Tensor:
         lambda x: torch.mul(x, torch.tensor(0.5).double()),
     ],
 )
-def test_a_neuron_with_one_input_passes_all_on(rest: Callable[[Tensor], Tensor]) -> None:
-    # As with nothing between, but for what the neurons' own values are.
+def test_neuron_with_one_input_passes_its_probability_on(rest: Callable[[Tensor], Tensor]) -> None:
     probability = won(rest)
     torch.testing.assert_close(probability.sum((1, 2, 3)), torch.ones(2, dtype=torch.float64))
 
 
-def test_in_place_layer_is_seen_by_a_network_that_ignores_what_it_returns() -> None:
+def test_in_place_layer_is_seen_if_its_output_is_ignored() -> None:
     def ignores(x: Tensor) -> Tensor:
         F.relu(x, inplace=True)
         return x
@@ -171,7 +164,7 @@ def test_in_place_layer_is_seen_by_a_network_that_ignores_what_it_returns() -> N
 
 
 @pytest.mark.parametrize("add", [lambda a, b: a + b, torch.add, lambda a, b: a.add_(b), lambda a, b: a.__iadd__(b)])
-def test_sum_splits_in_proportion_to_what_is_positive(add: Callable[[Tensor, Tensor], Tensor]) -> None:
+def test_sum_splits_in_proportion_to_positive_parts(add: Callable[[Tensor, Tensor], Tensor]) -> None:
     class Two(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -186,30 +179,30 @@ def test_sum_splits_in_proportion_to_what_is_positive(add: Callable[[Tensor, Ten
     assert shares.tolist() == [[0.75, 0.25], [0, 1], [1, 0], [0, 0]]
 
 
-def test_constant_in_a_sum_takes_nothing() -> None:
+def test_constant_of_a_sum_receives_nothing() -> None:
     torch.testing.assert_close(won(lambda x: x + 5).sum((1, 2, 3)), torch.ones(2, dtype=torch.float64))
 
 
-def test_gate_takes_nothing_from_its_map() -> None:
+def test_gate_receives_nothing_from_its_map() -> None:
     gate = positive(SqueezeExcitation(2, 1))
     torch.testing.assert_close(won(gate).sum((1, 2, 3)), torch.ones(2, dtype=torch.float64))
 
 
-def test_concatenation_and_max_pooling_pass_on_to_where_values_came_from() -> None:
+def test_concatenation_and_max_pooling_pass_to_the_origin_of_the_value() -> None:
     probability = won(lambda x: torch.cat([F.max_pool2d(x, 4), F.max_pool2d(2 * x, 4)], 1), maps=4)
     torch.testing.assert_close(probability.sum((1, 2, 3)), torch.ones(2, dtype=torch.float64))
     assert ((probability > 0).sum((2, 3)) == 1).all()
 
 
-def test_batch_normalisation_is_as_if_it_were_in_the_convolution() -> None:
-    normalised = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 5, 3), nn.BatchNorm2d(5), nn.ReLU())
-    norm = normalised[3]
+def test_batch_normalisation_equals_its_fusion_with_the_convolution() -> None:
+    convolution, norm = nn.Conv2d(4, 5, 3), nn.BatchNorm2d(5)
+    normalised = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), convolution, norm, nn.ReLU())
     with torch.no_grad():
         norm.weight.copy_(torch.tensor([0.7, -1.2, 2.0, -0.3, 1.0]))
         norm.bias.uniform_(-0.5, 0.5)
         norm.running_mean.uniform_(-0.5, 0.5)
         norm.running_var.uniform_(0.5, 2)
-    fused = torch.nn.utils.fusion.fuse_conv_bn_eval(normalised[2].eval(), norm.eval())
+    fused = torch.nn.utils.fusion.fuse_conv_bn_eval(convolution.eval(), norm.eval())
     head = [nn.Flatten(), nn.Linear(80, 3)]
     with_norm = nn.Sequential(*normalised, *head).double().eval()
     without = nn.Sequential(*normalised[:2], fused, nn.ReLU(), *head).double().eval()
@@ -219,7 +212,7 @@ def test_batch_normalisation_is_as_if_it_were_in_the_convolution() -> None:
     torch.testing.assert_close(first, second)
 
 
-def test_layer_that_is_called_twice_has_a_rule_each_time() -> None:
+def test_rule_applies_to_each_call_of_a_reused_layer() -> None:
     class Twice(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -233,7 +226,7 @@ def test_layer_that_is_called_twice_has_a_rule_each_time() -> None:
     torch.testing.assert_close(probability.sum((1, 2, 3)), torch.ones(2, dtype=torch.float64))
 
 
-def test_neuron_that_nothing_excites_passes_nothing_on() -> None:
+def test_neuron_without_excitation_passes_nothing_on() -> None:
     model = nn.Sequential(nn.Conv2d(3, 1, 1), nn.Conv2d(1, 2, 1), nn.Flatten())
     with torch.no_grad():
         model[0].weight.fill_(1)
@@ -243,18 +236,18 @@ def test_neuron_that_nothing_excites_passes_nothing_on() -> None:
     assert torch.equal(probability, torch.zeros(1, 1, 1, 1))
 
 
-def test_digits_are_explained_at_a_layer_that_nothing_rectifies() -> None:
+def test_layer_without_rectifier_has_non_negative_probabilities() -> None:
     probability = winning_probability(MnistNet(10).eval(), "features.2", torch.rand(2, 3, 28, 28), 3)
     assert (probability >= 0).all()
     torch.testing.assert_close(probability.sum((1, 2, 3)), torch.ones(2), rtol=0.2, atol=0)
 
 
-def test_unknown_layer_is_named() -> None:
+def test_unknown_layer_raises() -> None:
     with pytest.raises(UserError, match="layer='middle' is no module of FlowerNet"):
         ExcitationBackprop(FlowerNet(3), "middle")
 
 
-def test_contrastive_needs_a_weighted_layer_above() -> None:
+def test_contrastive_without_a_weighted_layer_above_raises() -> None:
     model = nn.Sequential(nn.Conv2d(3, 2, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     with pytest.raises(UserError, match="layer='0' has no convolution or fully connected layer above it"):
         winning_probability(model, "0", torch.rand(1, 3, 4, 4), 0, contrastive=True)

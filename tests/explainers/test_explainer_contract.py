@@ -1,8 +1,12 @@
-"""What every explainer promises, tried on every file in conf/explainer: being there is being tested."""
+"""The contract of explainers, tested on every file in conf/explainer.
+
+A file at the top level is an explainer of its own and runs all checks. A file in a sub-folder is a variant of such an
+explainer and runs the cheap ones.
+"""
 
 import inspect
-from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,56 +14,59 @@ import pytest
 import torch
 from captum.attr import Attribution
 from entry_point import ROOT
+from hydra import compose, initialize_config_dir
 from hydra.utils import get_class, instantiate
-from omegaconf import DictConfig, OmegaConf
-from scene_world import TinyBackbone
+from omegaconf import DictConfig
+from samples import kaiming, smooth_noise, training_set
+from scene_world import scene_network
 from torch import Tensor, nn
 
-from evident.data.images import ImageSet, loader
+from evident.contracts import Fits, ForSomeNetworks, NeedsMask
+from evident.data.images import loader
 from evident.models.flower_net import FlowerNet
-from evident.models.siam.baselines import SceneRegressor, UnconstrainedAttributes
-from evident.models.siam.network import SIAM
 
 CONF = ROOT / "conf"
-FILES = sorted((CONF / "explainer").glob("*.yaml"))
+FOLDER = CONF / "explainer"
+EXPLAINERS = sorted(FOLDER.glob("*.yaml"))
+VARIANTS = sorted(set(FOLDER.rglob("*.yaml")) - set(EXPLAINERS))
 
 
+@cache
 def read(file: Path) -> DictConfig:
-    """An explainer's file where a run would compose it: beside a seed, a model and the smallest scale."""
-    scale = OmegaConf.load(CONF / "scale" / "smoke.yaml").scale
-    model = {"layer": "features", "vebi": {"layers": "relu", "mu": 5}}
-    config = OmegaConf.create({"seed": 0, "model": model, "scale": scale})
-    config.explainer = OmegaConf.load(file)
-    return config.explainer
+    """Return the explainer's config as a run composes it for FlowerNet at scale=smoke."""
+    name = file.relative_to(FOLDER).with_suffix("")
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        composed = compose(overrides=["+seed=0", "+scale=smoke", "+model=flower_net", f"+explainer={name}"])
+    return composed.explainer
+
+
+def class_of(file: Path) -> Any:
+    return get_class(read(file).build._target_)
+
+
+def takes(file: Path, setting: str) -> bool:
+    return setting in inspect.signature(class_of(file)).parameters
 
 
 def make(file: Path, model: nn.Module, **settings: Any) -> Any:
+    """Build the explainer; fit it to eight images if it learns."""
     explainer = instantiate(read(file).build, _partial_=True)(model, **settings)
-    if hasattr(explainer, "fit"):
-        images = torch.randint(256, (8, 3, 32, 32), generator=torch.Generator().manual_seed(2)).byte()
-        training_set = ImageSet(images, torch.arange(8) % 4, [str(n) for n in range(8)])
-        explainer.fit(loader(training_set, batch_size=4))
+    if isinstance(explainer, Fits):
+        explainer.fit(loader(training_set(8), batch_size=4))
     return explainer
 
 
 def explain(explainer: Any, images: Tensor, target: Tensor | int) -> Tensor:
-    if getattr(explainer, "needs_mask", False):
-        return explainer.attribute(images, target, mask=images[:, 0] > 0.5)
+    if isinstance(explainer, NeedsMask):
+        return explainer.attribute_mask(images, target, images[:, 0] > 0.5)
     return explainer.attribute(images, target)
 
 
-def pictures(count: int = 3, height: int = 32, width: int = 32, grey: bool = False) -> Tensor:
-    """Smooth noise: what SLIC finds super-pixels in."""
-    noise = torch.rand(count, 1 if grey else 3, 5, 5, generator=torch.Generator().manual_seed(1))
-    images = nn.functional.interpolate(noise, (height, width), mode="bilinear")
-    return images.expand(-1, 3, -1, -1).contiguous()
-
-
 def snapshot(model: nn.Module) -> dict[str, Any]:
-    """All that an explainer might leave behind in a model."""
+    """Return everything that an explainer might change in a model."""
     return {
         "values": {name: value.clone() for name, value in model.state_dict().items()},
-        "asks": {name: (p.requires_grad, p.grad is None) for name, p in model.named_parameters()},
+        "requires_grad": {name: (p.requires_grad, p.grad is None) for name, p in model.named_parameters()},
         "modes": {name: module.training for name, module in model.named_modules()},
         "attributes": {name: sorted(vars(module)) for name, module in model.named_modules()},
         "hooks": {
@@ -82,71 +89,38 @@ def assert_close(attribution: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(attribution, expected, rtol=1e-5, atol=1e-5 * float(expected.abs().max()))
 
 
+# The networks that an explainer may support, the most common first: each with the names of its features, one of its
+# parameters and its last module.
+NETWORKS = [
+    (lambda: FlowerNet(classes=4), "features", "classifier.2.weight", "classifier"),
+    (lambda: scene_network("siam"), "backbone.features", "attribute_layer.convolution.weight", "attribute_layer"),
+    (lambda: scene_network("unconstrained"), "backbone.features", "scenicness.weight", "backbone"),
+]
+
+
 @pytest.fixture
-def model(request: pytest.FixtureRequest) -> nn.Module:
-    """A network in mixed modes, with a hook of its user's and one parameter that is frozen, of the explainer's kind."""
-    kind = getattr(get_class(read(request.node.callspec.params["file"]).build._target_), "explains", FlowerNet)
-    make, parts = NETWORKS[kind]
-    with torch.random.fork_rng():
+def model(request: pytest.FixtureRequest) -> Any:
+    """Return a network that the explainer supports, in mixed modes, with a hook and a frozen parameter."""
+    explainer = class_of(request.node.callspec.params["file"])
+    for build, features, frozen, last in NETWORKS:
         torch.manual_seed(0)
-        network = make()
-        # As strong a signal as a trained network has: torch's own start lets it fade into rounding errors.
-        for module in network.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
-                nn.init.kaiming_normal_(module.weight)
-    features, frozen, last = parts
-    network.get_submodule(features).eval()
-    network.get_parameter(frozen).requires_grad_(False)
-    network.get_submodule(features).register_forward_hook(lambda module, args, output: None)
-    network.last = last
-    return network
+        network: Any = kaiming(build())
+        if not issubclass(explainer, ForSomeNetworks) or explainer.supports(type(network)):
+            network.get_submodule(features).eval()
+            network.get_parameter(frozen).requires_grad_(False)
+            network.get_submodule(features).register_forward_hook(lambda module, args, output: None)
+            network.last = last
+            return network
+    raise AssertionError(f"no network here is supported by {explainer.__name__}; add one to NETWORKS")
 
 
-# Of each kind of network that is explained: how it is made, its features, a parameter and its last part.
-NETWORKS: dict[type, tuple[Callable[[], nn.Module], tuple[str, str, str]]] = {
-    FlowerNet: (lambda: FlowerNet(classes=4), ("features", "classifier.2.weight", "classifier")),
-    SIAM: (
-        lambda: SIAM(TinyBackbone(), attributes=3, size=8, border=1),
-        ("backbone.features", "attribute_layer.convolution.weight", "attribute_layer"),
-    ),
-    SceneRegressor: (
-        lambda: UnconstrainedAttributes(TinyBackbone(), attributes=3, border=1),
-        ("backbone.features", "scenicness.weight", "backbone"),
-    ),
-}
-
-
-def wanted(model: nn.Module) -> Tensor:
-    """A target for each of three images."""
+def some_targets(model: nn.Module) -> Tensor:
+    """Return a target for each of three images."""
     return torch.tensor([2, 0, 1]) if isinstance(model, FlowerNet) else torch.tensor([1, 0, 1])
 
 
-def has_batch_size(file: Path) -> bool:
-    return "batch_size" in inspect.signature(get_class(read(file).build._target_)).parameters
-
-
-every_explainer = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-chunked = pytest.mark.parametrize("file", list(filter(has_batch_size, FILES)), ids=lambda file: file.stem)
-
-
-@every_explainer
-def test_file_says_what_it_is(file: Path, model: nn.Module) -> None:
-    assert file.read_text().startswith("# ")
-    config = read(file)
-    assert config.name == file.stem
-    assert issubclass(get_class(config.build._target_), Attribution)
-    assert config.get("reference_row", False) == (file.stem in ("random", "centre", "edges", "oracle"))
-
-
-@every_explainer
-@pytest.mark.parametrize(
-    "images", [pictures(), pictures(grey=True), pictures(height=48, width=40)], ids=["rgb", "grey", "48x40"]
-)
-def test_attribution_is_shaped_like_the_image_and_heatmap_is_finite(
-    file: Path, model: nn.Module, images: Tensor
-) -> None:
-    explainer = make(file, model)
-    attribution = explain(explainer, images, wanted(model))
+def assert_valid(explainer: Any, images: Tensor, target: Tensor) -> None:
+    attribution = explain(explainer, images, target)
     assert attribution.shape in (images.shape, images[:, :1].shape)
     assert not attribution.requires_grad
     assert attribution.isfinite().all()
@@ -156,45 +130,93 @@ def test_attribution_is_shaped_like_the_image_and_heatmap_is_finite(
     assert (heatmap >= 0).all()
 
 
+def name_of(file: Path) -> str:
+    return str(file.relative_to(FOLDER).with_suffix("")).replace("/", "_")
+
+
+every_explainer = pytest.mark.parametrize("file", EXPLAINERS, ids=name_of)
+every_variant = pytest.mark.parametrize("file", VARIANTS, ids=name_of)
+every_file = pytest.mark.parametrize("file", EXPLAINERS + VARIANTS, ids=name_of)
+
+
+@every_file
+def test_name_is_the_path_of_the_file(file: Path) -> None:
+    assert read(file).name == name_of(file)
+
+
+@every_variant
+def test_variant_belongs_to_the_package_explainer(file: Path) -> None:
+    # Without this line, Hydra would put the config below a key named after the folder.
+    assert file.read_text().startswith("# @package explainer\n")
+
+
+@every_file
+def test_target_is_a_captum_attribution(file: Path) -> None:
+    assert issubclass(class_of(file), Attribution)
+
+
 @every_explainer
-def test_image_is_explained_alone_as_in_any_batch(file: Path, model: nn.Module) -> None:
-    explainer, images = make(file, model), pictures()
-    whole = explain(explainer, images, wanted(model))
-    alone = [explain(explainer, images[n : n + 1], wanted(model)[n : n + 1]) for n in range(3)]
+def test_reference_rows_are_declared(file: Path) -> None:
+    assert read(file).get("reference_row", False) == (file.stem in ("random", "centre", "edges", "oracle"))
+
+
+@every_explainer
+@pytest.mark.parametrize(
+    "images", [smooth_noise(), smooth_noise(grey=True), smooth_noise(size=(48, 40))], ids=["rgb", "grey", "48x40"]
+)
+def test_attribution_has_the_shape_of_the_image_and_heatmap_is_finite(
+    file: Path, model: nn.Module, images: Tensor
+) -> None:
+    assert_valid(make(file, model), images, some_targets(model))
+
+
+@every_variant
+def test_variant_explains_an_image(file: Path, model: nn.Module) -> None:
+    explainer = make(file, model, **({"steps": 3} if takes(file, "steps") else {}))
+    assert_valid(explainer, smooth_noise(1), some_targets(model)[:1])
+
+
+@every_explainer
+def test_image_has_the_same_explanation_alone_and_in_any_batch(file: Path, model: nn.Module) -> None:
+    explainer, images, target = make(file, model), smooth_noise(), some_targets(model)
+    whole = explain(explainer, images, target)
+    alone = [explain(explainer, images[n : n + 1], target[n : n + 1]) for n in range(3)]
     assert_close(torch.cat(alone), whole)
-    assert_close(explain(explainer, images.flip(0), wanted(model).flip(0)).flip(0), whole)
-
-
-@chunked
-def test_batch_size_changes_memory_never_results(file: Path, model: nn.Module) -> None:
-    images = pictures()
-    whole = explain(make(file, model, batch_size=64), images, wanted(model))
-    for batch_size in (1, 2, 7):
-        assert_close(explain(make(file, model, batch_size=batch_size), images, wanted(model)), whole)
+    assert_close(explain(explainer, images.flip(0), target.flip(0)).flip(0), whole)
 
 
 @every_explainer
-def test_same_seed_same_bytes_whatever_the_global_generator_holds(file: Path, model: nn.Module) -> None:
-    images = pictures()
-    first = explain(make(file, model), images, wanted(model))
+def test_batch_size_does_not_change_results(file: Path, model: nn.Module) -> None:
+    if not takes(file, "batch_size"):
+        pytest.skip("has no batch size")
+    images, target = smooth_noise(), some_targets(model)
+    whole = explain(make(file, model, batch_size=64), images, target)
+    for batch_size in (1, 2, 7):
+        assert_close(explain(make(file, model, batch_size=batch_size), images, target), whole)
+
+
+@every_explainer
+def test_same_seed_gives_same_bytes_for_any_state_of_the_global_generator(file: Path, model: nn.Module) -> None:
+    images, target = smooth_noise(), some_targets(model)
+    first = explain(make(file, model), images, target)
     torch.manual_seed(99)
     state = torch.get_rng_state()
-    second = explain(make(file, model), images, wanted(model))
+    second = explain(make(file, model), images, target)
     assert torch.equal(torch.get_rng_state(), state)
     assert first.numpy().tobytes() == second.numpy().tobytes()
 
 
 @every_explainer
-def test_one_target_stands_for_all_images(file: Path, model: nn.Module) -> None:
-    explainer, images = make(file, model), pictures()
+def test_single_target_applies_to_all_images(file: Path, model: nn.Module) -> None:
+    explainer, images = make(file, model), smooth_noise()
     assert_close(explain(explainer, images, 1), explain(explainer, images, torch.tensor([1, 1, 1])))
 
 
 @every_explainer
-def test_model_and_images_come_back_as_they_went_in(file: Path, model: nn.Module) -> None:
-    images = pictures().requires_grad_()
+def test_model_and_images_are_unchanged_afterwards(file: Path, model: nn.Module) -> None:
+    images = smooth_noise().requires_grad_()
     before, pixels = snapshot(model), images.detach().clone()
-    explain(make(file, model), images, wanted(model))
+    explain(make(file, model), images, some_targets(model))
     assert_unchanged(model, before)
     assert images.requires_grad
     assert images.grad is None
@@ -202,7 +224,7 @@ def test_model_and_images_come_back_as_they_went_in(file: Path, model: nn.Module
 
 
 @every_explainer
-def test_model_comes_back_after_an_exception(file: Path, model: nn.Module) -> None:
+def test_model_is_unchanged_after_an_exception(file: Path, model: Any) -> None:
     class Failure(Exception):
         pass
 
@@ -212,10 +234,10 @@ def test_model_comes_back_after_an_exception(file: Path, model: nn.Module) -> No
     explainer = make(file, model)
     handle = model.get_submodule(model.last).register_forward_hook(fail)
     before = snapshot(model)
-    images = pictures()
-    # The reference rows do not ask the model, and so do not fail.
+    images = smooth_noise()
+    # The reference rows do not run the model and therefore do not fail.
     with suppress(Failure):
-        explain(explainer, images, wanted(model))
+        explain(explainer, images, some_targets(model))
     assert not images.requires_grad
     assert_unchanged(model, before)
     handle.remove()
@@ -224,12 +246,12 @@ def test_model_comes_back_after_an_exception(file: Path, model: nn.Module) -> No
 
 @every_explainer
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
-def test_frozen_weights_and_disabled_gradients_make_no_difference(file: Path, model: nn.Module, mode: Any) -> None:
-    expected = explain(make(file, model), pictures(), wanted(model))
+def test_frozen_weights_and_disabled_gradients_do_not_change_results(file: Path, model: nn.Module, mode: Any) -> None:
+    expected = explain(make(file, model), smooth_noise(), some_targets(model))
     model.requires_grad_(False)
     explainer = make(file, model)
     with mode():
-        attribution = explain(explainer, pictures(), wanted(model).clone())
+        attribution = explain(explainer, smooth_noise(), some_targets(model).clone())
         assert not torch.is_grad_enabled()
     assert_close(attribution.clone(), expected)
     assert not any(parameter.requires_grad for parameter in model.parameters())

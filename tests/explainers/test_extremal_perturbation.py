@@ -1,4 +1,4 @@
-"""Extremal perturbations: masks against their definition, one after the other, and on known evidence."""
+"""Extremal perturbations: masks compared with their definition, and on a network with known evidence."""
 
 import math
 
@@ -11,15 +11,15 @@ from evident.errors import UserError
 from evident.explainers.extremal_perturbation import (
     ExtremalPerturbation,
     area_penalty,
-    grown,
-    kernel,
     perturbed,
     pyramid,
+    smooth_mask,
+    smoothing_kernel,
 )
 
 
 class Contrast(nn.Module):
-    """The first class's score is what is left of a fine pattern within the region: blurred, nothing."""
+    """Give the first class the contrast of a fine pattern in the region as its score; blur removes the pattern."""
 
     def __init__(self, region: Tensor, strength: float = 1.0) -> None:
         super().__init__()
@@ -43,26 +43,26 @@ def chequered(side: int = 65, count: int = 1) -> Tensor:
     return (0.5 + 0.4 * ((rows + columns) % 2 * 2.0 - 1)).expand(count, 3, -1, -1).contiguous()
 
 
-def test_mask_is_the_soft_maximum_around_each_cell() -> None:
+def test_mask_equals_the_soft_maximum_around_each_cell() -> None:
     coarse = torch.rand(2, 1, 6, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    ours = grown(coarse, kernel(coarse))
+    ours = smooth_mask(coarse, smoothing_kernel(coarse))
     for n in range(2):
         for i in range(-3, 9):
             for j in range(-3, 8):
-                above = below = 0.0
+                numerator = denominator = 0.0
                 for k in range(i - 5, i + 6):
                     for m in range(j - 5, j + 6):
                         v = float(coarse[n, 0, k, m]) if 0 <= k < 6 and 0 <= m < 5 else 0.0
                         distance = math.hypot(i - k, j - m) / 3
                         z = math.exp(-2 * max(distance - 0.5, 0) ** 2) * v
-                        above, below = above + z * math.exp(20 * z), below + math.exp(20 * z)
-                assert float(ours[n, 0, i + 3, j + 3]) == pytest.approx(above / below, rel=1e-9)
+                        numerator, denominator = numerator + z * math.exp(20 * z), denominator + math.exp(20 * z)
+                assert float(ours[n, 0, i + 3, j + 3]) == pytest.approx(numerator / denominator, rel=1e-9)
 
 
-def test_one_cell_grows_to_a_smooth_disc() -> None:
+def test_single_cell_becomes_a_smooth_disc() -> None:
     coarse = torch.zeros(1, 1, 17, 17)
     coarse[0, 0, 8, 8] = 1
-    row = grown(coarse, kernel(coarse))[0, 0, 11]
+    row = smooth_mask(coarse, smoothing_kernel(coarse))[0, 0, 11]
     assert row[11] > 0.99
     assert row[11:].diff().le(0).all()
     torch.testing.assert_close(row, row.flip(0))
@@ -87,7 +87,7 @@ def test_binary_mask_of_the_area_has_no_penalty() -> None:
     assert area_penalty(mask, torch.tensor([4])) > 0
 
 
-def test_mask_chooses_between_the_image_and_its_blurs() -> None:
+def test_mask_interpolates_between_the_image_and_its_blurs() -> None:
     images = torch.rand(2, 3, 20, 20, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     levels = pyramid(images, 4.0)
     whole = perturbed(levels, images.new_ones(2, 1, 1, 20, 20))
@@ -98,15 +98,15 @@ def test_mask_chooses_between_the_image_and_its_blurs() -> None:
     torch.testing.assert_close(between[:, 0], 0.75 * levels[:, 2] + 0.25 * levels[:, 3])
 
 
-def test_blur_follows_the_mask_also_where_the_image_is_whole() -> None:
+def test_gradient_is_not_zero_where_the_mask_is_one() -> None:
     levels = pyramid(chequered(20).double(), 4.0)
     masks = torch.ones(1, 1, 1, 20, 20, dtype=torch.float64, requires_grad=True)
-    seen = perturbed(levels, masks)
-    (gradient,) = torch.autograd.grad((seen * chequered(20).double()).sum(), masks)
+    visible = perturbed(levels, masks)
+    (gradient,) = torch.autograd.grad((visible * chequered(20).double()).sum(), masks)
     assert (gradient != 0).all()
 
 
-def test_masks_keep_their_areas_where_the_evidence_is() -> None:
+def test_masks_have_their_areas_and_lie_on_the_evidence() -> None:
     areas = (0.06, 0.12)
     explainer = ExtremalPerturbation(Contrast(region()), areas, steps=40, flip=False)
     masks = explainer.masks(chequered(), 0)
@@ -117,39 +117,40 @@ def test_masks_keep_their_areas_where_the_evidence_is() -> None:
     torch.testing.assert_close(explainer.attribute(chequered(), 0), masks.mean(1, keepdim=True))
 
 
-def plainly(model: nn.Module, image: Tensor, area: float, steps: int) -> Tensor:
-    """One mask of one square image, in float64, by momentum written out."""
+def by_definition(model: nn.Module, image: Tensor, area: float, steps: int) -> Tensor:
+    """Return one mask of one square image, in float64, with momentum written out."""
     side = image.shape[-1]
     levels = pyramid(image, 20 / 224 * side)
     unit = 25 / max(1.0, float(model(image)[0, 0] - model(levels[:, 0])[0, 0]))
-    v, velocity, faster = image.new_ones(1, 1, 32, 32), 0.0, min(800 / steps, 20)
+    v, faster = image.new_ones(1, 1, 32, 32), min(800 / steps, 20)
+    velocity = torch.zeros_like(v)
     for step in range(steps):
         v = v.detach().requires_grad_()
-        mask = grown(v, kernel(v))
-        seen = perturbed(levels, F.interpolate(mask[..., 3:-3, 3:-3], (side, side), mode="bilinear")[None])[0]
+        mask = smooth_mask(v, smoothing_kernel(v))
+        visible = perturbed(levels, F.interpolate(mask[..., 3:-3, 3:-3], (side, side), mode="bilinear")[None])[0]
         ordered = mask.flatten().sort().values
         wanted = torch.zeros_like(ordered)
         wanted[len(wanted) - math.ceil(area * 32 * 32) :] = 1
         weight = 300 * 1.0035 ** (faster * step)
-        score = model(seen.flip(3) if step % 2 == 0 else seen)[0, 0]
+        score = model(visible.flip(3) if step % 2 == 0 else visible)[0, 0]
         energy = (weight * ((ordered - wanted) ** 2).mean() if step else 0) - unit * score
         (gradient,) = torch.autograd.grad(energy, v)
         velocity = gradient if step == 0 else 0.9 * velocity + 0.1 * gradient
         v = (v.detach() - 0.01 * faster * velocity).clamp(0, 1)
-    return F.interpolate(grown(v, kernel(v))[..., 3:-3, 3:-3], (side, side), mode="bilinear")
+    return F.interpolate(smooth_mask(v, smoothing_kernel(v))[..., 3:-3, 3:-3], (side, side), mode="bilinear")
 
 
-def test_masks_are_those_of_gradient_descent_with_momentum() -> None:
+def test_masks_equal_gradient_descent_with_momentum() -> None:
     image = torch.rand(1, 3, 65, 65, generator=torch.Generator().manual_seed(0)).double()
-    # Every pixel counts: no two cells are equal after the first step.
+    # The score depends on every pixel, so no two cells are equal after the first step.
     model = Contrast(torch.ones(65, 65, dtype=torch.bool))
     model.pattern *= 1 + torch.rand(65, 65, generator=torch.Generator().manual_seed(1))
     ours = ExtremalPerturbation(model, (0.05, 0.15), steps=5).masks(image, 0)
     for n, area in enumerate((0.05, 0.15)):
-        torch.testing.assert_close(ours[:, n : n + 1], plainly(model, image, area, 5), rtol=1e-6, atol=1e-9)
+        torch.testing.assert_close(ours[:, n : n + 1], by_definition(model, image, area, 5), rtol=1e-6, atol=1e-9)
 
 
-def test_network_with_larger_scores_has_the_same_masks() -> None:
+def test_scaled_scores_give_the_same_masks() -> None:
     small, large = (ExtremalPerturbation(Contrast(region(), factor), (0.1,), 12) for factor in (1.0, 8.0))
     torch.testing.assert_close(
         small.attribute(chequered().double(), 0), large.attribute(chequered().double(), 0), rtol=1e-4, atol=1e-4
@@ -157,7 +158,7 @@ def test_network_with_larger_scores_has_the_same_masks() -> None:
 
 
 @pytest.mark.parametrize("flip", [False, True])
-def test_evidence_in_the_mirrored_image_counts_only_where_asked_for(flip: bool) -> None:
+def test_evidence_in_the_mirrored_image_counts_only_with_flip(flip: bool) -> None:
     mirrored = region().flip(1) & ~region()
     mask = ExtremalPerturbation(Contrast(region()), (0.15,), 40, flip=flip).masks(chequered(), 0)[0, 0]
     assert mask[region() | mirrored].sum() > 0.7 * mask.sum()
@@ -165,6 +166,6 @@ def test_evidence_in_the_mirrored_image_counts_only_where_asked_for(flip: bool) 
 
 
 @pytest.mark.parametrize("settings", [{"areas": ()}, {"areas": (0.1, 1.0)}, {"areas": (0.0,)}, {"steps": 0}])
-def test_settings_without_steps_or_areas_are_named(settings: dict) -> None:
+def test_no_steps_or_invalid_areas_raise(settings: dict) -> None:
     with pytest.raises(UserError, match="use one step or more, and areas between 0 and 1"):
         ExtremalPerturbation(Contrast(region()), **settings)

@@ -1,4 +1,4 @@
-"""FGVis: networks whose evidence is known, goals that are kept, a search redone by hand, and the defence at work."""
+"""FGVis: networks with known evidence, the goal, the search redone by hand, and the defence."""
 
 import math
 from typing import Any
@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from samples import kaiming, smooth_noise
 from torch import Tensor, nn
 
+from evident.contracts import Regressor
 from evident.errors import UserError
 from evident.explainers.fgvis import FGVis
 from evident.models.flower_net import FlowerNet
@@ -20,7 +22,7 @@ defended_or_not = pytest.mark.parametrize("defended", [True, False])
 
 
 class Weighted(nn.Module):
-    """Two classes; the first one's score is the sum of the normalised pixels, weighted by `weight` (3, 8, 8)."""
+    """Give the first of two classes the sum of the normalised pixels, weighted by `weight` (3, 8, 8), as its score."""
 
     def __init__(self, weight: Tensor, bias: float = -3.0) -> None:
         super().__init__()
@@ -33,52 +35,44 @@ class Weighted(nn.Module):
         return self.linear(self.normalise(images).flatten(1))
 
 
-def pixels(*places: tuple[slice | int, slice | int, slice | int]) -> Tensor:
+def pixels(*region: slice | int) -> Tensor:
+    """Return weights (3, 8, 8): one in the region, zero elsewhere."""
     weight = torch.zeros(3, 8, 8)
-    for place in places:
-        weight[place] = 1.0
+    weight[region] = 1.0
     return weight
 
 
-PATCH = pixels((slice(None), slice(2, 4), slice(5, 7)))
-RED = pixels((0, slice(2, 4), slice(5, 7)))
-# In the network's own units it is two everywhere.
+PATCH = pixels(slice(None), slice(2, 4), slice(5, 7))
+RED = pixels(0, slice(2, 4), slice(5, 7))
+# Two everywhere after normalisation.
 WHITE = torch.ones(1, 3, 8, 8)
 
 
 def flower_net(dtype: torch.dtype = torch.float32) -> FlowerNet:
-    """As strong a signal as a trained network has, and a signal where all is grey."""
+    """Return a FlowerNet whose scores differ strongly, and whose neurons are active for a grey image too."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        network = FlowerNet(classes=4)
-        for weight in network.parameters():
-            if weight.dim() > 1:
-                nn.init.kaiming_normal_(weight)
+        network = kaiming(FlowerNet(classes=4))
         for layer in network.features:
             if isinstance(layer, nn.BatchNorm2d):
                 nn.init.normal_(layer.bias, std=0.3)
     with torch.no_grad():
-        network.classifier[-1].weight *= 4
+        network.classifier[-1].weight.mul_(4)
     return network.to(dtype).eval()
 
 
-def pictures(count: int = 4, dtype: torch.dtype = torch.float32, side: int = 32) -> Tensor:
-    noise = torch.rand(count, 3, 5, 5, generator=torch.Generator().manual_seed(1), dtype=dtype)
-    return F.interpolate(noise, (side, side), mode="bilinear")
-
-
-# Networks whose evidence is known -------------------------------------------------------------------------------
+# Networks with known evidence -------------------------------------------------------------------------------
 
 
 @every_game
 @defended_or_not
 @pytest.mark.parametrize(
-    ("weight", "bias"), [(PATCH, -3.0), (PATCH, -9.0), (RED, -3.0)], ids=["surely", "patch", "red"]
+    ("weight", "bias"), [(PATCH, -3.0), (PATCH, -9.0), (RED, -3.0)], ids=["patch, p close to 1", "patch", "red"]
 )
-def test_the_mask_is_the_least_of_the_pixels_and_channels_that_carry_the_class(
+def test_mask_is_the_smallest_one_on_the_pixels_and_channels_of_the_score(
     game: Any, defended: bool, weight: Tensor, bias: float
 ) -> None:
-    """Their sum decides. Of the patch the network is so sure that the gradient of log p rounds to nothing."""
+    """Check the sum of the mask; in the first case p is so close to 1 that the gradient of log p underflows."""
     model = Weighted(weight, bias)
     found = FGVis(model, game, defended=defended, steps=300).evidence(WHITE, 0)
     carries = weight > 0
@@ -95,14 +89,14 @@ def test_the_mask_is_the_least_of_the_pixels_and_channels_that_carry_the_class(
 
 
 @pytest.mark.parametrize("game", KEEPING)
-def test_what_speaks_against_the_class_is_not_kept(game: Any) -> None:
-    against = pixels((slice(None), 0, 0))
+def test_pixels_against_the_class_are_not_kept(game: Any) -> None:
+    against = pixels(slice(None), 0, 0)
     found = FGVis(Weighted(PATCH - against), game, steps=200).evidence(WHITE, 0)
     assert (found.mask[0][against > 0] == 0).all()
     assert found.explanation_score > found.score * 0.9
 
 
-def test_the_strongest_pixels_are_kept_first() -> None:
+def test_strongest_pixels_are_kept_first() -> None:
     weight = torch.zeros(3, 8, 8)
     weight[:, 1, 1], weight[:, 6, 6] = 2.0, 0.2
     mask = FGVis(Weighted(weight, bias=-6.0), steps=200).attribute(WHITE, 0)[0]
@@ -110,7 +104,7 @@ def test_the_strongest_pixels_are_kept_first() -> None:
     assert (mask[:, 6, 6] == 0).all()
 
 
-def test_an_image_of_the_mean_colour_has_no_evidence() -> None:
+def test_image_of_the_mean_colour_has_no_evidence() -> None:
     found = FGVis(Weighted(PATCH), steps=100).evidence(torch.full((1, 3, 8, 8), 0.5), 0)
     assert (found.mask == 0).all()
     torch.testing.assert_close(found.explanation_score, found.score)
@@ -121,8 +115,8 @@ def test_an_image_of_the_mean_colour_has_no_evidence() -> None:
 
 @every_game
 @defended_or_not
-def test_the_goal_is_kept_and_the_mask_is_sparse(game: Any, defended: bool) -> None:
-    model, images = flower_net(), pictures()
+def test_goal_is_reached_and_the_mask_is_sparse(game: Any, defended: bool) -> None:
+    model, images = flower_net(), smooth_noise(4)
     found = FGVis(model, game, defended, steps=100, destroy=0.5).evidence(images, model(images).argmax(1))
     if game in KEEPING:
         assert (found.explanation_score >= 0.9 * found.score - 1e-5).all()
@@ -132,14 +126,15 @@ def test_the_goal_is_kept_and_the_mask_is_sparse(game: Any, defended: bool) -> N
 
 
 @pytest.mark.parametrize(("game", "shares"), [("preservation", (0.5, 0.99)), ("deletion", (0.3, 0.03))])
-def test_a_higher_goal_takes_a_larger_mask(game: Any, shares: tuple[float, float]) -> None:
+def test_higher_goal_needs_a_larger_mask(game: Any, shares: tuple[float, float]) -> None:
     share = "keep" if game in KEEPING else "destroy"
-    sizes = [FGVis(Weighted(RED), game, **{share: value}).attribute(WHITE, 0).mean() for value in shares]
+    settings: list[dict[str, Any]] = [{share: value} for value in shares]
+    sizes = [FGVis(Weighted(RED), game, **each).attribute(WHITE, 0).mean() for each in settings]
     assert sizes[0] < sizes[1]
 
 
 def test_more_patience_never_gives_a_larger_mask() -> None:
-    model, images = flower_net(), pictures()
+    model, images = flower_net(), smooth_noise(4)
     sizes = [FGVis(model, steps=80, patience=patience).attribute(images, 3).mean((1, 2, 3)) for patience in (3, 20)]
     assert (sizes[1] <= sizes[0]).all()
     assert (sizes[1] < sizes[0]).any()
@@ -149,11 +144,11 @@ def test_more_patience_never_gives_a_larger_mask() -> None:
 
 
 def by_hand(model: nn.Module, image: Tensor, target: int, game: str, steps: int) -> tuple[Tensor, int]:
-    """The undefended search of one image (1, 3, H, W) as the module's text has it, and how often it went back."""
+    """Return the mask of one image (1, 3, H, W) without the filter, and the number of undone steps."""
     keeps, step_size, sparsity = game in KEEPING, 0.3, 0.1
     grey = torch.full_like(image, 0.5)
 
-    def look(mask: Tensor) -> tuple[float, Tensor]:
+    def evaluate(mask: Tensor) -> tuple[float, Tensor]:
         mask = mask.clone().requires_grad_()
         probability = F.softmax(model(mask * image + (1 - mask) * grey), 1)[0, target]
         (gradient,) = torch.autograd.grad(-probability if keeps else probability, mask)
@@ -162,17 +157,17 @@ def by_hand(model: nn.Module, image: Tensor, target: int, game: str, steps: int)
     def accepted(probability: float) -> bool:
         return probability >= 0.9 * of_image if keeps else probability <= 0.1 * of_image
 
-    of_image = look(torch.ones_like(image))[0]
+    of_image = evaluate(torch.ones_like(image))[0]
     mask = torch.ones_like(image) if game in ("preservation", "deletion") else torch.zeros_like(image)
     best, gradient, tried = mask, torch.zeros_like(image), mask
-    reached, backward, smallest, stalled = False, 0, math.inf, 0
+    reached, undone, smallest, stalled = False, 0, math.inf, 0
     for _ in range(steps):
-        probability, slope = look(tried)
+        probability, slope = evaluate(tried)
         if accepted(probability):
             best, gradient, reached = tried, slope, True
             sparsity, step_size = sparsity * 1.1, min(step_size * 1.1, 0.3)
         elif reached:
-            sparsity, step_size, backward = sparsity * 0.8, step_size / 2, backward + 1
+            sparsity, step_size, undone = sparsity * 0.8, step_size / 2, undone + 1
         else:
             best, gradient, sparsity = tried, slope, sparsity * 0.9
         size = (best if keeps else 1 - best).mean().item()
@@ -181,18 +176,18 @@ def by_hand(model: nn.Module, image: Tensor, target: int, game: str, steps: int)
         if stalled >= 8:
             break
         tried = (best - step_size * (gradient + (sparsity if keeps else -sparsity))).clamp(0, 1)
-    return (best if keeps else 1 - best), backward
+    return (best if keeps else 1 - best), undone
 
 
 @every_game
-def test_undefended_it_is_the_search_by_hand(game: Any) -> None:
+def test_undefended_search_equals_the_search_by_hand(game: Any) -> None:
     model = flower_net(torch.float64).requires_grad_(False)
-    images, classes = pictures(3, torch.float64, 16), [1, 3, 3]
+    images, classes = smooth_noise(3, 16, dtype=torch.float64), [1, 3, 3]
     redone = [by_hand(model, images[n : n + 1], c, game, 80) for n, c in enumerate(classes)]
     mask = FGVis(model, game, defended=False, steps=80, patience=8).attribute(images, torch.tensor(classes))
     torch.testing.assert_close(mask, torch.cat([found for found, _ in redone]), rtol=1e-8, atol=1e-8)
     if game in ("preservation", "repression"):
-        assert sum(went_back for _, went_back in redone) > 0
+        assert sum(undone for _, undone in redone) > 0
     assert 0 < mask.mean() < 1
 
 
@@ -201,9 +196,13 @@ def test_undefended_it_is_the_search_by_hand(game: Any) -> None:
 
 @every_game
 @defended_or_not
-def test_alone_in_a_batch_and_in_parts_are_one_in_float64(game: Any, defended: bool) -> None:
-    """In float32 a long search amplifies the last bits in which convolutions of several batch sizes differ."""
-    model, images, classes = flower_net(torch.float64), pictures(5, torch.float64, 16), torch.tensor([3, 1, 3, 3, 1])
+def test_batch_size_does_not_change_results_in_float64(game: Any, defended: bool) -> None:
+    """Use float64: in float32 a long search amplifies the last bits, which differ between batch sizes."""
+    model, images, classes = (
+        flower_net(torch.float64),
+        smooth_noise(5, 16, dtype=torch.float64),
+        torch.tensor([3, 1, 3, 3, 1]),
+    )
     settings: dict[str, Any] = {"game": game, "defended": defended, "steps": 30, "patience": 5}
     whole = FGVis(model, **settings).attribute(images, classes)
     for batch_size in (1, 2):
@@ -211,41 +210,41 @@ def test_alone_in_a_batch_and_in_parts_are_one_in_float64(game: Any, defended: b
         torch.testing.assert_close(parts, whole, rtol=1e-9, atol=1e-9)
 
 
-def test_in_float32_batches_agree_in_size_and_goal_after_a_long_search() -> None:
-    model, images = flower_net(), pictures(3)
+def test_batch_size_changes_neither_mask_size_nor_goal_in_float32() -> None:
+    model, images = flower_net(), smooth_noise()
     settings: dict[str, Any] = {"game": "deletion", "defended": False, "steps": 60}
     whole, alone = (FGVis(model, batch_size=size, **settings).evidence(images, 3) for size in (3, 1))
     torch.testing.assert_close(alone.mask.mean((1, 2, 3)), whole.mask.mean((1, 2, 3)), rtol=0.1, atol=0)
     assert (torch.stack([whole.complement_score, alone.complement_score]) <= 0.1 * whole.score + 1e-5).all()
 
 
-def test_an_image_that_ends_early_changes_no_other() -> None:
+def test_image_that_stops_early_does_not_change_the_others() -> None:
     model = Weighted(PATCH.double()).double()
-    grey, images = torch.full((1, 3, 8, 8), 0.5).double(), pictures(2, torch.float64)[:, :, :8, :8]
+    grey, images = torch.full((1, 3, 8, 8), 0.5).double(), smooth_noise(2, dtype=torch.float64)[:, :, :8, :8]
     explainer = FGVis(model, steps=300, patience=5)
-    ends = [len(explainer_steps(model, image, 300)) for image in (grey, images[:1], images[1:])]
+    ends = [len(optimised_inputs(model, image, 300)) for image in (grey, images[:1], images[1:])]
     assert ends[0] < min(ends[1:])
     mixed = explainer.attribute(torch.cat([images[:1], grey, images[1:]]), 0)
     torch.testing.assert_close(mixed[[0, 2]], explainer.attribute(images, 0))
     assert (mixed[1] == 0).all()
 
 
-def explainer_steps(model: nn.Module, image: Tensor, steps: int) -> list[Tensor]:
-    """What the network is shown with a gradient, a step each."""
-    seen: list[Tensor] = []
+def optimised_inputs(model: nn.Module, image: Tensor, steps: int) -> list[Tensor]:
+    """Return the inputs of the network that require a gradient, one per step."""
+    inputs: list[Tensor] = []
     handle = model.register_forward_pre_hook(
-        lambda module, args: seen.append(args[0]) if args[0].requires_grad else None
+        lambda module, args: inputs.append(args[0]) if args[0].requires_grad else None
     )
     FGVis(model, steps=steps, patience=5).attribute(image, 0)
     handle.remove()
-    return seen
+    return inputs
 
 
 # The defence ----------------------------------------------------------------------------------------------------
 
 
 class Adversarial(nn.Module):
-    """Class 0 is always as likely; class 1 is where the image is red, and where two neighbours differ in green."""
+    """Give class 0 a constant score, and class 1 a score of red and of green edges between neighbours."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -254,7 +253,7 @@ class Adversarial(nn.Module):
             self.convolution.weight.zero_()
             self.convolution.weight[0, 0] = 1.0
             self.convolution.weight[1, 1, 0] = torch.tensor([4.0, -4.0])
-            self.convolution.bias.fill_(0.05)  # awake
+            self.convolution.bias.fill_(0.05)  # active without an edge
         self.score = nn.Linear(2, 2)
         with torch.no_grad():
             self.score.weight.copy_(torch.tensor([[0.0, 0.0], [1.0, 1.0]]))
@@ -265,14 +264,14 @@ class Adversarial(nn.Module):
 
 
 def even(red: float) -> Tensor:
-    """An image without an edge."""
+    """Return an image without edges."""
     image = torch.full((1, 3, 8, 8), 0.9)
     image[:, 0] = red
     return image
 
 
 @pytest.mark.parametrize("game", ["deletion", "repression"])
-def test_a_class_that_is_not_there_takes_the_score_without_the_defence_alone(game: Any) -> None:
+def test_defence_prevents_an_absent_class_from_taking_the_score(game: Any) -> None:
     bare, defended = (FGVis(Adversarial(), game, used, steps=100).evidence(even(red=0.5), 0) for used in (False, True))
     assert bare.score == defended.score > 0.9
     assert bare.complement_score <= 0.1 * bare.score
@@ -280,7 +279,7 @@ def test_a_class_that_is_not_there_takes_the_score_without_the_defence_alone(gam
 
 
 @pytest.mark.parametrize("game", KEEPING)
-def test_evidence_is_made_of_what_is_not_there_without_the_defence_alone(game: Any) -> None:
+def test_defence_prevents_evidence_from_edges_that_are_not_there(game: Any) -> None:
     bare, defended = (FGVis(Adversarial(), game, used, steps=100).evidence(even(red=0.95), 1) for used in (False, True))
     for found in (bare, defended):
         assert found.explanation_score >= 0.9 * found.score - 1e-5
@@ -292,7 +291,7 @@ def test_evidence_is_made_of_what_is_not_there_without_the_defence_alone(game: A
 
 
 @pytest.mark.parametrize("game", KEEPING)
-def test_a_class_that_is_not_there_becomes_the_best_without_the_defence_alone(game: Any) -> None:
+def test_defence_prevents_an_absent_class_from_becoming_the_best(game: Any) -> None:
     bare, defended = (
         FGVis(Adversarial(), game, used, goal="best", steps=100).evidence(even(red=0.5), 1) for used in (False, True)
     )
@@ -303,17 +302,17 @@ def test_a_class_that_is_not_there_becomes_the_best_without_the_defence_alone(ga
 
 
 @every_game
-def test_the_best_class_has_one_goal_by_either_name(game: Any) -> None:
+def test_both_goals_agree_for_the_best_class(game: Any) -> None:
     own, best = (FGVis(Weighted(RED), game, goal=goal, steps=30).attribute(WHITE, 0) for goal in ("own", "best"))
     assert torch.equal(own, best)
 
 
-# Fields, errors, and what is left behind ------------------------------------------------------------------------
+# Fields and errors ------------------------------------------------------------------------
 
 
 @every_game
 def test_evidence_is_consistent(game: Any) -> None:
-    model, images, classes = flower_net(), pictures(5), torch.tensor([0, 1, 2, 3, 0])
+    model, images, classes = flower_net(), smooth_noise(5), torch.tensor([0, 1, 2, 3, 0])
     explainer = FGVis(model, game, steps=10, batch_size=5)
     found = FGVis(model, game, steps=10, batch_size=5).evidence(images, classes)
     assert torch.equal(found.mask, explainer.attribute(images, classes))
@@ -330,8 +329,12 @@ def test_evidence_is_consistent(game: Any) -> None:
         torch.testing.assert_close(scores, expected)
 
 
-def test_evidence_of_parts_is_that_of_the_whole() -> None:
-    model, images, classes = flower_net(torch.float64), pictures(5, torch.float64), torch.tensor([0, 1, 2, 3, 0])
+def test_batch_size_does_not_change_the_evidence() -> None:
+    model, images, classes = (
+        flower_net(torch.float64),
+        smooth_noise(5, dtype=torch.float64),
+        torch.tensor([0, 1, 2, 3, 0]),
+    )
     parts, whole = (FGVis(model, steps=10, batch_size=size).evidence(images, classes) for size in (2, 5))
     for part, expected in zip(parts, whole, strict=True):
         torch.testing.assert_close(part, expected)
@@ -343,7 +346,7 @@ def test_heatmap_is_the_mean_over_channels() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "says"),
+    ("settings", "message"),
     [
         (
             {"game": "conservation"},
@@ -354,27 +357,25 @@ def test_heatmap_is_the_mean_over_channels() -> None:
         ({"keep": 1.1}, "0 < keep <= 1"),
         ({"destroy": 1.0}, "destroy=1.0"),
         ({"destroy": 0.0}, "destroy=0.0"),
-        ({"steps": 0}, "steps=0 finds no mask"),
-        ({"step_size": -1.0}, "step_size=-1.0 finds no mask"),
-        ({"sparsity": 0.0}, "sparsity=0.0 finds no mask"),
-        ({"patience": 0}, "patience=0 finds no mask"),
+        ({"steps": 0}, "steps=0 is not positive"),
+        ({"step_size": -1.0}, "step_size=-1.0 is not positive"),
+        ({"sparsity": 0.0}, "sparsity=0.0 is not positive"),
+        ({"patience": 0}, "patience=0 is not positive"),
     ],
 )
-def test_a_setting_out_of_its_range_is_an_error(settings: dict[str, Any], says: str) -> None:
-    with pytest.raises(UserError, match=says):
+def test_setting_out_of_range_raises(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
         FGVis(Weighted(PATCH), **settings)
 
 
 @pytest.mark.parametrize("target", [2, -1, torch.tensor([0, 5])])
-def test_a_class_that_the_network_does_not_have_is_an_error(target: Tensor | int) -> None:
+def test_target_outside_the_classes_raises(target: Tensor | int) -> None:
     with pytest.raises(UserError, match="outside the network's classes; use 0 to 1"):
         FGVis(Weighted(PATCH)).attribute(WHITE.expand(2, -1, -1, -1), target)
 
 
-class Brightness(nn.Module):
-    """Predicts 5 plus the weighted sum of the first channel's deviation from the mean colour, in two scores."""
-
-    regression = True
+class Brightness(nn.Module, Regressor):
+    """Predict 5 plus the weighted deviation of the first channel from the mean colour, and the negative of it."""
 
     def __init__(self, weights: Tensor) -> None:
         super().__init__()
@@ -385,10 +386,13 @@ class Brightness(nn.Module):
         score = 5 + torch.einsum("nhw,hw->n", self.normalise(images)[:, 0], self.weights)
         return torch.stack([score, -score], 1)
 
+    def regression_names(self) -> tuple[str, ...]:
+        return ("brightness", "darkness")
+
 
 @pytest.mark.parametrize("game", ["preservation", "deletion"])
 @pytest.mark.parametrize("target", [0, 1])
-def test_of_a_regression_what_tells_the_image_from_the_mean_colour_is_evidence(game: str, target: int) -> None:
+def test_evidence_of_a_regression_is_the_difference_from_the_mean_colour(game: Any, target: int) -> None:
     weights = torch.zeros(8, 8)
     weights[:2, :2] = 1
     model, images = Brightness(weights), torch.ones(1, 3, 8, 8)
@@ -396,25 +400,25 @@ def test_of_a_regression_what_tells_the_image_from_the_mean_colour_is_evidence(g
     mask = explainer.attribute(images, target)
     assert mask[0, 0, :2, :2].mean() > (0.8 if game == "preservation" else 0.5)
     assert mask[0, 0].sum().item() == pytest.approx(mask[0, 0, :2, :2].sum().item(), abs=1e-3)
-    # The image scores 5 + 8, and -5 - 8: what is bright raises the first score and lowers the second.
+    # The scores are 5 + 8 and -5 - 8: bright pixels raise the first one and lower the second one.
     assert explainer.signs(images, target).flatten().tolist() == [1 if target == 0 else -1]
     evidence = explainer.evidence(images, target)
-    told = (evidence.explanation_score if game == "preservation" else evidence.complement_score).item()
-    share = (abs(told) - 5) / 8
+    score = (evidence.explanation_score if game == "preservation" else evidence.complement_score).item()
+    share = (abs(score) - 5) / 8
     assert share >= 0.9 if game == "preservation" else share <= 0.1
 
 
-def test_a_regression_has_no_best_class() -> None:
-    with pytest.raises(UserError, match=r"goal=best is of .*classes"):
+def test_best_class_of_a_regression_raises() -> None:
+    with pytest.raises(UserError, match="goal=best needs class probabilities"):
         FGVis(Brightness(torch.ones(8, 8)), goal="best")
 
 
-def test_a_target_for_another_number_of_images_is_an_error() -> None:
+def test_wrong_number_of_targets_raises() -> None:
     with pytest.raises(UserError, match="give one class for each, or one"):
         FGVis(Weighted(PATCH)).evidence(WHITE, torch.tensor([0, 1]))
 
 
-def test_a_network_that_makes_other_calls_from_pass_to_pass_is_an_error_where_it_is_defended() -> None:
+def test_network_that_makes_other_calls_raises_if_defended() -> None:
     class Fickle(Weighted):
         passes = 0
 

@@ -1,10 +1,12 @@
-"""Grad-CAM and its kin: against captum where captum has them, and derived slowly where it has not."""
+"""Grad-CAM and related methods, compared with captum where captum has them, else with a slow derivation."""
 
 import warnings
+from typing import Any
 
 import pytest
 import torch
 from captum.attr import GuidedGradCam, LayerAttribution, LayerGradCam
+from samples import flower_net, uniform_noise
 from torch import Tensor, nn
 from torchvision.models import squeezenet1_1
 
@@ -13,16 +15,10 @@ from evident.explainers.grad_cam import Activations, GradCAM, grad_cam_pp_weight
 from evident.models.flower_net import FlowerNet
 
 
-def images(side: int = 64, count: int = 2) -> Tensor:
-    return torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(1))
-
-
 @pytest.fixture
 def network() -> nn.Module:
-    """SqueezeNet without in-place modules, which captum's guided backpropagation cannot read."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = squeezenet1_1(num_classes=5).eval()
+    """Return SqueezeNet without in-place modules, which captum's guided backpropagation does not support."""
+    model = squeezenet1_1(num_classes=5).eval()
     for module in model.modules():
         if isinstance(module, nn.ReLU):
             module.inplace = False
@@ -36,32 +32,29 @@ def assert_close(ours: Tensor, theirs: Tensor) -> None:
 
 @pytest.mark.parametrize("layer", ["features.3", "features.9", "features.12"])
 def test_grad_cam_agrees_with_captum(network: nn.Module, layer: str) -> None:
-    theirs = LayerGradCam(network, network.get_submodule(layer)).attribute(images(), target=3, relu_attributions=True)
+    theirs = LayerGradCam(network, network.get_submodule(layer)).attribute(
+        uniform_noise(), target=3, relu_attributions=True
+    )
     theirs = LayerAttribution.interpolate(theirs, (64, 64), "bilinear").detach()
-    assert_close(GradCAM(network, layer).attribute(images(), 3), theirs)
+    assert_close(GradCAM(network, layer).attribute(uniform_noise(), 3), theirs)
 
 
 def test_guided_grad_cam_agrees_with_captum(network: nn.Module) -> None:
     explainer = GuidedGradCam(network, network.get_submodule("features.9"))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Setting backward hooks", UserWarning)
-        theirs = explainer.attribute(images().requires_grad_(), 3, interpolate_mode="bilinear").detach()
-    assert_close(GradCAM(network, "features.9", guided=True).attribute(images(), 3), theirs)
+        theirs = explainer.attribute(uniform_noise().requires_grad_(), 3, interpolate_mode="bilinear").detach()
+    assert_close(GradCAM(network, "features.9", guided=True).attribute(uniform_noise(), 3), theirs)
 
 
-def test_grad_cam_pp_is_as_derived_slowly() -> None:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = FlowerNet(4).double().eval()
-        for weight in model.parameters():
-            if weight.dim() > 1:
-                nn.init.kaiming_normal_(weight)
-    inputs = images(48).double()
+def test_grad_cam_pp_equals_a_slow_derivation() -> None:
+    model = flower_net().double()
+    inputs = uniform_noise(size=48).double()
     ours = GradCAM(model, "features", weights="grad_cam_pp").attribute(inputs, 2)
     for n in range(len(inputs)):
         maps = model.features(model.normalise(inputs[n : n + 1])).detach().requires_grad_()
         score = model.classifier(maps)[0, 2]
-        # Y = exp(S): its first derivative by torch, the others by equations 16 and 17.
+        # Y = exp(S): PyTorch computes the first derivative, equations 16 and 17 give the others.
         (first,) = torch.autograd.grad(score.exp(), maps)
         g = first / score.exp()
         second, third = score.exp() * g**2, score.exp() * g**3
@@ -71,27 +64,27 @@ def test_grad_cam_pp_is_as_derived_slowly() -> None:
             for i in range(3):
                 for j in range(3):
                     if g[0, k, i, j] != 0:
-                        below = 2 * second[0, k, i, j] + maps[0, k].sum() * third[0, k, i, j]
-                        weight += second[0, k, i, j] / below * first[0, k, i, j].clamp(min=0)
+                        denominator = 2 * second[0, k, i, j] + maps[0, k].sum() * third[0, k, i, j]
+                        weight += second[0, k, i, j] / denominator * first[0, k, i, j].clamp(min=0)
             cam += weight * maps[0, k]
         cam = LayerAttribution.interpolate(cam.clamp(min=0)[None, None], (48, 48), "bilinear")
-        # Ours leaves the positive factor Y out.
+        # Our weights omit the positive factor Y.
         torch.testing.assert_close(ours[n] * score.exp(), cam[0], rtol=1e-9, atol=1e-12)
 
 
-def test_grad_cam_pp_survives_a_layer_with_negative_activations() -> None:
+def test_grad_cam_pp_is_finite_for_negative_activations() -> None:
     activations, gradients = torch.full((1, 1, 1, 1), -2.0), torch.ones(1, 1, 1, 1)
     assert grad_cam_pp_weights(activations, gradients).isfinite().all()
 
 
-def test_map_is_of_the_layer_not_of_what_overwrites_it() -> None:
+def test_map_is_read_before_an_in_place_layer_overwrites_it() -> None:
     model = nn.Sequential(
         nn.Conv2d(3, 1, 1, bias=False), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(4, 2, bias=False)
     )
     with torch.no_grad():
         model[0].weight.fill_(-1)
         model[3].weight.fill_(-1)
-    # After the ReLU everything is zero; before it, maps of -3 have the gradient 0 there.
+    # The ReLU makes all maps zero; before it, they are -3 with a gradient of zero.
     assert Activations(model, "0").attribute(torch.ones(1, 3, 2, 2), 0).abs().max() == 0
     with torch.no_grad():
         model[0].weight.fill_(1)
@@ -103,35 +96,36 @@ def test_map_is_of_the_layer_not_of_what_overwrites_it() -> None:
     torch.testing.assert_close(attribution, torch.tensor([3.0, 6.0]).expand(1, 1, 2, 2))
 
 
-def test_activations_are_the_mean_of_what_is_positive(network: nn.Module) -> None:
-    maps = network.features[:1](images())
+def test_activations_are_the_mean_of_the_positive_parts(network: nn.Module) -> None:
+    maps = network.features[:1](uniform_noise())
     expected = LayerAttribution.interpolate(maps.clamp(min=0).mean(1, True), (64, 64), "bilinear").detach()
-    assert_close(Activations(network, "features.0").attribute(images(), 0), expected)
+    assert_close(Activations(network, "features.0").attribute(uniform_noise(), 0), expected)
 
 
 @pytest.mark.parametrize("explainer", [GradCAM, Activations])
-def test_unknown_layer_is_named_with_some_that_exist(network: nn.Module, explainer: type) -> None:
+def test_unknown_layer_raises_and_existing_ones_are_named(network: nn.Module, explainer: type) -> None:
     with pytest.raises(UserError, match=r"layer='layer4' is no module of SqueezeNet; .* classifier\.1"):
         explainer(network, "layer4")
 
 
-def test_layer_without_maps_is_named() -> None:
-    with pytest.raises(UserError, match=r"layer='classifier.2' gives \(2, 96\), not feature maps"):
-        GradCAM(FlowerNet(4), "classifier.2").attribute(images(), 0)
+def test_layer_without_maps_raises() -> None:
+    with pytest.raises(UserError, match=r"layer='classifier.2' returns \(2, 96\), not feature maps"):
+        GradCAM(FlowerNet(4), "classifier.2").attribute(uniform_noise(), 0)
 
 
-def test_layer_that_is_not_run_is_named() -> None:
+def test_layer_that_is_not_run_raises() -> None:
     model = FlowerNet(4)
     model.spare = nn.Conv2d(3, 3, 1)
     with pytest.raises(UserError, match="layer='spare' is not run by the forward pass of FlowerNet"):
-        GradCAM(model, "spare").attribute(images(), 0)
+        GradCAM(model, "spare").attribute(uniform_noise(), 0)
 
 
-def test_unknown_weights_are_named() -> None:
+def test_unknown_weights_raise() -> None:
+    weights: Any = "plus"
     with pytest.raises(UserError, match="weights='plus' is unknown; use grad_cam or grad_cam_pp"):
-        GradCAM(FlowerNet(4), "features", weights="plus")
+        GradCAM(FlowerNet(4), "features", weights=weights)
 
 
-def test_target_outside_the_classes_is_named() -> None:
+def test_target_outside_the_classes_raises() -> None:
     with pytest.raises(UserError, match=r"target \[4, 4\] is outside the network's classes; use 0 to 3"):
-        GradCAM(FlowerNet(4), "features").attribute(images(), 4)
+        GradCAM(FlowerNet(4), "features").attribute(uniform_noise(), 4)

@@ -1,8 +1,11 @@
-"""Meaningful perturbation: on a network whose evidence is a known region, and against equation 6 done plainly."""
+"""Meaningful perturbation on a network with a known region of evidence, and compared with a plain equation 6."""
+
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
+from samples import uniform_noise
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
@@ -13,7 +16,7 @@ from evident.models.normalise import Normalise
 
 
 class Bright(nn.Module):
-    """The first class is the more probable, the brighter the region is than the mean colour, black."""
+    """Give the first class a score that grows with the brightness of the region; the mean colour is black."""
 
     def __init__(self, region: Tensor, strength: float = 20.0) -> None:
         super().__init__()
@@ -33,35 +36,35 @@ def region(side: int = 56) -> Tensor:
     return mask
 
 
-def pictures(count: int = 2, side: int = 56) -> Tensor:
-    return 0.5 + 0.3 * torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(0))
+def bright_images(count: int = 2) -> Tensor:
+    return 0.5 + 0.3 * uniform_noise(count, 56, seed=0)
 
 
-def test_evidence_is_the_region_that_matters() -> None:
+def test_evidence_is_the_region_that_the_score_depends_on() -> None:
     explainer = MeaningfulPerturbation(Bright(region()), steps=60, reference="mean_colour")
-    attribution = explainer.attribute(pictures(), 0)[:, 0]
+    attribution = explainer.attribute(bright_images(), 0)[:, 0]
     assert attribution.min() >= 0
     assert attribution.max() <= 1
     assert (attribution[:, region()].mean(1) > 0.4).all()
-    # Far from it nothing is taken away.
+    # Pixels far from the region are kept.
     assert (attribution[:, 36:, :20] < 1e-3).all()
 
 
-def test_class_is_gone_without_its_evidence() -> None:
-    model, images = Bright(region()), pictures()
+def test_removing_the_evidence_suppresses_the_class() -> None:
+    model, images = Bright(region()), bright_images()
     evidence = MeaningfulPerturbation(model, steps=60, reference="mean_colour").attribute(images, 0)
     assert (model(images).softmax(1)[:, 0] > 0.9).all()
     assert (model(images * (1 - evidence)).softmax(1)[:, 0] < 0.1).all()
 
 
-def test_where_the_blur_deletes_nothing_there_is_no_evidence() -> None:
+def test_flat_image_which_blur_does_not_change_has_no_evidence() -> None:
     images = torch.full((1, 3, 56, 56), 0.7)
     attribution = MeaningfulPerturbation(Bright(region()), steps=40).attribute(images, 0)
     assert attribution.max() < 0.05
 
 
-def plainly(model: nn.Module, image: Tensor, steps: int, cells: int) -> Tensor:
-    """Equation 6 for one image (1, 3, H, W), in float64, by Adam written out; shifts of one pixel."""
+def by_equation_six(model: nn.Module, image: Tensor, steps: int, cells: int) -> Tensor:
+    """Return 1 - m of one image (1, 3, H, W), in float64, with Adam written out and shifts of one pixel."""
     side = image.shape[-1]
     sigma = 10 / 224 * side
     blurred = torch.from_numpy(
@@ -72,7 +75,7 @@ def plainly(model: nn.Module, image: Tensor, steps: int, cells: int) -> Tensor:
     taps = torch.exp(-0.5 * (torch.arange(-radius, radius + 1, dtype=torch.float64) / smoothing) ** 2)
     taps = taps / taps.sum()
 
-    def grow(coarse: Tensor) -> Tensor:
+    def upsample(coarse: Tensor) -> Tensor:
         large = F.interpolate(coarse, (side, side), mode="bilinear")
         large = F.conv2d(F.pad(large, (radius, radius, 0, 0), mode="reflect"), taps.view(1, 1, 1, -1))
         return F.conv2d(F.pad(large, (0, 0, radius, radius), mode="reflect"), taps.view(1, 1, -1, 1))
@@ -83,7 +86,7 @@ def plainly(model: nn.Module, image: Tensor, steps: int, cells: int) -> Tensor:
     whole, nothing = (float(probability(x, x, torch.ones(()))) for x in (image, blurred))
     for disc in discs(cells, cells, image):
         coarse = disc[None]
-        if probability(image, blurred, grow(coarse)) <= nothing + 0.01 * max(whole - nothing, 0):
+        if probability(image, blurred, upsample(coarse)) <= nothing + 0.01 * max(whole - nothing, 0):
             break
     shifts = torch.randint(-1, 2, (steps, 2), generator=image_generator(image[0], 7)).tolist()
     first, second = torch.zeros_like(coarse), torch.zeros_like(coarse)
@@ -93,7 +96,7 @@ def plainly(model: nn.Module, image: Tensor, steps: int, cells: int) -> Tensor:
             F.pad(part, (1, 1, 1, 1), mode="replicate")[..., 1 - down : 1 - down + side, 1 - right : 1 - right + side]
             for part in (image, blurred)
         )
-        energy = 1e-4 * (1 - coarse).abs().sum() + probability(x, r, grow(coarse))
+        energy = 1e-4 * (1 - coarse).abs().sum() + probability(x, r, upsample(coarse))
         for i in range(cells):
             for j in range(cells):
                 for k, m in ((i + 1, j), (i, j + 1)):
@@ -103,16 +106,16 @@ def plainly(model: nn.Module, image: Tensor, steps: int, cells: int) -> Tensor:
         first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
         change = first / (1 - 0.9**step) / ((second / (1 - 0.999**step)).sqrt() + 1e-8)
         coarse = (coarse.detach() - 0.1 * change).clamp(0, 1)
-    return 1 - grow(coarse)
+    return 1 - upsample(coarse)
 
 
-def test_mask_is_that_of_equation_six() -> None:
-    image = pictures(1).double()
-    # Darker around its evidence, so that the blur takes some of the class away.
+def test_mask_equals_equation_six() -> None:
+    image = bright_images(1).double()
+    # Pixels around the evidence are darker, so that blur lowers the probability.
     image[:, :, ~region()] *= 0.2
     model = Bright(region())
     ours = MeaningfulPerturbation(model, steps=6, cells=7, seed=7).attribute(image, 0)
-    expected = plainly(model, image, steps=6, cells=7)
+    expected = by_equation_six(model, image, steps=6, cells=7)
     assert expected.max() > 0.1
     torch.testing.assert_close(ours, expected, rtol=1e-6, atol=1e-8)
 
@@ -121,15 +124,15 @@ def test_start_is_the_smallest_disc_that_suppresses_the_class() -> None:
     centre = torch.zeros(56, 56, dtype=torch.bool)
     centre[26:30, 26:30] = True
     explainer = MeaningfulPerturbation(Bright(centre), steps=1, learning_rate=1e-9, reference="mean_colour", jitter=0)
-    small = explainer.attribute(pictures(), 0).mean((1, 2, 3))
+    small = explainer.attribute(bright_images(), 0).mean((1, 2, 3))
     everywhere = MeaningfulPerturbation(
         Bright(~centre), steps=1, learning_rate=1e-9, reference="mean_colour", jitter=0
-    ).attribute(pictures(), 0)
+    ).attribute(bright_images(), 0)
     assert (small < 0.1).all()
     assert (everywhere.mean((1, 2, 3)) > 0.6).all()
 
 
-def test_discs_grow_from_a_tenth_of_the_diagonal_to_the_whole() -> None:
+def test_discs_grow_from_a_tenth_of_the_diagonal_to_the_whole_image() -> None:
     masks = discs(20, 30, torch.zeros(1))
     sizes = (1 - masks).sum((1, 2, 3))
     assert masks.shape == (11, 1, 20, 30)
@@ -139,7 +142,7 @@ def test_discs_grow_from_a_tenth_of_the_diagonal_to_the_whole() -> None:
     torch.testing.assert_close(masks, masks.flip(2).flip(3))
 
 
-def test_images_shift_by_whole_pixels_with_their_borders_repeated() -> None:
+def test_images_shift_by_whole_pixels_with_replicated_borders() -> None:
     images = torch.arange(24.0).view(2, 1, 3, 4)
     moved = shifted(images, torch.tensor([[1, -2], [0, 1]]))
     assert moved[0, 0].tolist() == [[2, 3, 3, 3], [2, 3, 3, 3], [6, 7, 7, 7]]
@@ -152,20 +155,23 @@ def test_total_variation_of_a_step_is_the_length_of_its_edge() -> None:
     assert total_variation(mask, 3.0).tolist() == [5 * 0.125, 0]
 
 
-def test_another_seed_sees_other_shifts() -> None:
+def test_another_seed_draws_other_shifts() -> None:
     first, second = (
-        MeaningfulPerturbation(Bright(region()), steps=8, seed=seed, reference="mean_colour").attribute(pictures(1), 0)
+        MeaningfulPerturbation(Bright(region()), steps=8, seed=seed, reference="mean_colour").attribute(
+            bright_images(1), 0
+        )
         for seed in (0, 1)
     )
     assert not torch.equal(first, second)
 
 
 @pytest.mark.parametrize("settings", [{"steps": 0}, {"cells": 0}])
-def test_settings_without_steps_or_cells_are_named(settings: dict[str, int]) -> None:
+def test_no_steps_or_no_cells_raise(settings: dict[str, Any]) -> None:
     with pytest.raises(UserError, match="needs one or more of each"):
         MeaningfulPerturbation(Bright(region()), **settings)
 
 
-def test_unknown_reference_is_named() -> None:
+def test_unknown_reference_raises() -> None:
+    reference: Any = "noise"
     with pytest.raises(UserError, match="reference='noise' is unknown; use blur or mean_colour"):
-        MeaningfulPerturbation(Bright(region()), reference="noise")
+        MeaningfulPerturbation(Bright(region()), reference=reference)

@@ -1,4 +1,6 @@
-"""Occlusion, RISE and LIME on networks whose evidence is known: one pixel, or one half of the image."""
+"""Occlusion, RISE and LIME on networks with known evidence: one pixel or one region."""
+
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +17,7 @@ ROW, COLUMN = 5, 9
 
 
 class OnePixel(nn.Module):
-    """The first class's score is the sum of one pixel's channels."""
+    """Give the first class the sum of the channels of one pixel as its score."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -27,7 +29,7 @@ class OnePixel(nn.Module):
 
 
 class Probable(nn.Module):
-    """The first class's probability is the mean of the region, and its mean colour is black."""
+    """Give the first class the mean of the region as its probability; the mean colour is black."""
 
     def __init__(self, region: Tensor) -> None:
         super().__init__()
@@ -45,12 +47,12 @@ def one_pixel(height: int = 14, width: int = 14) -> Tensor:
     return region
 
 
-def test_occlusion_finds_the_pixel_and_its_whole_drop() -> None:
+def test_occlusion_finds_the_pixel_and_the_whole_drop() -> None:
     images = torch.rand(3, 3, 14, 21, generator=torch.Generator().manual_seed(0))
     attribution = Occlusion(OnePixel(), window=3 / 14, stride=1 / 14).attribute(images, 0)
     drop = (images[:, :, ROW, COLUMN] - 0.25).sum(1)
     torch.testing.assert_close(attribution[:, 0, ROW, COLUMN], drop, rtol=1e-4, atol=1e-5)
-    # Of the windows over a pixel, those that also cover the evidence: 3 - distance of 3 along each axis.
+    # Along each axis, 3 - distance of the 3 windows that cover a pixel also cover the evidence.
     torch.testing.assert_close(attribution[:, 0, ROW + 2, COLUMN - 1], drop * 2 / 9, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(attribution[:, 0, ROW, COLUMN + 3], torch.zeros(3), rtol=0, atol=1e-5)
 
@@ -62,24 +64,24 @@ def test_occlusion_window_is_at_least_one_pixel() -> None:
 
 
 @pytest.mark.parametrize(("window", "stride"), [(0.1, 0.2), (0.1, 0.0), (1.5, 0.5)])
-def test_occlusion_names_windows_that_leave_gaps(window: float, stride: float) -> None:
+def test_occlusion_windows_with_gaps_raise(window: float, stride: float) -> None:
     with pytest.raises(UserError, match=f"window={window}, stride={stride}: occlusion needs"):
         Occlusion(OnePixel(), window, stride)
 
 
-def test_rise_masks_are_smooth_random_and_kept_at_the_given_rate() -> None:
+def test_rise_masks_are_smooth_and_keep_the_given_share() -> None:
     rise = RISE(OnePixel(), masks=2000, cells=7, keep=0.3)
-    masks = rise.grow(*rise.draw(48, 41), 48, 41)
+    masks = rise.full_size(*rise.draw(48, 41), 48, 41)
     assert masks.shape == (2000, 1, 48, 41)
     assert masks.min() >= 0
     assert masks.max() <= 1
     torch.testing.assert_close(masks.mean((0, 1)), torch.full((48, 41), 0.3), rtol=0, atol=0.05)
-    # The slope of bilinear up-sampling by cells of 7 and 6 pixels.
+    # The slope of bilinear up-sampling with cells of 7 and 6 pixels.
     assert masks.diff(dim=2).abs().max() <= 1 / 7 + 1e-5
     assert masks.diff(dim=3).abs().max() <= 1 / 6 + 1e-5
 
 
-def test_rise_is_equation_six() -> None:
+def test_rise_equals_equation_six() -> None:
     image = torch.rand(1, 3, 14, 14, generator=torch.Generator().manual_seed(0))
     rise = RISE(OnePixel(), masks=20, cells=4, keep=0.6, seed=5)
     grids, corners = rise.draw(14, 14)
@@ -97,13 +99,13 @@ def test_rise_is_equation_six() -> None:
 def test_rise_converges_to_the_conditional_expectation() -> None:
     image = torch.full((1, 3, 14, 14), 0.8)
     saliency = RISE(Probable(one_pixel()), masks=6000, cells=7, keep=0.5).attribute(image, 0)[0, 0]
-    # Far from the evidence a mask says nothing about it: E[p] = 0.8 keep.
+    # Far from the evidence, masks are independent of it: E[p] = 0.8 keep.
     torch.testing.assert_close(saliency[10:, :5], torch.full((4, 5), 0.4), rtol=0, atol=0.02)
     assert saliency[ROW, COLUMN] > 0.5
     assert saliency[ROW, COLUMN] >= saliency.max() - 0.02
 
 
-def test_rise_shows_each_image_the_same_masks_and_other_seeds_other_masks() -> None:
+def test_rise_masks_are_equal_for_all_images_and_differ_by_seed() -> None:
     images = torch.rand(1, 3, 14, 14).repeat(2, 1, 1, 1)
     first, second = (RISE(OnePixel(), masks=8, seed=seed).attribute(images, 0) for seed in (0, 1))
     torch.testing.assert_close(first[0], first[1])
@@ -111,13 +113,13 @@ def test_rise_shows_each_image_the_same_masks_and_other_seeds_other_masks() -> N
 
 
 @pytest.mark.parametrize("settings", [{"keep": 0.0}, {"keep": 1.0}, {"masks": 0}, {"cells": 0}])
-def test_rise_names_settings_that_make_no_masks(settings: dict[str, int]) -> None:
+def test_rise_settings_without_masks_raise(settings: dict[str, Any]) -> None:
     with pytest.raises(UserError, match="RISE needs"):
         RISE(OnePixel(), **settings)
 
 
 def quarters() -> Tensor:
-    """An image (3, 24, 24) of four plain colours."""
+    """Return an image (3, 24, 24) of four uniform quarters."""
     colours = torch.tensor([[[0.9, 0.8], [0.2, 0.6]], [[0.1, 0.8], [0.9, 0.2]], [[0.2, 0.1], [0.3, 0.9]]])
     return colours.repeat_interleave(12, 1).repeat_interleave(12, 2)
 
@@ -131,18 +133,18 @@ def test_super_pixels_follow_the_colours() -> None:
     assert labels.unique().tolist() == [0, 1, 2, 3]
 
 
-def test_lime_gives_the_weight_to_the_super_pixel_that_matters() -> None:
+def test_lime_weighs_the_super_pixel_that_the_score_depends_on() -> None:
     region = torch.zeros(24, 24, dtype=torch.bool)
     region[2:10, 14:22] = True
     attribution = LIME(Probable(region), segments=4, samples=400, seed=0).attribute(quarters()[None], 0)[0, 0]
-    # The probability falls by the region's mean where its super-pixel is hidden; ridge takes a little off.
+    # Hiding its super-pixel lowers the probability by the region's mean; ridge regression shrinks it slightly.
     drop = float(quarters()[:, region].mean())
     assert attribution[5, 18] == pytest.approx(drop, rel=0.1)
     for row, column in ((5, 5), (18, 5), (18, 18)):
         assert abs(float(attribution[row, column])) < 0.1 * drop
 
 
-def test_lime_draws_other_neighbours_for_another_seed() -> None:
+def test_lime_draws_differ_by_seed() -> None:
     region = torch.zeros(24, 24, dtype=torch.bool)
     region[2:10, 14:22] = True
     first, second = (
@@ -151,6 +153,6 @@ def test_lime_draws_other_neighbours_for_another_seed() -> None:
     assert not torch.equal(first, second)
 
 
-def test_lime_names_settings_that_cannot_be_fitted() -> None:
+def test_lime_settings_that_cannot_be_fitted_raise() -> None:
     with pytest.raises(UserError, match="segments=1, samples=10: LIME needs"):
         LIME(OnePixel(), segments=1, samples=10)

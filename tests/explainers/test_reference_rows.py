@@ -1,4 +1,4 @@
-"""The reference rows: noise, the middle, edges and the mask."""
+"""Reference rows: random numbers, the centre, edges and the mask; and the reductions to heatmaps."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from evident.explainers.shared.heatmap import absolute_maximum, channel_norm, po
 NETWORK = nn.Identity()
 
 
-def test_random_is_uniform_and_belongs_to_the_seed_and_the_image() -> None:
+def test_random_is_uniform_and_depends_on_seed_and_image_only() -> None:
     images = torch.rand(4, 3, 64, 48)
     noise = Random(NETWORK, seed=1).attribute(images, 0)
     assert noise.shape == (4, 1, 64, 48)
@@ -22,17 +22,17 @@ def test_random_is_uniform_and_belongs_to_the_seed_and_the_image() -> None:
     assert torch.equal(noise[2:3], Random(NETWORK, seed=1).attribute(images[2:3], 3))
 
 
-def test_centre_is_a_gaussian_in_the_middle_of_each_side() -> None:
+def test_centre_is_a_gaussian_at_the_centre_of_both_sides() -> None:
     heatmap = Centre(NETWORK, width=0.25).attribute(torch.rand(2, 3, 41, 21), 0)[1, 0]
     assert heatmap.argmax() == 20 * 21 + 10
     assert heatmap.max() == 1
     torch.testing.assert_close(heatmap, heatmap.flip(0))
     torch.testing.assert_close(heatmap, heatmap.flip(1))
-    # At the side's end: 20/41 of a side from the middle.
+    # The first pixel of a side is 20/41 of the side from the centre.
     assert heatmap[0, 10] == pytest.approx(torch.exp(torch.tensor(-0.5 * (20 / 41 / 0.25) ** 2)).item())
 
 
-def test_edges_are_where_the_luminance_steps() -> None:
+def test_edges_are_at_steps_of_the_luminance() -> None:
     images = torch.zeros(1, 3, 8, 8)
     images[:, 1, :, 4:] = 0.5
     edges = Edges(NETWORK).attribute(images, 0)[0, 0]
@@ -44,18 +44,17 @@ def test_edges_are_where_the_luminance_steps() -> None:
 
 def test_oracle_is_the_mask() -> None:
     mask = torch.rand(2, 8, 8) > 0.5
-    assert Oracle.needs_mask
     oracle = Oracle(NETWORK)
-    heatmap = oracle.heatmap(oracle.attribute(torch.rand(2, 3, 8, 8), 0, mask=mask))
+    heatmap = oracle.heatmap(oracle.attribute_mask(torch.rand(2, 3, 8, 8), 0, mask))
     assert torch.equal(heatmap, mask.float())
 
 
-def test_oracle_without_a_mask_is_an_error_that_says_so() -> None:
+def test_oracle_without_a_mask_raises() -> None:
     with pytest.raises(UserError, match="explainer=oracle needs masks"):
         Oracle(NETWORK).attribute(torch.rand(2, 3, 8, 8), 0)
 
 
-def test_the_three_heatmaps_of_one_pixel() -> None:
+def test_the_three_reductions_of_one_pixel() -> None:
     attribution = torch.tensor([3.0, -5.0, 4.0]).view(1, 3, 1, 1)
     assert positive_sum(attribution).item() == 2
     assert positive_sum(-attribution).item() == 0
@@ -64,6 +63,6 @@ def test_the_three_heatmaps_of_one_pixel() -> None:
     assert reduction("channel_norm") is channel_norm
 
 
-def test_grey_contribution_is_that_of_its_one_channel() -> None:
+def test_positive_sum_of_a_grey_image_equals_that_of_its_channel() -> None:
     one = torch.randn(2, 1, 4, 4)
     torch.testing.assert_close(positive_sum(one.expand(-1, 3, -1, -1) / 3), positive_sum(one))

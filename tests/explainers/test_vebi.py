@@ -1,57 +1,45 @@
-"""VEBI against a slow derivation of PAPERS 1.3, feature by feature, and the options that its authors' paper names."""
+"""VEBI compared with a slow derivation of PAPERS 1.3, feature by feature, and the options of the paper."""
+
+from typing import Any
 
 import pytest
 import torch
+from samples import flower_net, smooth_noise, training_set
 from torch import Tensor, nn
 
-from evident.data.images import ImageSet, loader
+from evident.data.images import loader
 from evident.errors import UserError
 from evident.explainers.shared.backward_rules import BackwardRules
 from evident.explainers.vebi import VEBI, deconvolved
-from evident.models.flower_net import FlowerNet
 from evident.relevance.relevance import Feature
 from evident.relevance.responses import responses
-
-CLASSES = 4
 
 
 @pytest.fixture
 def model() -> nn.Module:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        network = FlowerNet(CLASSES)
-        for weight in network.parameters():
-            if weight.dim() > 1:
-                nn.init.kaiming_normal_(weight)
-    return network.eval()
+    return flower_net()
 
 
-def pictures(count: int, seed: int = 0) -> Tensor:
-    noise = torch.rand(count, 3, 6, 6, generator=torch.Generator().manual_seed(seed))
-    return nn.functional.interpolate(noise, (32, 32), mode="bilinear")
+def some_images(count: int) -> Tensor:
+    return smooth_noise(count, cells=6, seed=0)
 
 
-def training_set() -> ImageSet:
-    images = (pictures(24, seed=1) * 255).byte()
-    return ImageSet(images, torch.arange(24) % CLASSES, [str(n) for n in range(24)])
-
-
-def fitted(model: nn.Module, **settings: object) -> VEBI:
+def fitted(model: nn.Module, **settings: Any) -> VEBI:
     explainer = VEBI(model, **settings)
     explainer.fit(loader(training_set(), batch_size=8))
     return explainer
 
 
-def one_by_one(model: nn.Module, image: Tensor, feature: Feature, resampled: bool) -> Tensor:
-    """The heatmap (H, W) of one feature in one image, by a hook at a module that bears the layer's name."""
-    kept: list[Tensor] = []
+def single_heatmap(model: nn.Module, image: Tensor, feature: Feature, resampled: bool) -> Tensor:
+    """Return the heatmap (H, W) of one feature in one image, by a hook at the module with the layer's name."""
+    outputs: list[Tensor] = []
     module = model.get_submodule(feature.layer.partition("/")[0])
-    handle = module.register_forward_hook(lambda module, args, output: kept.append(output))
+    handle = module.register_forward_hook(lambda module, args, output: outputs.append(output))
     pixels = image[None].clone().requires_grad_()
     with BackwardRules("guided", "resampled" if resampled else None):
         model(pixels)
     handle.remove()
-    [activation] = kept
+    [activation] = outputs
     signal = torch.zeros_like(activation)
     signal[0, feature.filter] = activation[0, feature.filter].detach()
     (gradient,) = torch.autograd.grad(activation, pixels, signal)
@@ -62,28 +50,28 @@ def one_by_one(model: nn.Module, image: Tensor, feature: Feature, resampled: boo
 
 @pytest.mark.parametrize("resampled", [True, False])
 @pytest.mark.parametrize("layers", ["relu", "all", ["features.8/relu", "features.18/conv2d"]])
-def test_it_is_what_the_paper_says_feature_by_feature(model: nn.Module, layers: str | list, resampled: bool) -> None:
+def test_explanation_equals_the_formula_by_feature(model: nn.Module, layers: str | list, resampled: bool) -> None:
     explainer = fitted(model, layers=layers, mu=5.0, top=3, resampled=resampled)
-    images, target = pictures(5), torch.tensor([0, 1, 2, 3, 1])
-    explanation = explainer.decoupled(images, target)
+    images, target = some_images(5), torch.tensor([0, 1, 2, 3, 1])
+    explanation = explainer.feature_maps(images, target)
     combined = explainer.attribute(images, target)
-    relevance = explainer.relevance
+    relevance = explainer.relevance()
     for n, image in enumerate(images):
         x = responses(model, image[None], layers)[0].double()
         w = relevance.weights[:, target[n]]
         f = x * w / w.sum()
         expected = [(k, f[k]) for k in f.argsort(descending=True).tolist() if f[k] > 0][:3]
-        found = [place for place in explanation.features[n].tolist() if place >= 0]
-        assert found == [place for place, _ in expected]
-        maps = [one_by_one(model, image, relevance.features[place], resampled) for place in found]
+        found = [index for index in explanation.features[n].tolist() if index >= 0]
+        assert found == [index for index, _ in expected]
+        maps = [single_heatmap(model, image, relevance.features[index], resampled) for index in found]
         torch.testing.assert_close(explanation.maps[n, : len(maps)], torch.stack(maps), rtol=1e-3, atol=1e-4)
         torch.testing.assert_close(combined[n, 0], torch.stack(maps).amax(0), rtol=1e-3, atol=1e-4)
         shares = torch.stack([share for _, share in expected]).float()
         torch.testing.assert_close(explanation.shares[n, : len(maps)], shares)
 
 
-def test_all_features_take_one_pass_as_they_take_one_each(model: nn.Module) -> None:
-    images = pictures(4)
+def test_features_of_one_pass_equal_those_of_separate_passes(model: nn.Module) -> None:
+    images = some_images(4)
     features = [Feature("features.2/relu", 3), Feature("features.20/relu", 5), Feature("features.8/relu", 1)]
     features.append(Feature("classifier.3/relu", 7))
     together = deconvolved(model, images, features)
@@ -91,8 +79,8 @@ def test_all_features_take_one_pass_as_they_take_one_each(model: nn.Module) -> N
     torch.testing.assert_close(together, torch.stack(alone), rtol=1e-4, atol=1e-5)
 
 
-def test_heatmaps_lie_between_zero_and_one(model: nn.Module) -> None:
-    explanation = fitted(model).decoupled(pictures(3), 1)
+def test_heatmaps_are_in_zero_one(model: nn.Module) -> None:
+    explanation = fitted(model).feature_maps(some_images(3), 1)
     active = explanation.features >= 0
     assert active.any()
     assert (explanation.maps >= 0).all()
@@ -102,31 +90,31 @@ def test_heatmaps_lie_between_zero_and_one(model: nn.Module) -> None:
     assert (explanation.maps[~active] == 0).all()
 
 
-def test_a_class_without_relevant_features_has_an_empty_explanation(model: nn.Module) -> None:
+def test_class_without_relevant_features_has_an_empty_explanation(model: nn.Module) -> None:
     explainer = fitted(model)
-    explainer.relevance.weights[:, 2] = 0
-    assert (explainer.attribute(pictures(2), torch.tensor([2, 2])) == 0).all()
+    explainer.relevance().weights[:, 2] = 0
+    assert (explainer.attribute(some_images(2), torch.tensor([2, 2])) == 0).all()
 
 
-def test_top_beyond_all_features_shows_those_there_are(model: nn.Module) -> None:
+def test_top_above_the_number_of_features_shows_all_of_them(model: nn.Module) -> None:
     explainer = fitted(model, layers=["features.2/relu"], top=40)
-    assert explainer.decoupled(pictures(2), 0).maps.shape[1] == 16
+    assert explainer.feature_maps(some_images(2), 0).maps.shape[1] == 16
 
 
-def test_in_place_layers_leave_the_start_signal_as_it_was(model: nn.Module) -> None:
+def test_in_place_layers_do_not_change_the_result(model: nn.Module) -> None:
     features = [Feature("features.1/batch_norm", 3), Feature("features.3/conv2d", 5)]
-    expected = deconvolved(model, pictures(2), features)
+    expected = deconvolved(model, some_images(2), features)
     for module in model.modules():
         if isinstance(module, nn.ReLU):
             module.inplace = True
-    torch.testing.assert_close(deconvolved(model, pictures(2), features), expected)
+    torch.testing.assert_close(deconvolved(model, some_images(2), features), expected)
 
 
-def test_before_fit_it_says_what_is_missing(model: nn.Module) -> None:
+def test_explaining_before_fit_raises(model: nn.Module) -> None:
     with pytest.raises(UserError, match="call fit"):
-        VEBI(model).attribute(pictures(1), 0)
+        VEBI(model).attribute(some_images(1), 0)
 
 
-def test_no_feature_is_none_to_show(model: nn.Module) -> None:
+def test_top_below_one_raises(model: nn.Module) -> None:
     with pytest.raises(UserError, match="top=0"):
         VEBI(model, top=0)

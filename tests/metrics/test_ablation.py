@@ -1,4 +1,4 @@
-"""Ablation: on networks whose evidence is known by hand, and by one image and one set of features at a time."""
+"""Ablation: known answers on small networks, and one image and one set of features at a time."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,8 +16,8 @@ from evident.relevance.relevance import Feature, Relevance
 CHOICES = ("relevant", "random", "least")
 
 
-def relevance(layers: dict[str, int], classes: int, counts: list[int], seed: int = 0) -> Relevance:
-    """Of random features, counts[j] are relevant to class j."""
+def random_relevance(layers: dict[str, int], classes: int, counts: list[int], seed: int = 0) -> Relevance:
+    """Return a relevance in which counts[j] random features are relevant to class j."""
     generator = torch.Generator().manual_seed(seed)
     shape = (sum(layers.values()), classes)
     weights = torch.rand(shape, generator=generator, dtype=torch.float64) + 0.1
@@ -26,14 +26,14 @@ def relevance(layers: dict[str, int], classes: int, counts: list[int], seed: int
     return Relevance(layers, weights, torch.rand(shape, generator=generator, dtype=torch.float64))
 
 
-def curves(images: Tensor, target: list[int], model: nn.Module, learnt: Relevance, **settings) -> dict[str, Tensor]:
+def curves(images: Tensor, target: list[int], model: nn.Module, relevance: Relevance, **settings) -> dict[str, Tensor]:
     heatmap = torch.zeros(len(images), *images.shape[2:])
-    result = ablation(Explanation(images, torch.tensor(target), heatmap, None, model, learnt), **settings)
+    result = ablation(Explanation(images, torch.tensor(target), heatmap, None, model, relevance), **settings)
     assert list(result) == [f"ablation_{choice}" for choice in CHOICES]
     return {choice: result[f"ablation_{choice}"].values for choice in CHOICES}
 
 
-# A network that says which colour is the brightest: filters 0, 1 and 2 carry the classes, 3 to 9 do nothing.
+# A network that predicts the brightest colour: filters 0, 1 and 2 determine the classes, 3 to 9 have no effect.
 
 
 def colours() -> nn.Module:
@@ -49,41 +49,41 @@ RED_GREEN_BLUE = torch.eye(3)[:, :, None, None].expand(3, 3, 4, 4) * 0.5 + 0.25
 
 
 def of_colours(relevant: list[list[int]]) -> Relevance:
-    """relevant[j] are the filters of class j, the most relevant first; the others gain as their number is low."""
+    """Return a relevance with the filters relevant[j] for class j, most relevant first; low numbers gain most."""
     weights, gain = torch.zeros(10, 3), torch.arange(10.0, 0, -1)[:, None].expand(10, 3)
     for j, filters in enumerate(relevant):
         weights[filters, j] = 1 / torch.arange(1.0, len(filters) + 1)
     return Relevance({"1/relu": 10}, weights.double(), gain.double())
 
 
-def test_the_one_relevant_filter_flips_the_prediction_and_no_other_does():
+def test_only_zeroing_the_relevant_filter_changes_the_prediction():
     values = curves(RED_GREEN_BLUE, [0, 1, 2], colours(), of_colours([[0], [1], [2]]), draws=600)
     assert values["relevant"].tolist() == [[1, 0]] * 3
     assert values["least"].tolist() == [[1, 1]] * 3
-    # One of ten filters by lot is the one that matters in a tenth of the draws.
+    # A random one of ten filters is the relevant one in a tenth of the draws.
     torch.testing.assert_close(values["random"], torch.tensor([[1, 0.9]] * 3).double(), rtol=0, atol=0.04)
 
 
-def test_an_image_of_another_class_than_it_looks_has_no_accuracy_to_lose():
+def test_wrongly_predicted_image_has_zero_accuracy_throughout():
     values = curves(RED_GREEN_BLUE[:1], [1], colours(), of_colours([[0], [1], [2]]))
     assert all(rows.tolist() == [[0, 0]] for rows in values.values())
 
 
-def test_features_go_by_rank():
+def test_features_are_zeroed_by_rank():
     values = curves(RED_GREEN_BLUE, [0, 1, 2], colours(), of_colours([[0, 5, 6], [5, 1, 6], [5, 6, 2]]))
     assert values["relevant"].tolist() == [[1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0]]
 
 
-def test_a_class_of_few_features_stays_where_it_has_lost_them_all():
-    learnt = of_colours([[0], [5, 1], [5, 6, 7, 8]])
-    values = curves(RED_GREEN_BLUE, [0, 1, 2], colours(), learnt, draws=20)
+def test_curve_is_constant_beyond_the_last_feature_of_a_class():
+    relevance = of_colours([[0], [5, 1], [5, 6, 7, 8]])
+    values = curves(RED_GREEN_BLUE, [0, 1, 2], colours(), relevance, draws=20)
     assert values["relevant"].tolist() == [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [1, 1, 1, 1, 1]]
     for rows in values.values():
         assert (rows[0, 1:] == rows[0, 1]).all()
         assert (rows[1, 2:] == rows[1, 2]).all()
 
 
-def test_a_class_without_relevant_features_is_undefined():
+def test_class_without_relevant_features_is_nan():
     values = curves(RED_GREEN_BLUE, [0, 1, 2], colours(), of_colours([[0], [], [2]]))
     for rows in values.values():
         assert rows.isnan().all(1).tolist() == [False, True, False]
@@ -94,7 +94,7 @@ def test_a_class_without_relevant_features_is_undefined():
     assert all(area(curve).isnan().all() for curve in none.values())
 
 
-def test_the_score_is_the_end_where_all_relevant_features_are_gone():
+def test_score_is_the_value_with_all_relevant_features_zeroed():
     explanation = Explanation(
         RED_GREEN_BLUE, torch.arange(3), torch.zeros(3, 4, 4), None, colours(), of_colours([[0], [5, 1], [5, 6, 7, 8]])
     )
@@ -103,11 +103,11 @@ def test_the_score_is_the_end_where_all_relevant_features_are_gone():
     assert torch.equal(image_scores(relevant), relevant.values[:, 4])
 
 
-# Which features are zeroed: told by a network that has ones everywhere and writes down where it finds none.
+# The zeroed features: a network whose layers are all ones records where it finds zeros.
 
 
 class Recorder(nn.Module):
-    """Two layers of ones, `a` with maps (N, 5, 2, 2) and `b` (N, 8); `zeroed` has the silent filters of every row."""
+    """Compute layers of ones, `a` (N, 5, 2, 2) and `b` (N, 8), and keep the zeroed filters of every row in `zeroed`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -117,18 +117,18 @@ class Recorder(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         maps = {"a/relu": self.a(torch.ones(len(images), 5, 2, 2)), "b/relu": self.b(torch.ones(len(images), 8))}
         for row in range(len(images)):
-            silent = {name: (maps[name][row].flatten(1 if name == "a/relu" else 0) == 0) for name in maps}
-            filters = {"a/relu": silent["a/relu"].all(1), "b/relu": silent["b/relu"]}
-            assert torch.equal(silent["a/relu"].any(1), filters["a/relu"])
+            zeros = {name: (maps[name][row].flatten(1 if name == "a/relu" else 0) == 0) for name in maps}
+            filters = {"a/relu": zeros["a/relu"].all(1), "b/relu": zeros["b/relu"]}
+            assert torch.equal(zeros["a/relu"].any(1), filters["a/relu"])
             pairs = [Feature(name, k) for name, off in filters.items() for k in off.nonzero().flatten().tolist()]
             self.zeroed.append(frozenset(pairs))
         return torch.ones(len(images), 1)
 
 
-def recorded(learnt: Relevance, target: int = 0, **settings) -> list[list[frozenset[Feature]]]:
-    """The sets of k features that were zeroed, for k = 0, 1, ..."""
+def recorded(relevance: Relevance, target: int = 0, **settings) -> list[list[frozenset[Feature]]]:
+    """Return the sets of k features that were zeroed, for k = 0, 1, ..."""
     network = Recorder()
-    curves(torch.zeros(1, 3, 2, 2), [target], network, learnt, **settings)
+    curves(torch.zeros(1, 3, 2, 2), [target], network, relevance, **settings)
     largest = max(map(len, network.zeroed))
     return [[zeroed for zeroed in network.zeroed if len(zeroed) == k] for k in range(largest + 1)]
 
@@ -136,10 +136,10 @@ def recorded(learnt: Relevance, target: int = 0, **settings) -> list[list[frozen
 RECORDED = {"a/relu": 5, "b/relu": 8}
 
 
-def chains(learnt: Relevance) -> tuple[list[frozenset[Feature]], list[frozenset[Feature]]]:
-    """The sets of the k most relevant features of class 0, and of as many least relevant ones of their layers."""
-    ranked = [learnt.features[place] for place in learnt.ranking[:, 0].tolist()]
-    relevant, least = ranked[: int(learnt.counts[0])], []
+def expected_sets(relevance: Relevance) -> tuple[list[frozenset[Feature]], list[frozenset[Feature]]]:
+    """Return the sets of the k most relevant features of class 0, and of k least relevant ones of their layers."""
+    ranked = [relevance.features[position] for position in relevance.ranking[:, 0].tolist()]
+    relevant, least = ranked[: int(relevance.counts[0])], []
     for feature in relevant:
         least.append(next(f for f in ranked[::-1] if f.layer == feature.layer and f not in least))
     counts = range(1, len(relevant) + 1)
@@ -147,11 +147,11 @@ def chains(learnt: Relevance) -> tuple[list[frozenset[Feature]], list[frozenset[
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_every_choice_takes_as_many_features_of_the_same_layers(seed):
-    learnt = relevance(RECORDED, 1, [6], seed)
-    [nothing], *by_count = recorded(learnt, draws=4)
+def test_all_choices_zero_equally_many_features_of_each_layer(seed):
+    relevance = random_relevance(RECORDED, 1, [6], seed)
+    [nothing], *by_count = recorded(relevance, draws=4)
     assert not nothing
-    for sets, relevant, least in zip(by_count, *chains(learnt), strict=True):
+    for sets, relevant, least in zip(by_count, *expected_sets(relevance), strict=True):
         assert len(sets) == 6
         assert relevant in sets
         assert least in sets
@@ -159,10 +159,10 @@ def test_every_choice_takes_as_many_features_of_the_same_layers(seed):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_random_features_add_up(seed):
-    learnt = relevance(RECORDED, 1, [6], seed)
+def test_random_features_of_step_k_are_kept_in_step_k_plus_one(seed):
+    relevance = random_relevance(RECORDED, 1, [6], seed)
     before: frozenset[Feature] = frozenset()
-    for sets, relevant, least in zip(recorded(learnt, draws=1)[1:], *chains(learnt), strict=True):
+    for sets, relevant, least in zip(recorded(relevance, draws=1)[1:], *expected_sets(relevance), strict=True):
         sets.remove(relevant)
         sets.remove(least)
         [random] = sets
@@ -170,23 +170,23 @@ def test_random_features_add_up(seed):
         before = random
 
 
-def test_random_features_are_any_of_the_layer_equally_often():
-    learnt = Relevance(RECORDED, torch.eye(13, 1).double(), torch.zeros(13, 1).double())
-    sets = recorded(learnt, draws=2000)[1]
+def test_random_features_are_uniform_within_the_layer():
+    relevance = Relevance(RECORDED, torch.eye(13, 1).double(), torch.zeros(13, 1).double())
+    sets = recorded(relevance, draws=2000)[1]
     share = [sum(Feature("a/relu", k) in zeroed for zeroed in sets) / 2000 for k in range(5)]
     assert share == pytest.approx([0.2] * 5, abs=0.03)
 
 
-def test_a_layer_that_is_relevant_as_a_whole_is_zeroed_as_a_whole_by_any_choice():
+def test_fully_relevant_layer_is_zeroed_completely_by_all_choices():
     weights = torch.zeros(13, 1, dtype=torch.float64)
     weights[:5] = 1
     sets = recorded(Relevance(RECORDED, weights, torch.zeros_like(weights)), draws=3)[5]
     assert sets == [frozenset(Feature("a/relu", k) for k in range(5))] * 5
 
 
-def test_draws_follow_the_seed_the_class_and_the_draw_alone():
-    learnt = relevance(RECORDED, 2, [4, 4])
-    same = Relevance(RECORDED, learnt.weights[:, :1].expand(13, 2), learnt.gain[:, :1].expand(13, 2))
+def test_draws_depend_on_seed_class_and_draw_only():
+    relevance = random_relevance(RECORDED, 2, [4, 4])
+    same = Relevance(RECORDED, relevance.weights[:, :1].expand(13, 2), relevance.gain[:, :1].expand(13, 2))
     first = recorded(same, draws=5, seed=3)
     assert recorded(same, draws=5, seed=3) == first
     assert recorded(same, draws=5, seed=4) != first
@@ -194,14 +194,14 @@ def test_draws_follow_the_seed_the_class_and_the_draw_alone():
     assert all(set(few) <= set(many) for few, many in zip(recorded(same, draws=2, seed=3), first, strict=True))
 
 
-def test_nothing_is_evaluated_twice():
+def test_each_ablation_is_evaluated_once():
     network = Recorder()
-    learnt = relevance(RECORDED, 3, [2, 5, 0])
-    curves(torch.zeros(4, 3, 2, 2), [0, 1, 2, 1], network, learnt, draws=3)
+    relevance = random_relevance(RECORDED, 3, [2, 5, 0])
+    curves(torch.zeros(4, 3, 2, 2), [0, 1, 2, 1], network, relevance, draws=3)
     assert len(network.zeroed) == sum(1 + (2 + 3) * features for features in (2, 5, 5))
 
 
-# A network with several layers of features: rectified maps, maps before their normalisation, a fully connected layer.
+# A network with several layers of features: rectified maps, maps before normalisation, a fully connected layer.
 
 
 def small_network(in_place: bool = False) -> nn.Module:
@@ -220,7 +220,7 @@ def small_network(in_place: bool = False) -> nn.Module:
     ]
     model = nn.Sequential(*layers).double().eval()
     for name, weights in model.named_parameters():
-        # Without biases the answer hangs on the features alone.
+        # Without biases the prediction depends on the features only.
         weights.data.mul_(0 if name.endswith("bias") else 1)
     return model
 
@@ -228,20 +228,17 @@ def small_network(in_place: bool = False) -> nn.Module:
 LAYERS = {"1/relu": 6, "2/conv2d": 8, "8/relu": 12}
 
 
-def pictures(images: int = 6) -> Tensor:
-    return torch.randn(images, 3, 6, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-
-
 def example(seed: int = 0) -> tuple[Tensor, list[int], nn.Module, Relevance]:
-    """Images with the classes that the network sees in them, but the last one; class 3 has 9 relevant features."""
-    model, images = small_network(), pictures()
+    """Return six images with their predicted classes, the last one wrong; class 3 has 9 relevant features."""
+    model = small_network()
+    images = torch.randn(6, 3, 6, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     target = model(images).argmax(1).tolist()
-    return images, [*target[:-1], (target[-1] + 1) % 4], model, relevance(LAYERS, 4, [7, 8, 6, 9], seed)
+    return images, [*target[:-1], (target[-1] + 1) % 4], model, random_relevance(LAYERS, 4, [7, 8, 6, 9], seed)
 
 
 @contextmanager
 def zeroed(model: nn.Module, features: list[Feature]) -> Iterator[None]:
-    """`model` with hooks that zero features, layer by layer."""
+    """Zero features of `model` by hooks."""
 
     def hook(filters: list[int]) -> Callable[..., Tensor]:
         def zero(module: nn.Module, inputs: object, output: Tensor) -> Tensor:
@@ -261,13 +258,13 @@ def zeroed(model: nn.Module, features: list[Feature]) -> Iterator[None]:
         handle.remove()
 
 
-def chosen(learnt: Relevance, target: int, lot: tuple[int, ...] | None, least: bool = False) -> list[Feature]:
-    """The features zeroed, in their order: relevant, the least relevant, or by the lot of (seed, class, draw)."""
-    ranked = [learnt.features[place] for place in learnt.ranking[:, target].tolist()]
-    relevant = [f for f in ranked if learnt.weights[learnt.features.index(f), target] > 0]
+def chosen(relevance: Relevance, target: int, seed: tuple[int, ...] | None, least: bool = False) -> list[Feature]:
+    """Return the zeroed features in order: relevant, least relevant, or random by `seed` (seed, class, draw)."""
+    ranked = [relevance.features[position] for position in relevance.ranking[:, target].tolist()]
+    relevant = [f for f in ranked if relevance.weights[relevance.features.index(f), target] > 0]
     order = ranked[::-1] if least else ranked
-    if lot is not None:
-        order = [learnt.features[place] for place in np.random.default_rng(lot).permutation(len(ranked))]
+    if seed is not None:
+        order = [relevance.features[position] for position in np.random.default_rng(seed).permutation(len(ranked))]
     features: list[Feature] = []
     for feature in relevant:
         features.append(next(f for f in order if f.layer == feature.layer and f not in features))
@@ -276,13 +273,13 @@ def chosen(learnt: Relevance, target: int, lot: tuple[int, ...] | None, least: b
 
 @pytest.mark.parametrize("seed", range(3))
 def test_curves_equal_one_image_and_one_set_at_a_time(seed):
-    images, target, model, learnt = example(seed)
-    values = curves(images, target, model, learnt, draws=3, seed=seed)
+    images, target, model, relevance = example(seed)
+    values = curves(images, target, model, relevance, draws=3, seed=seed)
     for n, j in enumerate(target):
         sets = {
-            "relevant": [chosen(learnt, j, None)],
-            "random": [chosen(learnt, j, (seed, j, draw)) for draw in range(3)],
-            "least": [chosen(learnt, j, None, least=True)],
+            "relevant": [chosen(relevance, j, None)],
+            "random": [chosen(relevance, j, (seed, j, draw)) for draw in range(3)],
+            "least": [chosen(relevance, j, None, least=True)],
         }
         for choice, drawn in sets.items():
             for k in range(10):
@@ -295,47 +292,47 @@ def test_curves_equal_one_image_and_one_set_at_a_time(seed):
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 1000])
-def test_the_batch_size_changes_memory_alone(batch_size):
-    images, target, model, learnt = example()
+def test_batch_size_changes_no_curve(batch_size):
+    images, target, model, relevance = example()
     sizes: list[int] = []
     handle = model.register_forward_hook(lambda _, inputs, __: sizes.append(len(inputs[0])))
-    chunked = curves(images, target, model, learnt, batch_size=batch_size)
+    chunked = curves(images, target, model, relevance, batch_size=batch_size)
     handle.remove()
     assert all(size == batch_size for size in sizes[:-1])
     assert sizes[-1] <= batch_size
-    for choice, rows in curves(images, target, model, learnt).items():
+    for choice, rows in curves(images, target, model, relevance).items():
         assert torch.equal(chunked[choice], rows)
 
 
-def test_an_image_has_its_curves_in_any_company():
-    images, target, model, learnt = example()
-    together = curves(images, target, model, learnt)
+def test_curves_of_an_image_do_not_depend_on_its_batch():
+    images, target, model, relevance = example()
+    together = curves(images, target, model, relevance)
     for n in range(len(images)):
-        alone = curves(images[n : n + 1], target[n : n + 1], model, learnt)
+        alone = curves(images[n : n + 1], target[n : n + 1], model, relevance)
         assert all(torch.equal(alone[choice][0], together[choice][n]) for choice in CHOICES)
 
 
-def test_in_place_layers_are_layers_like_any_other():
-    images, target, model, learnt = example()
-    expected = curves(images, target, model, learnt)
-    for choice, rows in curves(images, target, small_network(in_place=True), learnt).items():
+def test_in_place_layers_have_the_same_curves():
+    images, target, model, relevance = example()
+    expected = curves(images, target, model, relevance)
+    for choice, rows in curves(images, target, small_network(in_place=True), relevance).items():
         assert torch.equal(rows, expected[choice])
 
 
-def test_zeros_are_zero_also_of_what_is_not_finite():
+def test_infinite_features_are_zeroed_too():
     model = colours()
     model[0].bias.data[5] = torch.inf
     values = curves(RED_GREEN_BLUE, [0, 1, 2], model, of_colours([[5], [5], [5]]))
-    # Infinite maps times weights of zero are no number, and no class; without them all is as it was.
+    # Infinite maps times zero weights are NaN; with the feature zeroed the prediction is right.
     assert values["relevant"][:, 1].tolist() == [1, 1, 1]
 
 
-def test_a_network_in_training_is_ablated_in_evaluation_and_comes_back():
-    images, target, model, learnt = example()
-    expected = curves(images, target, model, learnt)
+def test_network_in_training_mode_is_ablated_in_evaluation_mode_and_unchanged_afterwards():
+    images, target, model, relevance = example()
+    expected = curves(images, target, model, relevance)
     model.train()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    for choice, rows in curves(images, target, model, learnt).items():
+    for choice, rows in curves(images, target, model, relevance).items():
         assert torch.equal(rows, expected[choice])
         assert not rows.requires_grad
     assert all(module.training for module in model.modules())
@@ -343,28 +340,28 @@ def test_a_network_in_training_is_ablated_in_evaluation_and_comes_back():
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
-def test_a_relevance_of_another_network_is_an_error_that_names_the_layer():
+def test_relevance_of_another_network_is_an_error_that_names_the_layer():
     images, target, model, _ = example()
     hooks = [len(module._forward_hooks) for module in model.modules()]
     with pytest.raises(UserError, match="Sequential has no layer features/relu"):
-        curves(images, target, model, relevance({"1/relu": 6, "features/relu": 3}, 4, [1, 1, 1, 1]))
+        curves(images, target, model, random_relevance({"1/relu": 6, "features/relu": 3}, 4, [1, 1, 1, 1]))
     assert [len(module._forward_hooks) for module in model.modules()] == hooks
 
 
-def test_what_is_missing_or_out_of_range_is_named():
-    images, target, model, learnt = example()
+def test_missing_or_invalid_arguments_are_named():
+    images, target, model, relevance = example()
     with pytest.raises(UserError, match="draws=0"):
-        curves(images, target, model, learnt, draws=0)
-    for given in ({"model": model}, {"relevance": learnt}):
+        curves(images, target, model, relevance, draws=0)
+    for given in ({"model": model}, {"relevance": relevance}):
         with pytest.raises(UserError, match="needs the model and the relevance"):
             ablation(Explanation(images, torch.tensor(target), torch.zeros(6, 6, 6), **given))
 
 
-def test_relevant_features_alone_tell_the_class_they_belong_to():
-    learnt = of_colours([[0], [1], [2]])
-    explanation = Explanation(RED_GREEN_BLUE, torch.arange(3), torch.zeros(3, 4, 4), None, colours(), learnt)
+def test_read_out_of_relevant_features_gives_their_class():
+    relevance = of_colours([[0], [1], [2]])
+    explanation = Explanation(RED_GREEN_BLUE, torch.arange(3), torch.zeros(3, 4, 4), None, colours(), relevance)
     assert read_out(explanation).tolist() == [1, 1, 1]
-    mistaken = Explanation(RED_GREEN_BLUE, torch.tensor([0, 2, 2]), torch.zeros(3, 4, 4), None, colours(), learnt)
-    assert read_out(mistaken).tolist() == [1, 0, 1]
+    wrong = Explanation(RED_GREEN_BLUE, torch.tensor([0, 2, 2]), torch.zeros(3, 4, 4), None, colours(), relevance)
+    assert read_out(wrong).tolist() == [1, 0, 1]
     with pytest.raises(UserError, match="needs the model and the relevance"):
         read_out(Explanation(RED_GREEN_BLUE, torch.arange(3), torch.zeros(3, 4, 4)))

@@ -1,4 +1,4 @@
-"""Grid energy: known answers, and the claim of the resampled deconvolution, measured with it."""
+"""Grid energy: known answers, and the effect of the resampled deconvolution."""
 
 import itertools
 from collections.abc import Callable
@@ -49,14 +49,14 @@ def blob(y: float, x: float, width: float) -> Tensor:
 
 @pytest.mark.parametrize("period", [2, 4, 8, 16])
 @pytest.mark.parametrize("pattern", [comb, stripes, checkerboard])
-def test_nothing_but_a_grid_scores_one(pattern: Callable[[int], Tensor], period: int) -> None:
+def test_pure_grid_scores_one(pattern: Callable[[int], Tensor], period: int) -> None:
     assert one(pattern(period)) == pytest.approx(1, abs=1e-6)
     assert one(1 - 0.3 * pattern(period).T) == pytest.approx(1, abs=1e-6)
 
 
 @pytest.mark.parametrize("width", [3, 6, 10, 20, 40])
 @pytest.mark.parametrize("place", [(56, 56), (50, 30), (5, 100)])
-def test_smooth_blob_scores_zero_also_where_the_border_cuts_it(place: tuple[int, int], width: int) -> None:
+def test_smooth_blob_scores_zero_also_at_the_border(place: tuple[int, int], width: int) -> None:
     assert one(blob(*place, width)) < 1e-3
 
 
@@ -65,7 +65,7 @@ def test_ramps_discs_and_single_pixels_score_almost_zero(heatmap: Tensor) -> Non
     assert one(heatmap) < 0.01
 
 
-def test_sharp_edge_along_the_pixels_scores_little_wherever_it_is() -> None:
+def test_sharp_edge_scores_below_0_05_at_any_position() -> None:
     edges = energy(torch.stack([column < X for column in range(40, 72)]))
     assert edges.max() < 0.05
     assert edges.mean() < 0.03
@@ -78,7 +78,7 @@ def test_noise_scores_almost_zero() -> None:
 
 
 @pytest.mark.parametrize("period", [2, 4, 16])
-def test_score_grows_with_the_grid(period: int) -> None:
+def test_score_increases_with_the_amplitude_of_the_grid(period: int) -> None:
     scores = [one(blob(50, 60, 20) + amount * comb(period)) for amount in (0, 0.1, 0.3, 1, 3, 10)]
     assert scores == sorted(set(scores))
     assert scores[0] < 0.001
@@ -87,38 +87,38 @@ def test_score_grows_with_the_grid(period: int) -> None:
 
 
 @pytest.mark.parametrize("period", [2, 4, 8, 16])
-def test_grid_may_cover_a_part_of_the_map(period: int) -> None:
+def test_local_grid_is_detected(period: int) -> None:
     assert one(blob(50, 60, 20) * comb(period)) > 0.7
     assert one(blob(50, 60, 10) * comb(period)) > 0.3
 
 
-def test_other_periods_score_far_less() -> None:
-    # The frequencies of a window are too far apart to score them zero.
+def test_other_periods_score_below_0_35() -> None:
+    # The frequencies of a window are too coarse to give other periods a score of zero.
     for period in (3, 5, 6, 7, 9, 11, 12, 14, 20, 24):
         assert one(stripes(period) + comb(period)) < 0.35, period
     assert one(comb(16), stride=8) < 0.01
 
 
-def test_grid_scores_the_same_wherever_it_starts() -> None:
+def test_score_does_not_depend_on_the_offset_of_the_grid() -> None:
     grids = torch.stack([comb(16).roll(shift, (0, 1)) for shift in ((0, 0), (1, 0), (5, 9), (15, 15))])
     torch.testing.assert_close(energy(grids), torch.ones(4, dtype=torch.float64))
     moved = torch.stack([blob(50, 60, 20) + comb(4).roll(shift, (0, 1)) for shift in ((0, 0), (1, 3), (2, 2))])
     torch.testing.assert_close(energy(moved), energy(moved[:1]).expand(3), rtol=0.01, atol=0)
 
 
-def test_scale_and_offset_change_no_score() -> None:
+def test_score_ignores_scale_and_offset() -> None:
     heatmap = (blob(50, 60, 20) + 0.5 * comb(4)).double()[None]
     for changed in (1e-6 * heatmap, 1e6 * heatmap, heatmap + 3, -heatmap, heatmap.mT, heatmap.flip(1)):
         torch.testing.assert_close(energy(changed), energy(heatmap), rtol=0.02, atol=0)
     torch.testing.assert_close(energy(7 * heatmap + 3), energy(heatmap), rtol=1e-9, atol=0)
 
 
-def test_score_is_a_share() -> None:
+def test_score_is_in_zero_to_one() -> None:
     scores = energy(torch.rand(50, 40, 56, generator=torch.Generator().manual_seed(0)) ** 4, stride=4)
     assert ((scores >= 0) & (scores <= 1)).all()
 
 
-def test_peaks_are_counted_as_the_formula_says() -> None:
+def test_score_equals_its_formula_by_plain_loops() -> None:
     heatmap = torch.rand(6, 9, generator=torch.Generator().manual_seed(0)).double()
     wave = torch.exp(-2j * torch.pi * torch.arange(6).outer(torch.arange(6)) / 6).to(torch.complex128)
     windows = [heatmap[:, :6], heatmap[:, 3:]]  # stride 3
@@ -134,7 +134,7 @@ def test_peaks_are_counted_as_the_formula_says() -> None:
     assert one(heatmap, stride=3) == pytest.approx(sum(peaks) / float(power.sum()))
 
 
-def test_undefined_for_a_constant_map_and_for_one_that_is_not_finite() -> None:
+def test_constant_and_non_finite_maps_are_nan() -> None:
     heatmaps = comb(4).repeat(5, 1, 1)
     heatmaps[0], heatmaps[1] = 0, 1 / 3
     heatmaps[2, 50, 50], heatmaps[3, 50, 50] = torch.nan, torch.inf
@@ -144,19 +144,19 @@ def test_undefined_for_a_constant_map_and_for_one_that_is_not_finite() -> None:
     assert energy(torch.full((1, 112, 112), 0.7, dtype=torch.float64), stride=7).isnan()
 
 
-def test_small_map_is_searched_for_the_grids_that_it_can_hold_twice() -> None:
+def test_stride_is_halved_for_small_maps() -> None:
     assert one(comb(4)[:28, :28]) == one(comb(4)[:28, :28], stride=8)
     assert one(comb(4)[:28, :28]) == pytest.approx(1, abs=1e-6)
     assert one(blob(15, 12, 8)[:28, :28]) < 1e-3
 
 
 @pytest.mark.parametrize("stride", [1, 0, -4])
-def test_stride_that_leaves_no_grid_is_an_error(stride: int) -> None:
-    with pytest.raises(UserError, match=f"stride={stride} leaves no grid"):
+def test_stride_below_two_is_an_error(stride: int) -> None:
+    with pytest.raises(UserError, match=f"stride={stride} makes no grid"):
         one(comb(4), stride)
 
 
-# The claim of Oramas et al. 2019: resampling before the transposed convolution removes the grid
+# Claim of Oramas et al. 2019: resampling before the transposed convolution removes the grid
 
 
 def kaiming(network: nn.Module, seed: int) -> nn.Module:
@@ -170,7 +170,7 @@ def kaiming(network: nn.Module, seed: int) -> nn.Module:
 
 
 def smooth_images(count: int, size: int, seed: int) -> Tensor:
-    """Images (count, 3, size, size) in [0, 1] without detail: noise under a Gaussian of 4 pixels."""
+    """Return images (count, 3, size, size) in [0, 1] without detail: noise with a Gaussian blur of 4 pixels."""
     frequency = torch.fft.fftfreq(size)
     blur = torch.exp(-2 * (torch.pi * 4) ** 2 * (frequency[:, None] ** 2 + frequency**2))
     noise = torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(seed))
@@ -180,11 +180,11 @@ def smooth_images(count: int, size: int, seed: int) -> Tensor:
 
 
 def strongest_filter(features: nn.Module, images: Tensor, convolution: ConvolutionRule | None) -> Tensor:
-    """Heatmaps (N, H, W) of each image's strongest filter: the signal is its map, all others are zero."""
+    """Return heatmaps (N, H, W) of each image's strongest filter: the signal is its map, and zero for other filters."""
     with untouched(features):
         pixels = images.clone().requires_grad_()
         with BackwardRules(relu="guided", convolution=convolution):
-            maps = features(pixels.clone())  # the first layer may be an in-place one
+            maps = features(pixels.clone())  # the first layer may be in place
         rows, filters = torch.arange(len(maps)), maps.detach().square().sum((2, 3)).argmax(1)
         signal = torch.zeros_like(maps)
         signal[rows, filters] = maps.detach()[rows, filters]
@@ -193,7 +193,7 @@ def strongest_filter(features: nn.Module, images: Tensor, convolution: Convoluti
 
 @pytest.mark.parametrize("depth", [15, 21])
 @pytest.mark.parametrize("seed", range(4))
-def test_flower_net_loses_its_grid(seed: int, depth: int) -> None:
+def test_resampling_removes_the_grid_of_flower_net(seed: int, depth: int) -> None:
     features = kaiming(FlowerNet(6).features[:depth], seed)
     images = smooth_images(8, 112, seed)
     before, after = (energy(strongest_filter(features, images, rule)).mean() for rule in (None, "resampled"))
@@ -203,16 +203,16 @@ def test_flower_net_loses_its_grid(seed: int, depth: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_alexnet_loses_the_grid_of_its_convolution_and_keeps_some_of_its_pooling(seed: int) -> None:
+def test_resampling_removes_the_grid_of_alexnets_convolution_and_part_of_its_pooling(seed: int) -> None:
     features = kaiming(alexnet(weights=None).features[:12], seed)
     images = 4 * smooth_images(2, 224, seed) - 2
     plain, resampled = (strongest_filter(features, images, rule) for rule in (None, "resampled"))
-    # The one strided convolution has stride 4. Measured: 0.018 to 0.033 before, less than 1e-6 after.
+    # The only strided convolution has stride 4. Measured: 0.018 to 0.033 before, less than 1e-6 after.
     assert energy(plain, 4).mean() > 0.01
     assert energy(resampled, 4).mean() < energy(plain, 4).mean() / 1000
     # With two poolings the total stride is 16. Measured: 0.042 to 0.075 before, 0.002 to 0.019 after.
     assert energy(resampled, 16).mean() < energy(plain, 16).mean() / 2
-    # What is left comes from the poolings' switches: the signal has their grid, of periods 2 and 4, when it comes
-    # to the output of that convolution. Measured: 0.47 to 0.48.
+    # The rest comes from the switches of the poolings: at the output of this convolution, the signal has their grid,
+    # with periods 2 and 4. Measured: 0.47 to 0.48.
     signal = strongest_filter(features[1:], features[0](images).detach(), "resampled")
     assert energy(signal, 4).mean() > 0.3

@@ -1,4 +1,4 @@
-"""Explanations beside what is truly worth what: on worlds of four pixels, by plain loops, and by the peers' answers."""
+"""Agreement with true contributions: known answers on images of four pixels, plain loops, scipy and scikit-learn."""
 
 import math
 from typing import Any
@@ -10,7 +10,7 @@ from scipy.stats import kendalltau, pearsonr
 from sklearn.metrics import average_precision_score
 from torch import Tensor, nn
 
-from evident.data.scenes.splits import Truth
+from evident.contracts import SumsContributions
 from evident.errors import UserError
 from evident.metrics.contract import Curve, Explanation
 from evident.metrics.contributions import (
@@ -20,6 +20,7 @@ from evident.metrics.contributions import (
     split_error,
     stated_contributions,
 )
+from evident.values import Truth
 
 nan = math.nan
 each_seed = pytest.mark.parametrize("seed", range(3))
@@ -27,79 +28,79 @@ OF_SIGNS = [contribution_map, attribute_contributions]
 
 
 def truth(masks: Tensor, contributions: Tensor) -> Truth:
-    """Each contribution shared out among the pixels of its attribute; what none of them shows is worth nothing."""
+    """Divide each contribution among the pixels of its attribute; all other pixels contribute nothing."""
     shares = masks.double() / masks.sum((2, 3), keepdim=True).clamp(min=1)
     typical = torch.arange(masks.shape[1]).expand_as(contributions)
     return Truth(masks, contributions, torch.einsum("nk,nkhw->nhw", contributions.double(), shares), typical)
 
 
-def of(true: Truth | None, signed: Tensor | None = None, **said: Any) -> Explanation:
+def of(true: Truth | None, signed: Tensor | None = None, **fields: Any) -> Explanation:
     count, height, width = (1, 2, 2) if true is None else true.contribution_map.shape
     blank = torch.zeros(count, height, width)
     images = torch.zeros(count, 3, height, width)
-    return Explanation(images, torch.zeros(count).long(), blank, truth=true, signed=signed, **said)
+    return Explanation(images, torch.zeros(count).long(), blank, truth=true, signed=signed, **fields)
 
 
 def on_map(signed, true_map) -> dict[str, Tensor]:
-    """`contribution_map` of one map beside another."""
+    """Return `contribution_map` of one map, given the true map."""
     signed, true_map = (torch.as_tensor(values, dtype=torch.float64)[None] for values in (signed, true_map))
     masks = torch.zeros(1, 1, *true_map.shape[1:], dtype=torch.bool)
     return contribution_map(of(Truth(masks, torch.zeros(1, 1), true_map, torch.zeros(1, 1)), signed))
 
 
 def quadrants() -> Tensor:
-    """Masks (1, 4, 4, 4): upper left, upper right, lower left and lower right."""
+    """Return masks (1, 4, 4, 4): upper left, upper right, lower left and lower right."""
     return torch.eye(4, dtype=torch.bool).view(1, 4, 2, 2).repeat_interleave(2, 2).repeat_interleave(2, 3)
 
 
-# Water, sky and a mast in three quarters, and a road that is nowhere.
+# Water, sky and a mast in three quarters; the road is not visible.
 VISIBLE = torch.tensor([True, True, True, False])
 QUARTERS = truth(quadrants() & VISIBLE[:, None, None], torch.tensor([[2.0, 0.5, -1.0, 0.0]]))
 
 
 def quarters(*sums: float) -> Tensor:
-    """A map that gives each quarter such a sum, in unequal parts."""
+    """Return a map with these sums over the quarters, and unequal pixels."""
     parts = torch.tensor([[0.1, 0.2], [0.3, 0.4]]).repeat(2, 2)
     return torch.einsum("k,nkhw,hw->nhw", torch.tensor(sums).double(), quadrants().double(), parts.double())
 
 
 def scenes(seed: int, count: int = 5, attributes: int = 6, height: int = 12, width: int = 16) -> Truth:
-    """Scenes whose attributes overlap, and some of which are in none of their pixels."""
+    """Return scenes whose attributes overlap; some attributes are not visible."""
     generator = torch.Generator().manual_seed(seed)
     visible = torch.rand(count, attributes, generator=generator) < 0.7
     visible[:, :3] = True
     masks = torch.rand(count, attributes, height, width, generator=generator) < 0.2
     masks &= visible[..., None, None]
-    worth = torch.randn(count, attributes, generator=generator, dtype=torch.float64).where(visible, 0)
-    return truth(masks, worth)
+    contributions = torch.randn(count, attributes, generator=generator, dtype=torch.float64).where(visible, 0)
+    return truth(masks, contributions)
 
 
 def maps(seed: int, true: Truth) -> Tensor:
-    """Explanations that are somewhat true."""
+    """Return the true maps with noise."""
     generator = torch.Generator().manual_seed(seed + 100)
-    right = true.contribution_map
-    return right + right.std() * torch.randn(right.shape, generator=generator, dtype=torch.float64)
+    exact = true.contribution_map
+    return exact + exact.std() * torch.randn(exact.shape, generator=generator, dtype=torch.float64)
 
 
-# The whole truth and its opposite
+# The truth and its negative
 
 
 @each_seed
 @pytest.mark.parametrize("scale", [1.0, 1e-6, 40.0])
-def test_the_true_map_scores_one_in_any_units(seed, scale):
+def test_true_map_scores_one_at_any_scale(seed, scale):
     scores = contribution_map(of(true := scenes(seed), true.contribution_map * scale))
     torch.testing.assert_close(scores["map_correlation"], torch.ones(5).double())
     assert scores["map_sign"].tolist() == [1] * 5
 
 
 @each_seed
-def test_the_negative_of_the_true_map_scores_minus_one_and_has_no_sign_right(seed):
+def test_negative_of_the_true_map_has_correlation_minus_one_and_sign_zero(seed):
     scores = contribution_map(of(true := scenes(seed), -true.contribution_map))
     torch.testing.assert_close(scores["map_correlation"], -torch.ones(5).double())
     assert scores["map_sign"].tolist() == [0] * 5
 
 
-def test_of_attributes_that_lie_apart_the_true_map_says_all_and_its_negative_the_opposite():
+def test_true_map_scores_one_on_separate_attributes_and_its_negative_the_minimum():
     right = attribute_contributions(of(QUARTERS, QUARTERS.contribution_map))
     assert (right["attribute_sign"].item(), right["attribute_rank"].item()) == (1, 1)
     wrong = attribute_contributions(of(QUARTERS, -QUARTERS.contribution_map))
@@ -107,7 +108,7 @@ def test_of_attributes_that_lie_apart_the_true_map_says_all_and_its_negative_the
 
 
 @each_seed
-def test_true_statements_score_one_and_their_negatives_the_least(seed):
+def test_true_stated_contributions_score_one_and_their_negatives_the_minimum(seed):
     true = scenes(seed)
     right = stated_contributions(of(true, contributions=true.contributions))
     assert (right["stated_sign"].tolist(), right["stated_rank"].tolist()) == ([1] * 5, [1] * 5)
@@ -115,198 +116,198 @@ def test_true_statements_score_one_and_their_negatives_the_least(seed):
     assert (wrong["stated_sign"].tolist(), wrong["stated_rank"].tolist()) == ([0] * 5, [-1] * 5)
 
 
-# Known answers: the map
+# Known answers: contribution_map
 
 
 def test_correlation_of_four_pixels():
-    # Centred, (-3, -1, 1, 3) / 2 and (1, 1, -1, -1): a product of -4, lengths of sqrt(5) and 2.
+    # Centred: (-3, -1, 1, 3) / 2 and (1, 1, -1, -1), with product -4 and lengths sqrt(5) and 2.
     score = on_map([[1, 2], [3, 4]], [[1, 1], [-1, -1]])["map_correlation"]
     assert score.item() == pytest.approx(-2 / math.sqrt(5))
 
 
-def test_sign_counts_what_is_said_by_how_loudly_it_is_said():
-    # Of 1 + 2 + 3 + 4, the 1 and the 3 are said with the right sign.
+def test_map_sign_weights_pixels_by_their_magnitude():
+    # Of 1 + 2 + 3 + 4, the 1 and the 3 have the true sign.
     assert on_map([[1, 2], [-3, 4]], [[5, -1], [-1, -9]])["map_sign"].item() == pytest.approx(0.4)
 
 
-def test_what_is_said_where_nothing_is_worth_anything_has_no_right_sign():
+def test_map_sign_counts_pixels_without_contribution_as_wrong():
     assert on_map([[1, -3], [0, 0]], [[1, 0], [1, -1]])["map_sign"].item() == 0.25
 
 
-def test_correlation_ignores_what_is_added_everywhere_and_sign_does_not():
+def test_correlation_ignores_an_offset_and_sign_does_not():
     added = on_map([[4, 2], [2, 2]], [[2, 0], [-1, -1]])
     plain = on_map([[2, 0], [0, 0]], [[2, 0], [-1, -1]])
     assert added["map_correlation"].item() == pytest.approx(plain["map_correlation"].item())
     assert (plain["map_sign"].item(), added["map_sign"].item()) == (1, 0.4)
 
 
-def test_a_map_that_hardly_varies_is_still_a_map():
+def test_map_with_small_variance_has_a_correlation():
     true_map = scenes(0, count=1).contribution_map[0]
     assert on_map(1e3 + 1e-4 * true_map, true_map)["map_correlation"].item() == pytest.approx(1, abs=1e-5)
 
 
-# Known answers: attributes
+# Known answers: attribute_contributions and stated_contributions
 
 
-def test_three_quarters_of_which_one_has_the_right_sign():
+def test_one_of_three_attributes_has_the_true_sign():
     scores = attribute_contributions(of(QUARTERS, quarters(3, -1, 1, 0)))
     assert scores["attribute_sign"].item() == pytest.approx(1 / 3)
-    # Of three pairs, the second and the third attribute's is out of order.
+    # Of three pairs, only that of the second and third attribute is out of order.
     assert scores["attribute_rank"].item() == pytest.approx(1 / 3)
 
 
-def test_an_attribute_that_is_given_nothing_does_not_have_its_sign():
+def test_attribute_with_sum_zero_counts_as_wrong_sign():
     assert attribute_contributions(of(QUARTERS, quarters(2, 0.5, 0, 0)))["attribute_sign"].item() == pytest.approx(
         2 / 3
     )
 
 
-def test_what_is_said_of_places_without_attributes_changes_nothing():
+def test_attribution_outside_attributes_has_no_effect():
     for elsewhere in (0, -50):
         scores = attribute_contributions(of(QUARTERS, quarters(3, 2, -1, elsewhere)))
         assert (scores["attribute_sign"].item(), scores["attribute_rank"].item()) == (1, 1)
 
 
-def test_a_pixel_that_shows_two_attributes_is_given_to_both():
+def test_pixel_of_two_attributes_counts_for_both():
     masks = torch.tensor([[[[1, 1], [0, 0]], [[0, 1], [0, 1]]]], dtype=torch.bool)
     contributions = torch.tensor([[1.0, 2.0]])
-    # 3 + 1 is less than 1 + 4, though most is said where the first one is alone.
+    # 3 + 1 is less than 1 + 4, so the second attribute ranks higher.
     scores = attribute_contributions(of(truth(masks, contributions), torch.tensor([[[3.0, 1.0], [0.0, 4.0]]])))
     assert (scores["attribute_sign"].item(), scores["attribute_rank"].item()) == (1, 1)
 
 
-def test_statements_of_what_is_not_visible_do_not_count():
+def test_stated_contributions_of_invisible_attributes_do_not_count():
     for road in (-7.0, 0.0, 7.0):
         scores = stated_contributions(of(QUARTERS, contributions=torch.tensor([[1.0, -0.1, 0.3, road]])))
         assert scores["stated_sign"].item() == pytest.approx(1 / 3)
         assert scores["stated_rank"].item() == pytest.approx(1 / 3)
 
 
-def test_what_is_stated_of_things_that_are_not_there_is_a_share_of_all():
-    # The fourth quarter shows nothing that is known.
+def test_stated_absent_is_the_share_of_invisible_attributes():
+    # The road is not visible.
     for road, share in ((-1.0, 0.5), (0.0, 0.0), (3.0, 0.75)):
         scores = stated_contributions(of(QUARTERS, contributions=torch.tensor([[0.7, -0.1, 0.2, road]])))
         assert scores["stated_absent"].item() == pytest.approx(share)
     assert stated_contributions(of(QUARTERS, contributions=torch.zeros(1, 4)))["stated_absent"].isnan()
 
 
-def test_what_things_are_usually_worth_is_ranked_without_a_look():
-    for said in (torch.ones(1, 4), -torch.ones(1, 4)):
-        found = stated_contributions(of(QUARTERS, contributions=said))["typical_rank"]
-        assert found.item() == pytest.approx(kendalltau([0, 1, 2], QUARTERS.contributions[0, :3]).statistic)
+def test_typical_rank_does_not_depend_on_stated_contributions():
+    for stated in (torch.ones(1, 4), -torch.ones(1, 4)):
+        rank = stated_contributions(of(QUARTERS, contributions=stated))["typical_rank"]
+        assert rank.item() == pytest.approx(kendalltau([0, 1, 2], QUARTERS.contributions[0, :3]).statistic)
 
 
-def test_what_is_stated_by_name_does_not_hang_on_any_map():
-    said = {"contributions": torch.tensor([[1.0, 0.3, -0.1, 0.0]])}
-    scores = stated_contributions(of(QUARTERS, **said))
-    assert scores == stated_contributions(of(QUARTERS, -QUARTERS.contribution_map, **said))
+def test_stated_scores_do_not_depend_on_the_map():
+    fields = {"contributions": torch.tensor([[1.0, 0.3, -0.1, 0.0]])}
+    scores = stated_contributions(of(QUARTERS, **fields))
+    assert scores == stated_contributions(of(QUARTERS, -QUARTERS.contribution_map, **fields))
     assert (scores["stated_sign"].item(), scores["stated_rank"].item()) == (1, 1)
 
 
-# Known answers: the maps of attributes
+# Known answers: attribute_maps
 
 
-def found(true: Truth, each: Tensor, **settings: int) -> dict[str, Curve]:
+def scored(true: Truth, each: Tensor, **settings: int) -> dict[str, Curve]:
     scores = attribute_maps(of(true, attribute_maps=each), **settings)
     assert list(scores) == ["maps_pointing", "maps_precision"]
     return scores
 
 
-def test_masks_as_maps_find_every_attribute_that_is_visible():
-    for curve in found(QUARTERS, QUARTERS.attribute_masks.float()).values():
+def test_true_masks_as_maps_score_one_for_visible_attributes():
+    for curve in scored(QUARTERS, QUARTERS.attribute_masks.float()).values():
         assert curve.at.tolist() == [0, 1, 2, 3]
         assert curve.values[0, :3].tolist() == [1, 1, 1]
         assert curve.values[0, 3].isnan()
         assert curve.score.tolist() == [1]
 
 
-def test_attributes_whose_maps_are_exchanged_are_not_found():
+def test_exchanged_maps_miss_their_attributes():
     exchanged = QUARTERS.attribute_masks[:, [1, 0, 2, 3]].float()
-    curves = found(QUARTERS, exchanged)
+    curves = scored(QUARTERS, exchanged)
     assert curves["maps_pointing"].values[0, :3].tolist() == [0, 0, 1]
     assert curves["maps_pointing"].score.item() == pytest.approx(1 / 3)
-    # Where nothing is said all pixels tie, and a quarter of them are the attribute's.
+    # A map of zeros ties all pixels, and a quarter of them show the attribute.
     torch.testing.assert_close(curves["maps_precision"].values[0, :3], torch.tensor([0.25, 0.25, 1]).double())
     assert curves["maps_precision"].score.item() == pytest.approx(0.5)
 
 
-def test_a_map_of_one_place_for_each_quarter_is_enlarged_to_the_image():
+def test_small_maps_are_upsampled_to_the_image():
     small = QUARTERS.attribute_masks[:, :, ::2, ::2].float()
     assert small.shape == (1, 4, 2, 2)
-    assert found(QUARTERS, small)["maps_precision"].score.tolist() == [1]
+    assert scored(QUARTERS, small)["maps_precision"].score.tolist() == [1]
 
 
-def test_a_map_of_an_attribute_that_is_not_visible_changes_nothing():
+def test_map_of_an_invisible_attribute_has_no_effect():
     each = QUARTERS.attribute_masks.float()
     each[0, 3] = 100 * torch.rand(4, 4, generator=torch.Generator().manual_seed(0))
-    for curve in found(QUARTERS, each).values():
+    for curve in scored(QUARTERS, each).values():
         assert curve.values[0, 3].isnan()
         assert curve.score.tolist() == [1]
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 1000])
-def test_batch_size_changes_no_bit(batch_size):
+def test_batch_size_changes_no_bit_of_attribute_maps(batch_size):
     true = scenes(0)
     each = torch.rand(5, 6, 6, 8, generator=torch.Generator().manual_seed(0))
-    for one, other in zip(found(true, each).values(), found(true, each, batch_size=batch_size).values(), strict=True):
+    for one, other in zip(scored(true, each).values(), scored(true, each, batch_size=batch_size).values(), strict=True):
         torch.testing.assert_close(one.values, other.values, rtol=0, atol=0, equal_nan=True)
         assert torch.equal(one.score, other.score)
 
 
-# Known answers: the sum
+# Known answers: split_error
 
 
-class Sum(nn.Module):
-    """A score that is a bias and the sum of an image, and twice that of the other sign."""
+class Sum(nn.Module, SumsContributions):
+    """Compute two scores from the sum of an image and a bias, with weights 1 and -2."""
 
-    def bias(self) -> Tensor:
+    def output_bias(self) -> Tensor:
         return torch.tensor([5.0, -1.0])
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.bias() + images.sum((1, 2, 3))[:, None] * torch.tensor([1.0, -2.0])
+        return self.output_bias() + images.sum((1, 2, 3))[:, None] * torch.tensor([1.0, -2.0])
 
 
 def split(contributions: list[list[float]], sums: list[float], target: list[int]) -> list[float]:
-    """Of images that sum to 12."""
+    """Return `split_error` for images that sum to 12."""
     images = torch.full((len(target), 3, 2, 2), 1.0)
     signed = torch.tensor(sums)[:, None, None] * torch.tensor([[0.5, 0.25], [0.25, 0.0]])
-    said = {"signed": signed, "contributions": torch.tensor(contributions)}
-    result = split_error(Explanation(images, torch.tensor(target), signed, model=Sum(), **said))
+    fields = {"signed": signed, "contributions": torch.tensor(contributions)}
+    result = split_error(Explanation(images, torch.tensor(target), signed, model=Sum(), **fields))
     assert result.dtype == torch.float64
     return result.tolist()
 
 
-def test_what_sums_to_the_score_of_its_own_target_has_no_error():
+def test_exact_sums_have_split_error_zero():
     assert split([[10.0, 2.0], [-30.0, 6.0]], [12.0, -24.0], [0, 1]) == [0, 0]
 
 
-def test_the_sum_that_is_further_off_counts_by_its_distance():
+def test_split_error_is_the_larger_of_both_differences():
     contributions = [[10.0, 5.0], [10.0, 2.0], [0.0, 8.0]]
     assert split(contributions, [12.0, 11.5, 17.0], [0, 0, 0]) == [3, 0.5, 5]
 
 
-def test_the_sum_of_a_map_that_is_not_finite_is_undefined():
+def test_split_error_of_a_non_finite_map_is_nan():
     assert math.isnan(split([[10.0, 2.0]], [nan], [0])[0])
 
 
-# Where there is no answer
+# Undefined scores and errors
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, -1 / 3, 7e20])
-def test_a_constant_map_correlates_with_nothing(value):
+def test_correlation_of_a_constant_map_is_nan(value):
     assert on_map(torch.full((7, 9), value), scenes(0, 1, 2, 7, 9).contribution_map[0])["map_correlation"].isnan()
     assert on_map(scenes(0, 1, 2, 7, 9).contribution_map[0], torch.full((7, 9), value))["map_correlation"].isnan()
 
 
-def test_a_map_that_says_nothing_has_no_sign_and_orders_nothing():
-    silent = of(QUARTERS, torch.zeros(1, 4, 4))
-    assert contribution_map(silent)["map_sign"].isnan()
-    assert attribute_contributions(silent)["attribute_rank"].isnan()
+def test_sign_and_rank_of_a_zero_map_are_nan():
+    zero = of(QUARTERS, torch.zeros(1, 4, 4))
+    assert contribution_map(zero)["map_sign"].isnan()
+    assert attribute_contributions(zero)["attribute_rank"].isnan()
 
 
 @pytest.mark.parametrize("metric", OF_SIGNS, ids=lambda metric: metric.__name__)
 @pytest.mark.parametrize("value", [nan, math.inf, -math.inf])
-def test_a_map_that_is_not_finite_is_undefined_and_leaves_its_neighbours_alone(metric, value):
+def test_non_finite_map_is_nan_for_its_image_only(metric, value):
     true = scenes(0)
     signed = maps(0, true)
     whole = metric(of(true, signed))
@@ -315,7 +316,7 @@ def test_a_map_that_is_not_finite_is_undefined_and_leaves_its_neighbours_alone(m
         torch.testing.assert_close(scores, whole[name].where(torch.arange(5) != 2, nan), rtol=0, atol=0, equal_nan=True)
 
 
-def test_statements_that_are_no_numbers_are_undefined_and_leave_their_neighbours_alone():
+def test_stated_nan_is_nan_for_its_image_only():
     true = scenes(0)
     stated = true.contributions.clone()
     stated[3, 0] = nan
@@ -323,7 +324,7 @@ def test_statements_that_are_no_numbers_are_undefined_and_leave_their_neighbours
         assert scores.isnan().tolist() == [False, False, False, name != "typical_rank", False]
 
 
-def test_of_one_visible_attribute_there_is_a_sign_and_no_order():
+def test_single_visible_attribute_has_a_sign_and_no_rank():
     masks = quadrants()
     masks[:, 1:] = False
     true = truth(masks, torch.tensor([[2.0, 0.0, 0.0, 0.0]]))
@@ -335,8 +336,8 @@ def test_of_one_visible_attribute_there_is_a_sign_and_no_order():
     assert by_name["stated_rank"].isnan()
 
 
-@pytest.mark.parametrize("others", [slice(0), slice(None)], ids=["alone", "beside others"])
-def test_where_nothing_is_visible_nothing_is_told_of_attributes(others):
+@pytest.mark.parametrize("others", [slice(0), slice(None)], ids=["one image", "several images"])
+def test_image_without_visible_attributes_is_nan_and_others_are_not(others):
     rest = scenes(0)
     true = Truth(*(torch.cat([torch.zeros_like(rows[:1]), rows[others]]) for rows in rest))
     count = len(true.contributions)
@@ -355,38 +356,38 @@ def test_where_nothing_is_visible_nothing_is_told_of_attributes(others):
 @pytest.mark.parametrize(
     "metric", [*OF_SIGNS, stated_contributions, attribute_maps], ids=lambda metric: metric.__name__
 )
-def test_scenes_of_unknown_truth_are_named(metric):
-    said = {"contributions": torch.zeros(1, 4), "attribute_maps": torch.zeros(1, 4, 2, 2)}
-    with pytest.raises(UserError, match="truth is known"):
-        metric(of(None, torch.zeros(1, 2, 2), **said))
+def test_missing_truth_is_named(metric):
+    fields = {"contributions": torch.zeros(1, 4), "attribute_maps": torch.zeros(1, 4, 2, 2)}
+    with pytest.raises(UserError, match="scenes of known truth"):
+        metric(of(None, torch.zeros(1, 2, 2), **fields))
 
 
 @pytest.mark.parametrize(
     ("metric", "missing"),
     [
-        (contribution_map, "explanation with its sign"),
-        (attribute_contributions, "explanation with its sign"),
+        (contribution_map, "needs signed heatmaps"),
+        (attribute_contributions, "needs signed heatmaps"),
         (stated_contributions, "contributions by attribute"),
-        (attribute_maps, "network with attribute maps"),
+        (attribute_maps, "network that predicts attributes"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
-def test_what_the_explainer_does_not_tell_is_named(metric, missing):
+def test_missing_field_is_named(metric, missing):
     with pytest.raises(UserError, match=missing):
         metric(of(QUARTERS))
 
 
 @pytest.mark.parametrize(("model", "stated"), [(Sum(), None), (nn.Identity(), torch.zeros(1, 4)), (None, None)])
-def test_a_score_that_is_no_sum_of_contributions_is_named(model, stated):
+def test_split_error_without_a_sum_is_named(model, stated):
     with pytest.raises(UserError, match="contributions that sum to the score"):
         split_error(of(QUARTERS, torch.zeros(1, 4, 4), model=model, contributions=stated))
 
 
-# The formulas a second time, slowly, and the peers' answers
+# Plain loops and other libraries
 
 
 @each_seed
-def test_correlation_equals_scipys_pearsonr_and_numpys(seed):
+def test_correlation_equals_scipy_and_numpy(seed):
     true = scenes(seed)
     signed = maps(seed, true)
     ours = contribution_map(of(true, signed))["map_correlation"]
@@ -401,15 +402,15 @@ def test_sign_equals_its_formula_by_plain_loops(seed):
     signed = maps(seed, true)
     expected = []
     for a, t in zip(signed.flatten(1).tolist(), true.contribution_map.flatten(1).tolist(), strict=True):
-        right = sum(abs(said) for said, worth in zip(a, t, strict=True) if said * worth > 0)
+        right = sum(abs(a_i) for a_i, t_i in zip(a, t, strict=True) if a_i * t_i > 0)
         expected.append(right / sum(map(abs, a)))
     np.testing.assert_allclose(contribution_map(of(true, signed))["map_sign"], expected, rtol=1e-12)
 
 
-def slow_agreement(said: Tensor, true: Truth) -> tuple[list[float], list[float]]:
-    """Shares of right signs, and scipy's tau-b, of visible attributes, image by image."""
+def slow_agreement(stated: Tensor, true: Truth) -> tuple[list[float], list[float]]:
+    """Return shares of true signs and scipy's tau-b over visible attributes, image by image."""
     signs, ranks = [], []
-    for one, contributions, masks in zip(said, true.contributions, true.attribute_masks, strict=True):
+    for one, contributions, masks in zip(stated, true.contributions, true.attribute_masks, strict=True):
         visible = [k for k in range(len(masks)) if masks[k].any()]
         signs.append(sum(one[k] * contributions[k] > 0 for k in visible).item() / len(visible))
         ranks.append(kendalltau(one[visible], contributions[visible]).statistic)
@@ -417,7 +418,7 @@ def slow_agreement(said: Tensor, true: Truth) -> tuple[list[float], list[float]]
 
 
 @each_seed
-def test_sign_and_rank_of_attributes_equal_scipys_image_by_image(seed):
+def test_sign_and_rank_of_attributes_equal_scipy_image_by_image(seed):
     true = scenes(seed)
     signed = maps(seed, true)
     sums = torch.tensor(
@@ -431,7 +432,7 @@ def test_sign_and_rank_of_attributes_equal_scipys_image_by_image(seed):
 
 @each_seed
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_sign_and_rank_of_statements_equal_scipys_ties_included(seed, dtype):
+def test_sign_and_rank_of_stated_contributions_equal_scipy_with_ties(seed, dtype):
     true = scenes(seed)
     stated = torch.randint(-2, 3, true.contributions.shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
     signs, ranks = slow_agreement(stated, true)
@@ -440,22 +441,22 @@ def test_sign_and_rank_of_statements_equal_scipys_ties_included(seed, dtype):
     np.testing.assert_allclose(ours["stated_rank"], ranks, rtol=0, atol=1e-12)
 
 
-def enlarging(size: int, whole: int) -> np.ndarray:
-    """The matrix (whole, size) that interpolates a line of places linearly, those outside being the last ones."""
+def upsampling_matrix(size: int, whole: int) -> np.ndarray:
+    """Return the matrix (whole, size) that interpolates linearly, with replicated ends."""
     at = np.clip((np.arange(whole) + 0.5) * size / whole - 0.5, 0, size - 1)
     return np.maximum(0, 1 - abs(at[:, None] - np.arange(size)))
 
 
 @each_seed
-def test_maps_of_attributes_score_as_scikit_learn_does_on_enlarged_maps(seed):
+def test_attribute_maps_equal_scikit_learn_on_upsampled_maps(seed):
     true = scenes(seed)
-    # Numbers that are enlarged four times without rounding, so that what ties here ties there.
+    # Integers are up-sampled four times without rounding, so ties are the same in both libraries.
     each = torch.randint(0, 5, (5, 6, 3, 4), generator=torch.Generator().manual_seed(seed)).double()
-    curves = found(true, each)
+    curves = scored(true, each)
     masks = true.attribute_masks.numpy()
     pointing, precision = np.full((5, 6), nan), np.full((5, 6), nan)
     for image, k in np.argwhere(masks.any((2, 3))):
-        large, mask = enlarging(3, 12) @ each[image, k].numpy() @ enlarging(4, 16).T, masks[image, k]
+        large, mask = upsampling_matrix(3, 12) @ each[image, k].numpy() @ upsampling_matrix(4, 16).T, masks[image, k]
         pointing[image, k] = mask[large == large.max()].mean()
         precision[image, k] = average_precision_score(mask.flatten(), large.flatten())
     for name, expected in {"maps_pointing": pointing, "maps_precision": precision}.items():

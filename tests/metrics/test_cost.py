@@ -1,4 +1,4 @@
-"""The cost of an explanation: images through the network, time, memory."""
+"""Cost of an explanation: images that pass the network, time and memory."""
 
 import math
 import time
@@ -13,7 +13,7 @@ from evident.metrics.cost import Cost
 
 
 class Named(nn.Module):
-    """Two outputs by name, and an image that comes by name too."""
+    """Take images by keyword and return two outputs by name."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ def test_forward_passes_are_counted_in_images():
     assert (cost.forward_passes, cost.backward_passes) == (9, 0)
 
 
-def test_backward_passes_are_counted_where_a_gradient_comes_back():
+def test_backward_passes_are_counted_in_images_with_a_gradient():
     model = nn.Linear(3, 2)
     with Cost(model) as cost:
         model(torch.zeros(8, 3)).sum().backward()
@@ -53,7 +53,7 @@ def test_two_gradients_of_one_output_count_twice():
     assert cost.backward_passes == 10
 
 
-def test_named_outputs_count_once_a_backward_pass():
+def test_backward_pass_of_named_outputs_counts_once():
     model = Named()
     with Cost(model) as cost:
         outputs = model(images=torch.ones(6, 3))
@@ -61,7 +61,7 @@ def test_named_outputs_count_once_a_backward_pass():
     assert (cost.forward_passes, cost.backward_passes) == (6, 6)
 
 
-def test_frozen_weights_count_by_the_gradient_of_the_image():
+def test_backward_pass_to_the_image_counts_with_frozen_weights():
     model = nn.Linear(3, 2).requires_grad_(False)
     with Cost(model) as cost:
         model(torch.zeros(2, 3, requires_grad=True)).sum().backward()
@@ -86,7 +86,7 @@ def test_counting_ends_with_the_block():
     assert hooks(model) == 0
 
 
-def test_hooks_are_gone_after_an_exception_too():
+def test_hooks_are_removed_after_an_exception():
     model = nn.Linear(3, 2)
     cost = Cost(model)
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"), cost:
@@ -96,7 +96,7 @@ def test_hooks_are_gone_after_an_exception_too():
     assert cost.seconds >= 0
 
 
-def test_counts_start_anew_on_every_entry():
+def test_counts_are_reset_on_entry():
     model = nn.Linear(3, 2)
     cost = Cost(model)
     for images in (3, 4):
@@ -105,7 +105,7 @@ def test_counts_start_anew_on_every_entry():
         assert cost.forward_passes == images
 
 
-def test_gradients_are_the_same_under_observation():
+def test_counting_does_not_change_gradients():
     model, images = nn.Linear(3, 2), torch.randn(4, 3)
     expected = torch.autograd.grad((model(images) ** 2).sum(), model.weight)[0]
     with Cost(model):
@@ -113,7 +113,7 @@ def test_gradients_are_the_same_under_observation():
     assert torch.equal(observed, expected)
 
 
-def test_seconds_are_those_inside_the_block():
+def test_seconds_are_measured_inside_the_block():
     cost = Cost(nn.Linear(3, 2))
     assert math.isnan(cost.seconds)
     with cost:
@@ -121,11 +121,11 @@ def test_seconds_are_those_inside_the_block():
     assert 0.05 <= cost.seconds < 5
 
 
-on_linux = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="keeps no high-water mark")
+on_linux = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs /proc/self/clear_refs")
 
 
 @on_linux
-def test_peak_memory_is_what_was_needed_above_the_start():
+def test_peak_memory_is_measured_above_the_start():
     model = nn.Identity()
     before = torch.ones(2**25)  # 128 MiB, before the block and gone within it
     with Cost(model) as cost:
@@ -139,10 +139,10 @@ def test_peak_memory_is_what_was_needed_above_the_start():
 
 
 @on_linux
-def test_peak_memory_does_not_depend_on_what_was_freed_before():
-    torch.ones(31 * 2**18)  # once a block of 31 MiB was freed, blocks up to its size come from the heap,
+def test_peak_memory_does_not_depend_on_memory_freed_before():
+    torch.ones(31 * 2**18)  # after a block of 31 MiB is freed, malloc takes smaller blocks from the heap
     freed = [torch.ones(20 * 2**18) for _ in range(10)]
-    above = [torch.ones(2**12) for _ in range(100)]  # which stays resident below what is still in use
+    above = [torch.ones(2**12) for _ in range(100)]  # the heap below these stays resident
     del freed
     with Cost(nn.Identity()) as cost:
         held = [torch.ones(16 * 2**18) for _ in range(4)]
@@ -151,7 +151,7 @@ def test_peak_memory_does_not_depend_on_what_was_freed_before():
     del above
 
 
-def test_peak_memory_is_undefined_where_the_system_keeps_no_mark(monkeypatch, tmp_path):
+def test_peak_memory_is_nan_if_the_system_records_no_peak(monkeypatch, tmp_path):
     monkeypatch.setattr(module, "_PROCESS", tmp_path / "nowhere")
     with Cost(nn.Identity()) as cost:
         pass
@@ -160,7 +160,7 @@ def test_peak_memory_is_undefined_where_the_system_keeps_no_mark(monkeypatch, tm
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_peak_memory_on_a_gpu_is_that_of_the_gpu():
+def test_peak_memory_on_a_gpu_is_memory_of_the_gpu():
     model = nn.Linear(3, 2).cuda()
     with Cost(model) as cost:
         held = torch.ones(2**24, device="cuda")

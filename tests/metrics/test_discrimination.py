@@ -1,4 +1,4 @@
-"""Discrimination: two objects side by side, and two classes of one image, with maps whose scores are known."""
+"""Discrimination of two objects side by side and of two classes of one image: maps with known scores."""
 
 import math
 
@@ -17,7 +17,7 @@ nan = math.nan
 
 
 def square(column: int) -> Tensor:
-    """Four pixels of a (4, 12) map, from a column on."""
+    """Return a mask (4, 12) of 2 x 2 pixels that starts at a column."""
     mask = torch.zeros(4, 12, dtype=torch.bool)
     mask[1:3, column : column + 2] = True
     return mask
@@ -35,17 +35,17 @@ def scores(heatmap: Tensor, mask: Tensor, other: Tensor) -> list[float]:
 
 
 @pytest.mark.parametrize(("own", "other"), [(LEFT, RIGHT), (RIGHT, LEFT)])
-def test_the_own_object_scores_one_and_the_other_zero(own: Tensor, other: Tensor) -> None:
+def test_own_object_scores_one_and_other_object_zero(own: Tensor, other: Tensor) -> None:
     assert scores(own.float(), own, other) == [1, 1, 1]
     assert scores(other.float(), own, other) == [0, 0, 0]
 
 
-def test_what_knows_no_class_scores_one_half() -> None:
+def test_map_that_does_not_depend_on_the_class_scores_one_half() -> None:
     assert scores(torch.ones(4, 12), LEFT, RIGHT) == [0.5, 0.5, 0.5]
     assert scores((LEFT | RIGHT).float(), RIGHT, LEFT) == [0.5, 0.5, 0.5]
 
 
-def test_mass_is_of_the_objects_and_half_of_everything() -> None:
+def test_mass_counts_the_objects_and_half_counts_all_pixels() -> None:
     heatmap = torch.zeros(4, 12)
     heatmap[0, 0] = 2  # beside the own object
     heatmap[1, 1] = 3  # on it
@@ -56,14 +56,14 @@ def test_mass_is_of_the_objects_and_half_of_everything() -> None:
     assert scores(heatmap, RIGHT, LEFT) == pytest.approx([1 / 4, 5 / 10, 1])
 
 
-def test_one_object_that_is_not_marked_still_tells_the_halves() -> None:
+def test_one_mask_is_enough_for_the_halves() -> None:
     assert scores(LEFT.float(), LEFT, NONE)[1:] == [1, 1]
     assert scores(LEFT.float(), NONE, LEFT)[1:] == [0, 0]
     assert math.isnan(scores(LEFT.float(), LEFT, NONE)[0])
     assert all(map(math.isnan, scores(LEFT.float(), NONE, NONE)))
 
 
-def test_what_is_not_defined_is_no_number() -> None:
+def test_zero_denominators_and_non_finite_maps_are_nan() -> None:
     mass, half, pointing = scores(torch.zeros(4, 12), LEFT, RIGHT)
     assert math.isnan(mass)
     assert math.isnan(half)
@@ -71,14 +71,14 @@ def test_what_is_not_defined_is_no_number() -> None:
     broken = torch.ones(4, 12)
     broken[0, 0] = nan
     assert all(map(math.isnan, scores(broken, LEFT, RIGHT)))
-    nowhere_near = torch.zeros(4, 12)
-    nowhere_near[0, 5] = 1
-    mass, half, pointing = scores(nowhere_near, LEFT, RIGHT)
+    off_objects = torch.zeros(4, 12)
+    off_objects[0, 5] = 1
+    mass, half, pointing = scores(off_objects, LEFT, RIGHT)
     assert math.isnan(mass)
     assert (half, pointing) == (1, 1)
 
 
-def test_each_image_has_its_own_halves() -> None:
+def test_halves_are_found_for_each_image() -> None:
     heatmap = LEFT.float().expand(2, -1, -1)
     own, other = torch.stack([LEFT, RIGHT]), torch.stack([RIGHT, LEFT])
     result = discrimination(Explanation(torch.zeros(2, 3, 4, 12), torch.zeros(2).long(), heatmap, own, other=other))
@@ -89,7 +89,7 @@ def test_each_image_has_its_own_halves() -> None:
 
 
 class Fixed(nn.Module):
-    """Images whose first pixel is 1 show classes 2 and 0, the others class 2 alone."""
+    """Predict classes 2 and 0 for images whose first pixel is 1, and class 2 only for others."""
 
     def forward(self, images: Tensor) -> Tensor:
         both = images[:, 0, 0, :1].double()
@@ -97,17 +97,17 @@ class Fixed(nn.Module):
 
 
 class PerClass(Attribution):
-    """Gives each class the map of that number, and remembers who asked."""
+    """Return maps[j] for class j, and keep the explained classes in `targets`."""
 
     heatmap = staticmethod(lambda attribution: attribution.sum(1))
 
     def __init__(self, maps: Tensor) -> None:
         super().__init__(nn.Identity())
         self.maps = maps
-        self.asked: list[int] = []
+        self.targets: list[int] = []
 
     def attribute(self, inputs: Tensor, target: Tensor) -> Tensor:
-        self.asked += target.tolist()
+        self.targets += target.tolist()
         return self.maps[target][:, None]
 
 
@@ -115,9 +115,9 @@ def overlap(maps: Tensor, target: list[int], both: bool = True, **settings) -> t
     images = torch.full((len(target), 3, 2, 2), float(both))
     explainer, classes = PerClass(maps), torch.tensor(target)
     heatmap = explainer.heatmap(explainer.attribute(images, classes))
-    explainer.asked.clear()
+    explainer.targets.clear()
     explanation = Explanation(images, classes, heatmap, model=Fixed(), explainer=explainer)
-    return class_overlap(explanation, **settings).tolist(), explainer.asked
+    return class_overlap(explanation, **settings).tolist(), explainer.targets
 
 
 def maps(first: list[float], third: list[float]) -> Tensor:
@@ -128,47 +128,47 @@ def maps(first: list[float], third: list[float]) -> Tensor:
 @pytest.mark.parametrize(
     ("first", "third", "shared"),
     [
-        ([1, 2, 0, 0], [10, 20, 0, 0], 1),  # the same but for the scale
+        ([1, 2, 0, 0], [10, 20, 0, 0], 1),  # equal up to scale
         ([1, 0, 0, 0], [0, 0, 5, 0], 0),
         ([1, 1, 0, 0], [0, 1, 1, 0], 0.5),
-        ([1, 1, -8, 0], [0, 1, 1, -3], 0.5),  # what speaks against a class is no part of it
+        ([1, 1, -8, 0], [0, 1, 1, -3], 0.5),  # negative values do not count
         ([4, 0, 0, 0], [1, 1, 1, 1], 0.25),
     ],
 )
-def test_overlap_is_the_intersection_of_both_classes_maps(
+def test_overlap_is_the_intersection_of_both_maps(
     target: int, first: list[float], third: list[float], shared: float
 ) -> None:
     [score], _ = overlap(maps(first, third), [target])
     assert score == pytest.approx(shared)
 
 
-def test_a_class_that_is_explained_already_is_not_asked_again() -> None:
+def test_target_is_not_explained_again() -> None:
     assert sorted(overlap(maps([1, 1, 0, 0], [0, 1, 1, 0]), [2, 0, 1])[1]) == [0, 0, 2, 2]
 
 
-def test_a_second_class_that_is_hardly_there_is_undefined_and_not_asked() -> None:
-    [score], asked = overlap(maps([1, 0, 0, 0], [1, 0, 0, 0]), [1], both=False, least=0.2)
+def test_unlikely_second_class_is_nan_and_not_explained() -> None:
+    [score], targets = overlap(maps([1, 0, 0, 0], [1, 0, 0, 0]), [1], both=False, least=0.2)
     assert math.isnan(score)
-    assert asked == []
+    assert targets == []
     [score], _ = overlap(maps([1, 0, 0, 0], [1, 0, 0, 0]), [1], both=True, least=0.2)
     assert score == 1
 
 
-def test_a_map_without_anything_positive_is_undefined() -> None:
+def test_map_without_positive_values_is_nan() -> None:
     [score], _ = overlap(maps([0, 0, -1, 0], [1, 0, 0, 0]), [2])
     assert math.isnan(score)
 
 
-def test_a_map_that_knows_no_class_overlaps_wholly() -> None:
+def test_equal_maps_of_both_classes_overlap_completely() -> None:
     mask = torch.tensor([[[True, False], [False, False]]] * 2)
     oracle, images = Oracle(nn.Identity()), torch.ones(2, 3, 2, 2)
     explanation = Explanation(images, torch.tensor([1, 2]), mask.float(), mask, Fixed(), explainer=oracle)
     assert class_overlap(explanation).tolist() == [1, 1]
 
 
-def test_what_is_missing_is_named() -> None:
+def test_missing_fields_are_named() -> None:
     explanation = Explanation(torch.ones(1, 3, 4, 12), torch.zeros(1).long(), torch.ones(1, 4, 12), LEFT[None])
     with pytest.raises(UserError, match="needs the masks of two classes"):
         discrimination(explanation)
-    with pytest.raises(UserError, match="asks the explainer of two classes"):
+    with pytest.raises(UserError, match="class_overlap explains two classes"):
         class_overlap(explanation)

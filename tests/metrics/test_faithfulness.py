@@ -1,9 +1,10 @@
-"""Deletion and insertion: on a model whose areas are known by hand, and by plain loops on a real one."""
+"""Deletion and insertion: known areas on a model of brightness, and plain loops on a small network."""
 
 from itertools import permutations
 
 import pytest
 import torch
+from samples import Brightness
 from torch import Tensor, nn
 
 from evident.errors import UserError
@@ -12,18 +13,6 @@ from evident.metrics.cost import Cost
 from evident.metrics.faithfulness import deletion_insertion
 from evident.models.normalise import Normalise
 from evident.models.reference_images import reference_images
-
-
-class Brightness(nn.Module):
-    """Class 0 has the image's mean as probability, class 1 the rest; the mean colour is black."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.normalise = Normalise(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
-
-    def forward(self, images: Tensor) -> Tensor:
-        mean = self.normalise(images).double().mean((1, 2, 3))
-        return torch.stack([mean, 1 - mean], 1).log()
 
 
 def small_network() -> nn.Module:
@@ -48,7 +37,7 @@ def curves(heatmap: Tensor, target: int = 0, image: Tensor = GREYS, **settings) 
     return result["deletion_mean_colour"], result["insertion_mean_colour"]
 
 
-def test_curves_of_a_summing_model_are_the_sums_left():
+def test_curves_of_a_summing_model_are_the_sums_of_the_shown_pixels():
     deletion, insertion = curves(GREYS[None], steps=4)
     quarters = torch.tensor([0, 0.25, 0.5, 0.75, 1], dtype=torch.float64)
     for curve, expected in (
@@ -66,7 +55,7 @@ def test_score_is_the_probability_of_the_target():
     torch.testing.assert_close(deletion.values, 1 - curves(GREYS[None], steps=4)[0].values)
 
 
-def test_true_order_of_pixels_is_best_and_its_inverse_worst_of_all_orders():
+def test_true_order_of_pixels_is_the_best_and_its_inverse_the_worst_order():
     orders = torch.tensor(list(permutations(range(4)))).view(24, 2, 2).float()
     deletion, insertion = (area(curve) for curve in curves(torch.cat([orders, GREYS[None], -GREYS[None]]), steps=4))
     for scores, best, worst in ((deletion, torch.amin, torch.amax), (insertion, torch.amax, torch.amin)):
@@ -74,8 +63,8 @@ def test_true_order_of_pixels_is_best_and_its_inverse_worst_of_all_orders():
         assert scores[25] == worst(scores, 0)
 
 
-def test_constant_map_erases_in_random_order():
-    # Bright above, dark below: the area is half the score in random order, a quarter in raster order.
+def test_constant_map_ranks_pixels_in_random_order():
+    # Bright above, dark below: the area is half the score in random order, and a quarter in raster order.
     image = torch.zeros(32, 32)
     image[:16] = 1
     for constant in (torch.zeros(1, 32, 32), torch.ones(1, 32, 32)):
@@ -84,7 +73,7 @@ def test_constant_map_erases_in_random_order():
         assert area(insertion).item() == pytest.approx(0.25, abs=0.02)
 
 
-def test_ties_follow_the_seed_alone():
+def test_order_of_ties_depends_on_the_seed_only():
     constant, image = torch.zeros(2, 8, 8), torch.linspace(0, 1, 64).view(8, 8)
     first, again, other = (curves(constant, image=image, steps=8, seed=seed)[0].values for seed in (0, 0, 1))
     assert torch.equal(first, again)
@@ -92,7 +81,7 @@ def test_ties_follow_the_seed_alone():
     assert not torch.equal(first, other)
 
 
-def test_curves_are_linear_in_random_order_on_average():
+def test_curves_of_random_orders_are_linear_on_average():
     image = torch.rand(24, 24, generator=torch.Generator().manual_seed(0))
     heatmap = torch.rand(50, 24, 24, generator=torch.Generator().manual_seed(1))
     deletion, insertion = curves(heatmap, image=image, steps=4)
@@ -103,14 +92,14 @@ def test_curves_are_linear_in_random_order_on_average():
 
 def example(images: int = 3) -> Explanation:
     generator = torch.Generator().manual_seed(7)
-    pictures = torch.rand(images, 3, 6, 5, generator=generator)
-    # Halves, so that many pixels tie.
+    pixels = torch.rand(images, 3, 6, 5, generator=generator)
+    # Multiples of a half, so many pixels tie.
     heatmap = torch.randint(0, 5, (images, 6, 5), generator=generator) / 2
-    return Explanation(pictures, torch.arange(images) % 4, heatmap, model=small_network())
+    return Explanation(pixels, torch.arange(images) % 4, heatmap, model=small_network())
 
 
 @pytest.mark.parametrize("reference", ["mean_colour", "blur"])
-def test_curves_run_from_image_to_reference_and_back(reference):
+def test_curves_start_and_end_at_image_and_reference(reference):
     explanation = example()
     result = deletion_insertion(explanation, reference, steps=3)
     without = reference_images(explanation.images, explanation.model, reference)
@@ -131,18 +120,18 @@ def test_curves_equal_their_formula_by_plain_loops(reference, steps):
     shuffled = torch.randperm(pixels, generator=torch.Generator().manual_seed(0)).tolist()
     result = deletion_insertion(explanation, reference, steps)
     for n in range(2):
-        heat = explanation.heatmap[n].flatten().tolist()
-        order = sorted(shuffled, key=lambda pixel: -heat[pixel])
-        pictures = {"deletion": [], "insertion": []}
+        heatmap = explanation.heatmap[n].flatten().tolist()
+        order = sorted(shuffled, key=lambda pixel: -heatmap[pixel])
+        images = {"deletion": [], "insertion": []}
         for k in range(steps + 1):
             deleted, inserted = explanation.images[n].clone(), without[n].clone()
             for pixel in order[: int(k * pixels / steps + 0.5)]:
                 y, x = divmod(pixel, 5)
                 deleted[:, y, x] = without[n, :, y, x]
                 inserted[:, y, x] = explanation.images[n, :, y, x]
-            pictures["deletion"].append(deleted)
-            pictures["insertion"].append(inserted)
-        for name, shown in pictures.items():
+            images["deletion"].append(deleted)
+            images["insertion"].append(inserted)
+        for name, shown in images.items():
             with torch.no_grad():
                 expected = model(torch.stack(shown)).double().softmax(1)[:, explanation.target[n]]
             values = result[f"{name}_{reference}"].values[n]
@@ -150,7 +139,7 @@ def test_curves_equal_their_formula_by_plain_loops(reference, steps):
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 24, 1000])
-def test_both_curves_share_one_pass_of_whole_batches(batch_size):
+def test_both_curves_are_computed_in_full_batches_without_repeats(batch_size):
     explanation, sizes = example(), []
     handle = explanation.model.register_forward_hook(lambda _, inputs, __: sizes.append(len(inputs[0])))
     chunked = deletion_insertion(explanation, steps=4, batch_size=batch_size)
@@ -171,7 +160,7 @@ def test_no_gradient_is_kept():
     assert (cost.forward_passes, cost.backward_passes) == (12, 0)
 
 
-def test_heatmap_that_is_not_finite_is_undefined_and_leaves_its_neighbours_alone():
+def test_non_finite_heatmap_is_nan_for_its_image_only():
     explanation = example()
     expected = deletion_insertion(explanation, steps=4)
     explanation.heatmap[1, 2, 2] = torch.nan
@@ -180,7 +169,7 @@ def test_heatmap_that_is_not_finite_is_undefined_and_leaves_its_neighbours_alone
         torch.testing.assert_close(curve.values[[0, 2]], expected[name].values[[0, 2]])
 
 
-def test_what_is_missing_or_unknown_is_named():
+def test_missing_or_invalid_arguments_are_named():
     explanation = example()
     with pytest.raises(UserError, match="reference='noise' is unknown"):
         deletion_insertion(explanation, reference="noise")

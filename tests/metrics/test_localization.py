@@ -1,8 +1,6 @@
-"""Localisation metrics: known answers, the formulas by plain loops, and other libraries' answers."""
+"""Localisation metrics: known answers, the formulas by plain loops, and other libraries."""
 
 import math
-import warnings
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -26,15 +24,8 @@ each_metric = pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metr
 nan = math.nan
 
 
-@pytest.fixture(scope="module")
-def quantus() -> ModuleType:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import quantus
-    return quantus
-
-
 def score(metric, heatmap, mask, **settings) -> Tensor:
+    """Return the scores of heatmaps (N, H, W) and masks (N, H, W), given as tensors or lists."""
     heatmap, mask = torch.as_tensor(heatmap), torch.as_tensor(mask, dtype=torch.bool)
     images = torch.zeros(len(heatmap), 3, *heatmap.shape[1:])
     result = metric(Explanation(images, torch.zeros(len(heatmap)).long(), heatmap, mask), **settings)
@@ -75,27 +66,27 @@ def test_inverted_oracle_scores_exactly_zero(metric):
     assert score(metric, 1 - mask.float(), mask).tolist() == [0, 0]
 
 
-def test_average_precision_of_inverted_oracle_is_the_masks_share():
-    # Its tied zeros enter together, at full recall.
+def test_average_precision_of_inverted_oracle_is_the_share_of_the_mask():
+    # Tied zeros enter together, at full recall.
     mask = square()
     assert score(average_precision, 1 - mask.float(), mask).item() == pytest.approx(0.25)
 
 
-def test_average_precision_is_lowest_where_the_mask_comes_last():
+def test_average_precision_is_lowest_for_the_worst_order():
     assert score(average_precision, [[[4.0, 3.0], [2.0, 1.0]]], [[[0, 0], [1, 1]]]).item() == pytest.approx(
         (1 / 3 + 2 / 4) / 2
     )
 
 
 @pytest.mark.parametrize("value", [0.0, 0.7, 1e30])
-def test_constant_map_selects_nothing(value):
+def test_constant_map_has_iou_zero(value):
     mask = square()
     assert score(iou_area, torch.full(mask.shape, value), mask).item() == 0
     assert score(iou_best, torch.full(mask.shape, value), mask).item() == 0
 
 
 @pytest.mark.parametrize("metric", METRICS[2:], ids=lambda metric: metric.__name__)
-def test_constant_map_scores_the_masks_share(metric):
+def test_constant_map_scores_the_share_of_the_mask(metric):
     mask = square()
     assert score(metric, torch.full(mask.shape, 0.7), mask).item() == pytest.approx(0.25)
 
@@ -106,14 +97,14 @@ def test_random_maps_score_their_expectation(metric):
     scores = score(metric, torch.rand(mask.shape, generator=torch.Generator().manual_seed(3)), mask)
     expected = 0.25
     if metric is average_precision:
-        # Each of K pixels in P is at rank i with 1/P, and (i-1) (K-1)/(P-1) of the others lie before it.
+        # Each of K pixels in P is at rank i with probability 1/P; (i-1) (K-1)/(P-1) of the others precede it.
         ranks = torch.arange(1, 1025)
         expected = ((1 + (ranks - 1) * 255 / 1023) / ranks).mean().item()
     assert scores.mean().item() == pytest.approx(expected, abs=4 * scores.std().item() / 20)
 
 
-def test_random_map_has_the_iou_area_of_the_integral():
-    # A share s = 1 - t lies above t, inside the mask and outside: IoU = m s / (m + s - m s), integrated.
+def test_random_map_has_its_expected_iou_area():
+    # A share s = 1 - t is above t, inside and outside the mask: IoU = m s / (m + s - m s), integrated over s.
     heatmap = torch.rand(20, 96, 96, generator=torch.Generator().manual_seed(5))
     for m in (0.1, 0.25, 0.5):
         mask = torch.zeros_like(heatmap, dtype=torch.bool)
@@ -122,7 +113,7 @@ def test_random_map_has_the_iou_area_of_the_integral():
         assert score(iou_area, heatmap, mask).mean().item() == pytest.approx(expected, abs=2e-3)
 
 
-def test_iou_is_taken_at_the_middle_of_every_bin():
+def test_iou_is_computed_at_the_middle_of_every_bin():
     curve = iou_area(
         Explanation(
             torch.zeros(1, 3, 2, 2),
@@ -139,48 +130,48 @@ def test_iou_is_taken_at_the_middle_of_every_bin():
 
 def test_pixel_at_a_threshold_does_not_exceed_it():
     heatmap, mask = [[[0.0, 0.25, 0.75, 1.0]]], [[[0, 1, 1, 1]]]
-    # Above 1/4 are two pixels of the mask, above 3/4 one.
+    # Two pixels of the mask are above 1/4, one is above 3/4.
     assert score(iou_area, heatmap, mask, thresholds=2).item() == pytest.approx((2 / 3 + 1 / 3) / 2)
     assert score(iou_best, heatmap, mask, thresholds=2).item() == pytest.approx(2 / 3)
 
 
 @pytest.mark.parametrize("metric", [iou_area, iou_best], ids=lambda metric: metric.__name__)
-def test_iou_ignores_scale_and_offset_of_a_map(metric):
+def test_iou_ignores_scale_and_offset_of_the_map(metric):
     heatmap, mask = distinct_maps_and_masks(0)
     torch.testing.assert_close(score(metric, heatmap, mask), score(metric, 8 * heatmap.double() - 4, mask))
 
 
-def test_pointing_game_gives_several_maxima_their_share():
+def test_pointing_game_of_several_maxima_is_the_share_that_hits():
     assert score(pointing_game, [[[2.0, 2.0, 1.0], [2.0, 0.0, 1.0]]], [[[1, 1, 1], [0, 0, 0]]]).item() == (
         pytest.approx(2 / 3)
     )
 
 
-def test_pointing_game_tolerates_euclidean_distance():
+def test_pointing_game_tolerance_is_a_euclidean_distance():
     heatmap, mask = torch.zeros(1, 8, 8), torch.zeros(1, 8, 8, dtype=torch.bool)
     heatmap[0, 3, 4], mask[0, 0, 0] = 1, True
     hits = [score(pointing_game, heatmap, mask, tolerance=pixels).item() for pixels in (0, 4, 5, 20)]
     assert hits == [0, 0, 1, 1]
 
 
-def test_mass_accuracy_counts_positive_relevance_only():
+def test_mass_accuracy_counts_positive_values_only():
     assert score(mass_accuracy, [[[3.0, -9.0], [1.0, -2.0]]], [[[1, 1], [0, 0]]]).item() == 0.75
 
 
-def test_mass_accuracy_without_positive_relevance_is_undefined():
+def test_mass_accuracy_without_positive_values_is_nan():
     assert score(mass_accuracy, [[[0.0, -1.0]]], [[[1, 0]]]).isnan().all()
 
 
-def test_rank_accuracy_gives_ties_at_the_last_rank_their_expectation():
-    # K = 2: the first rank hits, the second is one of three tied pixels, of which one lies in the mask.
+def test_rank_accuracy_counts_ties_at_the_last_rank_by_expectation():
+    # K = 2: the first rank hits; the second is one of three tied pixels, one of which is in the mask.
     assert score(rank_accuracy, [[[5.0, 2.0, 2.0, 2.0]]], [[[1, 1, 0, 0]]]).item() == pytest.approx((1 + 1 / 3) / 2)
 
 
-# Where there is no answer
+# Undefined scores and errors
 
 
 @each_metric
-def test_empty_mask_is_undefined_and_leaves_its_neighbours_alone(metric):
+def test_empty_mask_is_nan_for_its_image_only(metric):
     heatmap, mask = distinct_maps_and_masks(1)
     whole = score(metric, heatmap, mask)
     mask = mask.clone()
@@ -191,7 +182,7 @@ def test_empty_mask_is_undefined_and_leaves_its_neighbours_alone(metric):
 
 @each_metric
 @pytest.mark.parametrize("value", [nan, math.inf, -math.inf])
-def test_heatmap_that_is_not_finite_is_undefined_and_leaves_its_neighbours_alone(metric, value):
+def test_non_finite_heatmap_is_nan_for_its_image_only(metric, value):
     heatmap, mask = distinct_maps_and_masks(1)
     expected = torch.where(torch.arange(6) == 4, nan, score(metric, heatmap, mask))
     heatmap[4, 3, 3] = value
@@ -205,12 +196,12 @@ def test_missing_mask_is_named(metric):
 
 
 @pytest.mark.parametrize("metric", [iou_area, iou_best], ids=lambda metric: metric.__name__)
-def test_no_thresholds_are_named(metric):
+def test_zero_thresholds_are_an_error(metric):
     with pytest.raises(UserError, match="thresholds=0"):
         score(metric, [[[1.0]]], [[[1]]], thresholds=0)
 
 
-# The formulas a second time, slowly
+# Plain loops
 
 
 def slow_iou(heatmap, mask, thresholds=100) -> list[float]:
@@ -270,18 +261,18 @@ def test_metric_equals_its_formula_by_plain_loops(metric, seed, maps):
     torch.testing.assert_close(score(metric, heatmap, mask), expected, rtol=1e-12, atol=1e-12)
 
 
-# Ours beside theirs
+# Other libraries
 
 
 @pytest.mark.parametrize("maps", [tied_maps_and_masks, distinct_maps_and_masks])
 @pytest.mark.parametrize("seed", range(3))
-def test_average_precision_equals_scikit_learns(seed, maps):
+def test_average_precision_equals_scikit_learn(seed, maps):
     heatmap, mask = maps(seed)
     theirs = [average_precision_score(m.flatten(), h.flatten()) for h, m in zip(heatmap, mask, strict=True)]
     np.testing.assert_allclose(score(average_precision, heatmap, mask), theirs, rtol=0, atol=1e-9)
 
 
-def test_iou_curve_equals_scikit_learns_jaccard_score():
+def test_iou_curve_equals_jaccard_score_of_scikit_learn():
     heatmap, mask = distinct_maps_and_masks(0)
     curve = iou_area(Explanation(torch.zeros(6, 3, 9, 7), torch.zeros(6).long(), heatmap, mask), thresholds=7)
     for image in range(6):
@@ -302,6 +293,6 @@ def test_iou_curve_equals_scikit_learns_jaccard_score():
 def test_metric_equals_quantus_on_distinct_values(metric, name, quantus):
     heatmap, mask = distinct_maps_and_masks(2)
     peer = getattr(quantus, name)(abs=False, normalise=False, disable_warnings=True)
-    # Theirs changes its arrays in place.
+    # Quantus changes its arrays in place.
     theirs = peer.evaluate_batch(a_batch=heatmap.numpy().copy(), s_batch=mask.numpy().copy())
     np.testing.assert_allclose(score(metric, heatmap, mask), np.asarray(theirs, dtype=float), rtol=1e-5)

@@ -1,4 +1,4 @@
-"""What every metric under conf/metric keeps; a new YAML file is tested by being there."""
+"""Contract of all metrics in conf/metric (a new YAML file is tested without further code) and of the glossary."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
@@ -15,22 +15,29 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from evident.data.scenes.splits import Removals, Truth
+from evident import contracts
+from evident.contracts import GivesEvidence, NeedsMask, SumsContributions
 from evident.errors import UserError
-from evident.explainers.shared.evidence import Evidence, evidence
+from evident.explainers.shared.evidence import evidence
 from evident.metrics.contract import (
+    Axis,
     Curve,
     Direction,
     Explanation,
-    Need,
+    Field,
+    applies,
     area,
+    attributions,
     direction_of,
+    heatmaps,
     image_scores,
     metric,
+    missing_fields,
     needs_of,
 )
 from evident.models.flower_net import FlowerNet
 from evident.relevance.relevance import Relevance
+from evident.values import Evidence, Removals, Truth
 
 FILES = sorted((ROOT / "conf" / "metric").glob("*.yaml"))
 every_file = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -38,12 +45,14 @@ ATTRIBUTES = 5
 
 
 def configured(file: Path) -> partial:
-    config = OmegaConf.create({"scale": {"steps": 3, "stability_draws": 2}, "metric": OmegaConf.load(file)})
+    """Return the metric of a YAML file, at scale=smoke."""
+    scale = OmegaConf.load(ROOT / "conf" / "scale" / "smoke.yaml").scale
+    config = OmegaConf.create({"scale": scale, "metric": OmegaConf.load(file)})
     return instantiate(config.metric[file.stem])
 
 
-class Explainer(Attribution):
-    """Input x gradient in standard deviations, between 0 and 1: a smooth mask, which no last bit turns over."""
+class Explainer(Attribution, GivesEvidence):
+    """Compute a smooth mask in (0, 1) from input x gradient, so rounding errors change it only slightly."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__(model)
@@ -62,31 +71,32 @@ class Explainer(Attribution):
         return attribution.sum(1)
 
 
-class Network(FlowerNet):
-    """Class scores that are said to be sums about a bias, as those of networks that explain themselves are."""
+class Network(FlowerNet, SumsContributions):
+    """State that class scores are sums plus a bias, as those of a network with its own contributions are."""
 
-    def bias(self) -> Tensor:
+    def output_bias(self) -> Tensor:
         return self.classifier[-1].bias
 
 
 def explanation(images: int = 3, height: int = 16, width: int = 20) -> Explanation:
+    """Return a random explanation in which every field is set."""
     generator = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
     model = Network(6).eval()
-    explainer, pictures = Explainer(model), torch.rand(images, 3, height, width, generator=generator)
+    explainer, pixels = Explainer(model), torch.rand(images, 3, height, width, generator=generator)
     target, halves = torch.arange(images) % 6, torch.arange(width) < width // 2
     mask = torch.rand(images, height, width, generator=generator) < 0.3
     heatmap = torch.randn(images, height, width, generator=generator)
     true, removals = scenes(images, height, width, generator)
     return Explanation(
-        images=pictures,
+        images=pixels,
         target=target,
         heatmap=heatmap,
         mask=mask & halves,
         model=model,
         relevance=relevance(generator),
         explainer=explainer,
-        evidence=explainer.evidence(pictures, target),
+        evidence=explainer.evidence(pixels, target),
         other=mask & ~halves,
         signed=torch.randn(images, height, width, generator=generator),
         truth=true,
@@ -97,20 +107,20 @@ def explanation(images: int = 3, height: int = 16, width: int = 20) -> Explanati
 
 
 def scenes(images: int, height: int, width: int, generator: torch.Generator) -> tuple[Truth, Removals]:
-    """Four of five attributes are visible in each image, so that curves over attributes have gaps."""
+    """Return the truth of scenes that show four of five attributes each, so curves over attributes have gaps."""
     visible = torch.arange(ATTRIBUTES) != torch.arange(images)[:, None] % ATTRIBUTES
     masks = torch.rand(images, ATTRIBUTES, height, width, generator=generator) < 0.2
     contributions = torch.randn(images, ATTRIBUTES, generator=generator) * visible
     contribution_map = torch.randn(images, height, width, generator=generator)
     row, attribute = visible.nonzero(as_tuple=True)
-    again = torch.rand(len(row), 3, height, width, generator=generator)
-    removals = Removals(row, attribute, again, torch.randn(len(row), generator=generator))
+    without = torch.rand(len(row), 3, height, width, generator=generator)
+    removals = Removals(row, attribute, without, torch.randn(len(row), generator=generator))
     typical = torch.randn(ATTRIBUTES, generator=generator).expand(images, -1)
     return Truth(masks & visible[..., None, None], contributions, contribution_map, typical), removals
 
 
 def relevance(generator: torch.Generator) -> Relevance:
-    """Of maps and of a fully connected layer, a few features are relevant to each of six classes."""
+    """Return a few relevant features for each of six classes, of a convolution and of a fully connected layer."""
     features = torch.rand(16 + 96, 6, generator=generator, dtype=torch.float64)
     layers = {"features.2/relu": 16, "classifier.3/relu": 96}
     return Relevance(layers, (features - 0.95).relu(), features)
@@ -123,7 +133,7 @@ def tensors(whole: Explanation) -> list[Tensor]:
 
 
 def changed(whole: Explanation, change: Callable[[Tensor], Tensor]) -> Explanation:
-    """The same explanation, every tensor changed."""
+    """Apply `change` to every tensor of an explanation."""
 
     def of(value: object) -> object:
         if isinstance(value, tuple):
@@ -134,14 +144,15 @@ def changed(whole: Explanation, change: Callable[[Tensor], Tensor]) -> Explanati
 
 
 def part(whole: Explanation, images: slice) -> Explanation:
+    """Return the explanation of some images."""
     kept, (row, *rows) = torch.arange(len(whole.images))[images], whole.removals
-    place, own = (row[:, None] == kept).nonzero(as_tuple=True)
-    removals = Removals(own, *(each[place] for each in rows))
+    position, own = (row[:, None] == kept).nonzero(as_tuple=True)
+    removals = Removals(own, *(each[position] for each in rows))
     return replace(changed(replace(whole, removals=None), lambda rows: rows[images]), removals=removals)
 
 
 def values(result: Tensor | Curve | Mapping[str, Tensor | Curve]) -> dict[str, Tensor]:
-    """Curves, and all scores, by name."""
+    """Return curves and scores by name."""
     named = result if isinstance(result, Mapping) else {"": result}
     curves = {f"{name} curve": r.values for name, r in named.items() if isinstance(r, Curve)}
     return {**curves, **scores(result)}
@@ -152,9 +163,9 @@ def scores(result: Tensor | Curve | Mapping[str, Tensor | Curve]) -> dict[str, T
     return {name: image_scores(r) for name, r in named.items()}
 
 
-def assert_same(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
-    # A network in float32 may add up in another order in another batch.
-    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-7, equal_nan=True)
+def assert_same(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
+    # A float32 network may sum in another order for another batch size.
+    torch.testing.assert_close(first, second, rtol=1e-5, atol=1e-7, equal_nan=True)
 
 
 def state(model: nn.Module) -> list[object]:
@@ -164,7 +175,7 @@ def state(model: nn.Module) -> list[object]:
     return [hooks, modes, [(p.requires_grad, p.grad is None) for p in model.parameters()], weights]
 
 
-def test_every_published_metric_is_here():
+def test_all_metrics_of_the_papers_are_configured():
     assert {file.stem for file in FILES} >= {
         *("iou_area", "iou_best", "pointing_game", "mass_accuracy", "rank_accuracy", "average_precision"),
         *("perturbation_mean_colour", "perturbation_blur", "gini", "entropy", "ablation"),
@@ -175,7 +186,7 @@ def test_every_published_metric_is_here():
 
 
 @every_file
-def test_file_says_what_it_is_and_names_its_metric(file):
+def test_file_starts_with_a_comment_and_defines_its_metric(file):
     comment, *_ = file.read_text().splitlines()
     assert comment.startswith("# ")
     assert list(OmegaConf.load(file)) == [file.stem]
@@ -184,7 +195,8 @@ def test_file_says_what_it_is_and_names_its_metric(file):
 @every_file
 def test_direction_and_needs_are_declared(file):
     score = configured(file)
-    assert set(needs_of(score)) <= set(get_args(Need))
+    for need in needs_of(score):
+        assert need in get_args(Field) or need.__module__ == contracts.__name__
     for name in scores(score(explanation())):
         assert direction_of(score, name) in get_args(Direction)
 
@@ -192,13 +204,15 @@ def test_direction_and_needs_are_declared(file):
 @every_file
 def test_metric_uses_only_what_it_needs(file):
     whole, score = explanation(), configured(file)
-    needed = {need: getattr(whole, need) for need in needs_of(score)}
-    assert_same(values(score(Explanation(whole.images, whole.target, whole.heatmap, **needed))), values(score(whole)))
+    needed = {need: getattr(whole, need) for need in needs_of(score) if isinstance(need, str)}
+    lean = Explanation(whole.images, whole.target, whole.heatmap, **needed)
+    assert applies(score, lean)
+    assert_same(values(score(lean)), values(score(whole)))
 
 
 @every_file
 @pytest.mark.parametrize("shape", [(16, 16), (17, 24)])
-def test_one_finite_score_an_image(file, shape):
+def test_each_image_has_one_finite_score(file, shape):
     for score in scores(configured(file)(explanation(3, *shape))).values():
         assert score.shape == (3,)
         assert score.dtype in (torch.float32, torch.float64)
@@ -207,7 +221,7 @@ def test_one_finite_score_an_image(file, shape):
 
 
 @every_file
-def test_curves_go_forward_and_without_a_score_of_their_own_from_zero_to_one(file):
+def test_positions_of_curves_increase_and_lie_in_zero_to_one_where_the_score_is_the_area(file):
     result = configured(file)(explanation())
     for curve in result.values() if isinstance(result, Mapping) else [result]:
         if isinstance(curve, Curve):
@@ -215,10 +229,12 @@ def test_curves_go_forward_and_without_a_score_of_their_own_from_zero_to_one(fil
             assert (curve.at.diff() > 0).all()
             assert curve.at.min() >= 0
             assert curve.score is not None or curve.at.max() <= 1
+            assert curve.axis in get_args(Axis)
+            assert (curve.axis in ("features", "attributes")) == (curve.score is not None)
 
 
 @every_file
-def test_an_image_scores_the_same_in_any_batch(file):
+def test_score_of_an_image_does_not_depend_on_its_batch(file):
     whole, score = explanation(), configured(file)
     together = values(score(whole))
     for n in range(3):
@@ -238,13 +254,13 @@ def test_batch_size_changes_no_result(file, batch_size):
 
 
 @every_file
-def test_scoring_twice_gives_equal_bytes_and_touches_nothing(file):
+def test_scoring_twice_gives_equal_bytes_and_changes_no_input(file):
     whole, score = explanation(), configured(file)
-    copy, before, numbers = changed(whole, Tensor.clone), state(whole.model), torch.get_rng_state()
+    copy, before, random_state = changed(whole, Tensor.clone), state(whole.model), torch.get_rng_state()
     first, second = ({name: rows.numpy().tobytes() for name, rows in values(score(whole)).items()} for _ in range(2))
     assert first == second
     assert all(map(torch.equal, tensors(whole), tensors(copy)))
-    assert torch.equal(torch.get_rng_state(), numbers)
+    assert torch.equal(torch.get_rng_state(), random_state)
     *settings, weights = state(whole.model)
     assert settings == before[:-1]
     assert all(map(torch.equal, weights, before[-1]))
@@ -262,57 +278,86 @@ def test_no_grad_and_frozen_weights_change_no_result(file):
 
 
 @every_file
-def test_explanation_with_a_gradient_is_scored_like_any_other(file):
+def test_explanation_that_requires_a_gradient_has_the_same_scores(file):
     whole, score = explanation(), configured(file)
     expected = values(score(whole))
-    for said in (whole.heatmap, whole.signed, whole.contributions, whole.attribute_maps):
-        said.requires_grad_()
+    for tensor in (whole.heatmap, whole.signed, whole.contributions, whole.attribute_maps):
+        tensor.requires_grad_()
     assert_same(values(score(whole)), expected)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @every_file
-def test_gpu_scores_as_the_cpu_does(file):
+def test_gpu_scores_equal_cpu_scores(file):
     whole, score = explanation(), configured(file)
     expected = values(score(whole))
     whole.model.cuda()
-    there = values(score(changed(whole, Tensor.cuda)))
-    for name, rows in there.items():
+    found = values(score(changed(whole, Tensor.cuda)))
+    for name, rows in found.items():
         assert rows.is_cuda
         torch.testing.assert_close(rows.cpu(), expected[name], rtol=1e-3, atol=1e-4, equal_nan=True)
 
 
-# The pieces of the contract
+# Glossary
+
+
+def glossary() -> dict[str, tuple[str, str, str]]:
+    """Return metric, direction and axis of every score, as stated in docs/glossary.md."""
+    section = (ROOT / "docs" / "glossary.md").read_text().split("\n## Metrics\n")[1].split("\n## ")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line[:3] == "| `"]
+    return {score.strip("`"): (metric.strip("`"), better, axis) for score, metric, _, _, better, axis, _ in rows}
+
+
+@every_file
+def test_glossary_states_every_score_with_its_direction_and_axis(file):
+    score = configured(file)
+    result = score(explanation())
+    named = result if isinstance(result, Mapping) else {file.stem: result}
+    expected = {
+        name: (file.stem, direction_of(score, name), value.axis if isinstance(value, Curve) else "")
+        for name, value in named.items()
+    }
+    assert {name: row for name, row in glossary().items() if row[0] == file.stem} == expected
+
+
+def test_glossary_states_no_metric_that_is_not_configured():
+    assert {metric for metric, _, _ in glossary().values()} == {file.stem for file in FILES}
+
+
+# Curves
 
 
 def curve(at: list[float], rows: list[list[float]]) -> Curve:
     return Curve(torch.tensor(at), torch.tensor(rows))
 
 
-def test_area_is_the_trapezoid_rule_where_the_ends_are_given():
+def test_area_is_the_trapezoidal_rule_if_the_ends_are_positions():
     uneven = curve([0, 0.1, 0.5, 1], [[1, 3, 2, 0], [0, 0.1, 0.5, 1]])
     expected = torch.trapezoid(uneven.values.double(), uneven.at.double())
     torch.testing.assert_close(area(uneven), expected)
 
 
-def test_area_is_the_mean_where_bins_have_their_middles():
+def test_area_is_the_mean_if_positions_are_the_middles_of_bins():
     assert area(curve([0.125, 0.375, 0.625, 0.875], [[4, 0, 1, 3]])).tolist() == [2]
 
 
 @pytest.mark.parametrize("constant", [0.0, 1.0, 1 / 3])
-def test_area_under_a_constant_is_exactly_that_constant(constant):
+def test_area_under_a_constant_is_exactly_this_constant(constant):
     at = torch.rand(101, generator=torch.Generator().manual_seed(0)).sort().values
     value = torch.tensor(constant, dtype=torch.float64)
     assert torch.equal(area(Curve(at, value.expand(2, 101))), value.expand(2))
 
 
-def test_a_curve_may_have_a_score_of_its_own():
+def test_score_of_a_curve_replaces_its_area():
     at, values = torch.arange(8).double(), torch.rand(3, 8)
     assert torch.equal(image_scores(Curve(at, values, values[:, -1])), values[:, -1])
 
 
-def test_area_is_undefined_where_a_value_is():
+def test_area_is_nan_if_a_value_is_nan():
     assert area(curve([0, 0.5, 1], [[1, torch.nan, 1], [1, 1, 1]])).isnan().tolist() == [True, False]
+
+
+# Declarations
 
 
 @metric(direction={"deletion": "lower", "insertion": "higher"}, needs=("model",))
@@ -325,19 +370,74 @@ def single(explanation: Explanation) -> Tensor:
     return explanation.heatmap.sum((1, 2))
 
 
-def test_direction_is_found_by_base_name():
+def test_direction_holds_for_names_with_a_suffix():
     assert direction_of(paired, "deletion_blur") == "lower"
     assert direction_of(paired, "insertion") == "higher"
     assert direction_of(single, "anything") == "lower"
 
 
-def test_declarations_show_through_a_partial():
+def test_partial_has_the_declarations_of_its_function():
     assert direction_of(partial(paired), "insertion_blur") == "higher"
     assert needs_of(partial(paired)) == needs_of(paired) == ("model",)
     assert needs_of(single) == ()
 
 
 @pytest.mark.parametrize("name", ["deletions", "blur_deletion", "area"])
-def test_name_without_a_direction_is_an_error_that_says_which_there_are(name):
+def test_name_without_a_direction_is_an_error_that_lists_declared_names(name):
     with pytest.raises(UserError, match=f"'{name}'.*deletion, insertion"):
         direction_of(paired, name)
+
+
+@metric(direction="higher", needs=("mask", "evidence", GivesEvidence))
+def of_evidence(explanation: Explanation) -> Tensor:
+    return explanation.evidence.score
+
+
+def test_metric_applies_if_no_needed_field_is_missing_and_the_explainer_has_the_protocol():
+    whole = explanation()
+    assert applies(of_evidence, whole)
+    assert applies(partial(of_evidence), whole)
+    assert missing_fields(of_evidence, whole) == set()
+    lean = replace(whole, mask=None, evidence=None)
+    assert not applies(of_evidence, lean)
+    assert missing_fields(of_evidence, lean) == {"mask", "evidence"}
+    for other in (Masked(whole.model), None):
+        assert not applies(of_evidence, replace(whole, explainer=other))
+        assert missing_fields(of_evidence, replace(whole, explainer=other)) == set()
+    assert applies(single, Explanation(whole.images, whole.target, whole.heatmap))
+
+
+# Attributions
+
+
+class Masked(Attribution, NeedsMask):
+    """Return the mask as the attribution."""
+
+    def attribute_mask(self, inputs: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+        return mask[:, None].float()
+
+    @staticmethod
+    def heatmap(attribution: Tensor) -> Tensor:
+        return 2 * attribution[:, 0]
+
+
+def test_attributions_pass_the_mask_to_explainers_that_need_it_only():
+    whole = explanation()
+    explainer = Masked(whole.model)
+    assert torch.equal(attributions(explainer, whole.images, whole.target, whole.mask), whole.mask[:, None].float())
+    assert torch.equal(heatmaps(explainer, whole.images, whole.target, whole.mask), 2 * whole.mask.float())
+    expected = whole.explainer.attribute(whole.images, whole.target)
+    assert torch.equal(attributions(whole.explainer, whole.images, whole.target, whole.mask), expected)
+
+
+def test_attributions_have_gradients_inside_no_grad():
+    whole = explanation()
+    expected = whole.explainer.attribute(whole.images, whole.target)
+    with torch.no_grad():
+        assert torch.equal(attributions(whole.explainer, whole.images, whole.target, None), expected)
+
+
+def test_missing_mask_is_an_error_for_explainers_that_need_it():
+    whole = explanation()
+    with pytest.raises(UserError, match="Masked needs masks"):
+        attributions(Masked(whole.model), whole.images, whole.target, None)

@@ -1,4 +1,4 @@
-"""Kendall's tau-b: answers known by hand, the formula by plain loops, and scipy's answers."""
+"""Kendall's tau-b: known answers, the formula by plain loops, and scipy."""
 
 import math
 from itertools import combinations
@@ -22,7 +22,7 @@ def tau(first, second, weights=None) -> Tensor:
 
 
 def rankings(seed: int, values: int | None = None, items: int = 30) -> tuple[Tensor, Tensor]:
-    """Two rankings that agree somewhat, of `values` different values or of all different ones."""
+    """Return two correlated rankings, with about `values` different values or without ties."""
     generator = torch.Generator().manual_seed(seed)
     first = torch.randn(items, generator=generator, dtype=torch.float64)
     second = first + torch.randn(items, generator=generator, dtype=torch.float64)
@@ -33,32 +33,32 @@ def rankings(seed: int, values: int | None = None, items: int = 30) -> tuple[Ten
 
 
 @pytest.mark.parametrize("first", [[1.0, 2.0, 3.0], [3.0, -1.0, 2.0, 0.0, 9.0], [1.0, 1.0, 2.0], [4.0, 7.0]])
-def test_a_ranking_agrees_exactly_with_itself_and_not_at_all_with_its_reverse(first):
+def test_tau_of_equal_rankings_is_one_and_of_reversed_rankings_minus_one(first):
     assert tau(first, first).item() == 1
     assert tau(first, [-value for value in first]).item() == -1
 
 
-def test_one_neighbour_swap_of_four_items_costs_two_of_six_pairs():
+def test_tau_with_one_swap_of_four_items():
     assert tau([1, 2, 3, 4], [1, 2, 4, 3]).item() == pytest.approx(4 / 6)
 
 
-def test_a_tie_counts_in_the_ranking_that_orders_it_alone():
+def test_tie_in_one_ranking_reduces_tau():
     assert tau([1, 2, 3], [1, 1, 2]).item() == pytest.approx(2 / math.sqrt(3 * 2))
 
 
-def test_a_pair_counts_the_product_of_its_weights():
-    # Pairs in order weigh 2 * 3 and 2 * 5, the one out of order 3 * 5.
+def test_weight_of_a_pair_is_the_product_of_its_weights():
+    # The pairs in order have weights 2 * 3 and 2 * 5, the pair out of order 3 * 5.
     assert tau([1, 2, 3], [1, 3, 2], [2.0, 3.0, 5.0]).item() == pytest.approx((6 + 10 - 15) / 31)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int64], ids=str)
-def test_numbers_of_any_type_are_ranked_in_float64(dtype):
+def test_result_is_float64_for_any_dtype(dtype):
     result = tau(torch.tensor([1, 2, 3, 9], dtype=dtype), torch.tensor([4, 2, 8, 6], dtype=dtype))
     assert result.dtype == torch.float64
     assert result.item() == pytest.approx(kendalltau([1, 2, 3, 9], [4, 2, 8, 6]).statistic)
 
 
-# Where there is nothing to rank
+# Undefined results
 
 
 @pytest.mark.parametrize(
@@ -72,24 +72,24 @@ def test_numbers_of_any_type_are_ranked_in_float64(dtype):
         ([5.0], [5.0], [1]),
         ([], [], []),
     ],
-    ids=["first is constant", "second is constant", "none counts", "one counts", "ties alone count", "one", "none"],
+    ids=["first constant", "second constant", "zero weights", "one weight", "only ties", "one item", "no items"],
 )
-def test_where_a_ranking_orders_nothing_it_is_undefined(first, second, weights):
+def test_tau_is_nan_if_a_ranking_has_no_order(first, second, weights):
     assert tau(first, second, weights).isnan()
 
 
-def test_what_is_undefined_leaves_its_neighbours_alone():
+def test_nan_does_not_affect_other_rankings():
     result = tau([[1.0, 2.0, 3.0], [1.0, 1.0, 1.0], [3.0, 2.0, 1.0]], [1.0, 2.0, 3.0])
     assert result.isnan().tolist() == [False, True, False]
     assert result[[0, 2]].tolist() == [1, -1]
 
 
-# Items that count more or less than once
+# Weights
 
 
 @each_seed
 @pytest.mark.parametrize("values", [3, None])
-def test_items_counted_or_not_are_the_subset_that_counts(seed, values):
+def test_weights_zero_and_one_select_a_subset(seed, values):
     first, second = rankings(seed, values)
     counted = torch.rand(30, generator=torch.Generator().manual_seed(seed)) < 0.6
     theirs = kendalltau(first[counted], second[counted]).statistic
@@ -98,7 +98,7 @@ def test_items_counted_or_not_are_the_subset_that_counts(seed, values):
 
 @each_seed
 @pytest.mark.parametrize("values", [3, None])
-def test_items_that_count_twice_are_there_twice(seed, values):
+def test_integer_weights_repeat_items(seed, values):
     first, second = rankings(seed, values)
     counts = torch.randint(0, 4, (30,), generator=torch.Generator().manual_seed(seed))
     theirs = kendalltau(first.repeat_interleave(counts), second.repeat_interleave(counts)).statistic
@@ -106,13 +106,13 @@ def test_items_that_count_twice_are_there_twice(seed, values):
 
 
 @each_seed
-def test_only_the_ratios_of_weights_matter(seed):
+def test_scale_of_weights_has_no_effect(seed):
     first, second = rankings(seed, 5)
     weights = torch.rand(30, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     torch.testing.assert_close(tau(first, second, 8 * weights), tau(first, second, weights), rtol=1e-13, atol=0)
 
 
-# Many at once
+# Batches
 
 
 def test_rankings_and_weights_are_broadcast():
@@ -127,11 +127,11 @@ def test_rankings_and_weights_are_broadcast():
         torch.testing.assert_close(together[draw, one, other], alone, rtol=1e-13, atol=0)
 
 
-def test_no_rankings_give_no_answers():
+def test_empty_batch_has_an_empty_result():
     assert kendall(torch.zeros(0, 3), torch.zeros(0, 3), torch.ones(3)).shape == (0,)
 
 
-# The formula a second time, slowly, and scipy's
+# Plain loops and scipy
 
 
 def slow_tau(first: list[float], second: list[float], weights: list[float]) -> float:
@@ -156,7 +156,7 @@ def test_tau_equals_its_formula_by_plain_loops(seed, values):
 
 @each_seed
 @pytest.mark.parametrize("values", [3, 8, None])
-def test_tau_equals_scipys(seed, values):
+def test_tau_equals_scipy(seed, values):
     first, second = rankings(seed, values)
     assert tau(first, second).item() == pytest.approx(kendalltau(first, second).statistic, abs=1e-12)
 
@@ -166,7 +166,7 @@ counted_pairs = st.lists(st.tuples(*[st.integers(-3, 3)] * 2, st.integers(0, 3))
 
 @settings(deadline=None, max_examples=60)
 @given(counted_pairs)
-def test_tau_equals_scipys_whatever_is_tied_or_repeated(items):
+def test_tau_equals_scipy_with_ties_and_repeats(items):
     first, second, counts = (np.array(column) for column in zip(*items, strict=True))
     repeated = np.repeat(first, counts), np.repeat(second, counts)
     theirs = kendalltau(*repeated).statistic if counts.sum() > 1 else math.nan
@@ -175,7 +175,7 @@ def test_tau_equals_scipys_whatever_is_tied_or_repeated(items):
 
 @settings(deadline=None, max_examples=60)
 @given(counted_pairs)
-def test_tau_is_symmetric_and_follows_order_alone(items):
+def test_tau_is_symmetric_and_depends_on_the_order_only(items):
     first, second, counts = (torch.tensor(column) for column in zip(*items, strict=True))
     result = tau(first, second, counts)
     assert torch.equal(tau(second, first, counts).nan_to_num(9), result.nan_to_num(9))

@@ -1,4 +1,4 @@
-"""Scenes without one attribute: on a network that sums pixels, whose every change is known, and by scipy's answers."""
+"""Removal of attributes: known answers on a network that sums pixels, and tau-b by scipy."""
 
 import math
 from dataclasses import replace
@@ -10,10 +10,10 @@ import torch
 from scipy.stats import kendalltau
 from torch import Tensor, nn
 
-from evident.data.scenes.splits import Removals, Truth
 from evident.errors import UserError
 from evident.metrics.contract import Curve, Explanation, direction_of, image_scores
 from evident.metrics.removal import removal, stated_removal
+from evident.values import Removals, Truth
 
 nan = math.nan
 TYPICAL = torch.tensor([[2.0, -1.0, -3.0, 0.0]])
@@ -21,7 +21,7 @@ NAMES = ["removal_network", "removal_faithful", "removal_true"]
 
 
 class Sum(nn.Module):
-    """Two scores: the sum of an image's pixels, and twice the negative of it. `sizes` are those of its batches."""
+    """Compute the sum of an image's pixels, and that sum times -2; keep the sizes of batches in `sizes`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,57 +34,57 @@ class Sum(nn.Module):
 
 
 def filled(sums: Tensor) -> Tensor:
-    """Images (P, 3, 4, 4) that sum to `sums` (P,) without rounding."""
+    """Return images (P, 3, 4, 4) that sum to `sums` (P,) without rounding."""
     return torch.nn.functional.pad(sums[:, None], (0, 47)).view(-1, 3, 4, 4)
 
 
 def masks_of(visible: Tensor) -> Tensor:
-    """Masks (N, K, 4, 4) of visible attributes (N, K); attribute k is at pixel k."""
+    """Return masks (N, K, 4, 4) of visible attributes (N, K); attribute k is at pixel k."""
     return torch.eye(visible.shape[1], 16, dtype=torch.bool).view(-1, 4, 4) & visible[..., None, None]
 
 
 def of(
     before: list[float],
     without: list[dict[int, tuple[float, float]]],
-    worth: list[list[float]],
+    sums: list[list[float]],
     target: list[int] | None = None,
-    **told: Any,
+    **fields: Any,
 ) -> Explanation:
-    """Images n that sum to before[n], and without attribute k to without[n][k][0], which truly adds without[n][k][1].
+    """Return an explanation of images that sum to `before` (N,); their maps have `sums` (N, K) over attributes.
 
-    A map gives `worth` (N, K) to the attributes.
+    Without attribute k, image n sums to without[n][k][0], and its true score changes by without[n][k][1].
     """
-    given = torch.tensor(worth)
+    given = torch.tensor(sums)
     signed = torch.nn.functional.pad(given, (0, 16 - given.shape[1])).view(-1, 4, 4)
     visible = torch.tensor([[k in of_one for k in range(given.shape[1])] for of_one in without])
     row, attribute = visible.nonzero(as_tuple=True)
     changes = [without[n][k] for n, k in zip(row.tolist(), attribute.tolist(), strict=True)]
     after, change = torch.tensor(changes).view(-1, 2).unbind(1)
-    # Nobody asks what is truly worth what: the pictures that were painted again show what truly changes.
+    # True contributions are not used: the true change is that of the removals.
     truth = Truth(masks_of(visible), torch.full_like(given, nan), torch.full_like(signed, nan), TYPICAL)
     known = {"signed": signed, "truth": truth, "removals": Removals(row, attribute, filled(after), change)}
     targets = torch.tensor(target or [0] * len(before))
     return Explanation(
-        filled(torch.tensor(before)), targets, torch.zeros_like(signed), **{"model": Sum(), **known, **told}
+        filled(torch.tensor(before)), targets, torch.zeros_like(signed), **{"model": Sum(), **known, **fields}
     )
 
 
 def ranks(explanation: Explanation) -> list[list[float]]:
-    """[network, faithful, true] of every image."""
+    """Return [network, faithful, true] of every image."""
     return torch.stack([image_scores(curve) for curve in removal(explanation).values()], 1).tolist()
 
 
-# Without its lake a scene that sums to 10 sums to 6, and has lost 5 in truth; so with its mast, that is worth less than
-# nothing, and with its sky, behind which there is something better. There is no road.
+# A scene sums to 10. Without attribute 0 (lake) it sums to 6 and its true score falls by 5. Without 1 (mast) or 2 (sky)
+# its true score rises. Attribute 3 (road) is not visible.
 CHANGES = {0: (6.0, -5.0), 1: (13.0, 2.0), 2: (9.0, 1.0)}
 
 
-def scene(worth: list[float], **told: Any) -> Explanation:
-    return of([10.0], [CHANGES], [worth], **told)
+def scene(sums: list[float], **fields: Any) -> Explanation:
+    return of([10.0], [CHANGES], [sums], **fields)
 
 
 def scenes(seed: int, count: int = 6, attributes: int = 7) -> Explanation:
-    """The first without attributes, the last with all of them, explained for two targets; whole numbers, that tie."""
+    """Return scenes with no attributes (first) to all attributes (last), for two targets; integers, so ranks tie."""
     generator = np.random.default_rng(seed)
     visible = generator.random((count, attributes)) < np.linspace(0, 1, count)[:, None]
 
@@ -98,7 +98,7 @@ def scenes(seed: int, count: int = 6, attributes: int = 7) -> Explanation:
 # Known answers
 
 
-def test_changes_stand_at_their_attributes():
+def test_curves_hold_the_changes_by_attribute():
     curves = removal(scene([4.0, -3.0, 1.0, 50.0]))
     assert list(curves) == NAMES
     expected = {"network": [-4, 3, -1, nan], "faithful": [-4, 3, -1, nan], "true": [-5, 2, 1, nan]}
@@ -108,22 +108,22 @@ def test_changes_stand_at_their_attributes():
         np.testing.assert_array_equal(curve.values, [values])
 
 
-def test_an_explanation_that_says_what_the_network_does_scores_one():
+def test_explanation_that_predicts_the_network_scores_one():
     assert ranks(scene([4.0, -3.0, 1.0, 50.0])) == [[1, 1, 1]]
 
 
-def test_an_explanation_of_the_other_sign_scores_minus_one():
+def test_explanation_of_opposite_sign_scores_minus_one():
     assert ranks(scene([-4.0, 3.0, -1.0, 0.0])) == [[1, -1, -1]]
 
 
-def test_network_explanation_and_truth_are_compared_in_pairs():
-    # They order the three attributes as 1 2 3, 2 1 3 and 1 3 2.
+def test_network_explanation_and_truth_are_compared_pairwise():
+    # The three orders of the attributes are 1 2 3, 2 1 3 and 1 3 2.
     explanation = of([0.0], [{0: (1.0, 1.0), 1: (2.0, 3.0), 2: (3.0, 2.0)}], [[-2.0, -1.0, -3.0]])
     assert ranks(explanation) == [pytest.approx([1 / 3, 1 / 3, -1 / 3])]
 
 
-def test_what_an_attribute_hides_is_part_of_the_truth_of_its_removal():
-    # The first one is worth most, to network and explanation, and hides what is worth more.
+def test_true_change_includes_what_the_attribute_hides():
+    # Attribute 0 counts most for network and explanation, but hides something that counts more.
     assert ranks(of([10.0], [{0: (8.0, 3.0), 1: (9.0, -1.0)}], [[2.0, 1.0]])) == [[-1, 1, -1]]
 
 
@@ -133,7 +133,7 @@ def test_each_image_is_scored_for_its_own_target():
     assert ranks(explanation) == [[1, 1, 1], [-1, -1, 1]]
 
 
-def test_what_is_stated_by_name_is_ranked_by_itself_and_beside_what_is_usual():
+def test_stated_and_typical_contributions_are_ranked_without_maps():
     explanation = scene([0.0] * 4, signed=None, contributions=torch.tensor([[-5.0, 2.0, -1.0, 9.0]]))
     curves = stated_removal(explanation)
     expected = {"stated_removal_faithful": [5, -2, 1, nan], "stated_removal_true": [-5, 2, 1, nan]}
@@ -145,37 +145,37 @@ def test_what_is_stated_by_name_is_ranked_by_itself_and_beside_what_is_usual():
     assert removal(replace(explanation, signed=-torch.ones(1, 4, 4))).keys().isdisjoint(curves)
 
 
-def test_a_map_and_what_is_stated_are_judged_by_the_same_changes():
-    worth = torch.tensor([[4.0, -3.0, 1.0, 0.0]])
-    by_name = stated_removal(scene([0.0] * 4, contributions=worth))
-    by_map = removal(scene(worth[0].tolist()))
+def test_equal_map_and_stated_contributions_have_equal_scores():
+    contributions = torch.tensor([[4.0, -3.0, 1.0, 0.0]])
+    by_name = stated_removal(scene([0.0] * 4, contributions=contributions))
+    by_map = removal(scene(contributions[0].tolist()))
     for name in ("removal_faithful", "removal_true"):
         np.testing.assert_array_equal(by_name[f"stated_{name}"].values, by_map[name].values)
         np.testing.assert_array_equal(image_scores(by_name[f"stated_{name}"]), image_scores(by_map[name]))
 
 
-def test_a_map_gives_an_attribute_the_sum_over_its_true_pixels():
+def test_contribution_of_a_map_is_its_sum_over_the_true_mask():
     masks = torch.zeros(1, 2, 4, 4, dtype=torch.bool)
     masks[0, 0, :2] = masks[0, 1, 1:3] = True
     truth = Truth(masks, torch.zeros(1, 2), torch.zeros(1, 4, 4), TYPICAL)
-    told = {"signed": torch.arange(16.0).view(1, 4, 4), "truth": truth}
-    explanation = of([10.0], [{0: (9.0, -1.0), 1: (7.0, -3.0)}], [[0.0, 0.0]], **told)
+    fields = {"signed": torch.arange(16.0).view(1, 4, 4), "truth": truth}
+    explanation = of([10.0], [{0: (9.0, -1.0), 1: (7.0, -3.0)}], [[0.0, 0.0]], **fields)
     assert removal(explanation)["removal_faithful"].values.tolist() == [[-sum(range(8)), -sum(range(4, 12))]]
 
 
-def test_what_the_network_knows_is_no_merit_of_the_explainer():
+def test_removal_network_has_no_direction():
     assert [direction_of(removal, name) for name in NAMES] == ["neither", "higher", "higher"]
 
 
-# Ours beside scipy's
+# Plain loops and scipy
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_ranks_equal_scipys_image_by_image(seed):
+def test_ranks_equal_scipy_image_by_image(seed):
     explanation = scenes(seed)
     curves = removal(explanation)
-    network, said, true = (curves[name].values.numpy() for name in NAMES)
-    compared = {"network": (network, true), "faithful": (said, network), "true": (said, true)}
+    network, predicted, true = (curves[name].values.numpy() for name in NAMES)
+    compared = {"network": (network, true), "faithful": (predicted, network), "true": (predicted, true)}
     for name, pair in compared.items():
         theirs = [nan] * 6
         for image in range(6):
@@ -186,7 +186,7 @@ def test_ranks_equal_scipys_image_by_image(seed):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_changes_equal_those_of_one_picture_at_a_time(seed):
+def test_changes_equal_those_of_one_image_at_a_time(seed):
     explanation = scenes(seed)
     curves, removals = removal(explanation), explanation.removals
     expected = np.full((3, 6, 7), nan)
@@ -197,17 +197,17 @@ def test_changes_equal_those_of_one_picture_at_a_time(seed):
     np.testing.assert_array_equal(torch.stack([curve.values for curve in curves.values()]), expected)
 
 
-# How it is computed
+# Computation
 
 
-def assert_same(one: dict[str, Curve], other: dict[str, Curve]) -> None:
+def assert_same(first: dict[str, Curve], second: dict[str, Curve]) -> None:
     for name in NAMES:
-        for ours, theirs in [(one[name].values, other[name].values), (one[name].score, other[name].score)]:
-            torch.testing.assert_close(ours, theirs, rtol=0, atol=0, equal_nan=True)
+        for a, b in [(first[name].values, second[name].values), (first[name].score, second[name].score)]:
+            torch.testing.assert_close(a, b, rtol=0, atol=0, equal_nan=True)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 7, 1000])
-def test_batch_size_changes_no_result_and_bounds_what_the_network_sees(batch_size):
+def test_batch_size_changes_no_result_and_bounds_the_batches_of_the_network(batch_size):
     explanation = scenes(0)
     together = removal(explanation)
     explanation.model.sizes.clear()
@@ -216,7 +216,7 @@ def test_batch_size_changes_no_result_and_bounds_what_the_network_sees(batch_siz
     assert sum(explanation.model.sizes) == 6 + len(explanation.removals.row)
 
 
-def test_pictures_may_come_in_any_order():
+def test_order_of_removals_has_no_effect():
     explanation = scenes(1)
     order = torch.randperm(len(explanation.removals.row), generator=torch.Generator().manual_seed(0))
     shuffled = Removals(*(rows[order] for rows in explanation.removals))
@@ -224,7 +224,7 @@ def test_pictures_may_come_in_any_order():
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_the_network_is_left_as_it_was_and_nothing_has_a_gradient(training):
+def test_network_is_unchanged_and_results_have_no_gradient(training):
     explanation = scenes(2)
     model = explanation.model.train(training)
     explanation.signed.requires_grad_()
@@ -241,11 +241,11 @@ def test_scores_and_curves_are_float64():
         assert (curve.at.dtype, curve.values.dtype, curve.score.dtype) == (torch.float64,) * 3
 
 
-# Where there is no answer
+# Undefined scores and errors
 
 
-@pytest.mark.parametrize("without", [[{}], [{}, CHANGES, {}]], ids=["alone", "beside others"])
-def test_an_image_without_visible_attributes_is_undefined_and_leaves_its_neighbours_alone(without):
+@pytest.mark.parametrize("without", [[{}], [{}, CHANGES, {}]], ids=["one image", "several images"])
+def test_image_without_visible_attributes_is_nan_and_others_are_not(without):
     explanation = of([10.0] * len(without), without, [[4.0, -3.0, 1.0]] * len(without))
     for curve in removal(explanation).values():
         for row, changes in enumerate(without):
@@ -253,38 +253,38 @@ def test_an_image_without_visible_attributes_is_undefined_and_leaves_its_neighbo
             assert image_scores(curve)[row].isnan() == (not changes)
 
 
-def test_one_visible_attribute_changes_the_score_and_has_no_order():
+def test_single_visible_attribute_has_a_change_and_no_rank():
     for curve in removal(of([10.0], [{1: (7.0, -2.0)}], [[1.0, 2.0]])).values():
         assert curve.values.isnan().tolist() == [[True, False]]
         assert image_scores(curve).isnan().all()
 
 
-def test_what_makes_no_difference_to_the_network_is_told_beside_the_truth_alone():
+def test_network_that_does_not_change_leaves_only_removal_true_defined():
     unmoved = ranks(of([10.0], [{0: (10.0, -5.0), 1: (10.0, 2.0)}], [[4.0, -3.0]]))
     np.testing.assert_array_equal(unmoved, [[nan, nan, 1]])
 
 
 @pytest.mark.parametrize("value", [nan, math.inf])
-def test_a_map_that_is_not_finite_says_nothing_of_its_image_and_leaves_the_others_alone(value):
+def test_non_finite_map_is_nan_for_its_image_only(value):
     explanation = of([10.0, 10.0], [CHANGES, CHANGES], [[4.0, -3.0, 1.0]] * 2)
     explanation.signed[1, 3, 3] = value
     np.testing.assert_array_equal(ranks(explanation), [[1, 1, 1], [1, nan, nan]])
 
 
 @pytest.mark.parametrize(
-    ("missing", "told"),
+    ("missing", "message"),
     [
-        ("truth", "truth is known"),
+        ("truth", "scenes of known truth"),
         ("removals", "scenes without each of their attributes"),
         ("model", "needs the network"),
-        ("signed", "explanation with its sign"),
+        ("signed", "needs signed heatmaps"),
     ],
 )
-def test_what_is_missing_is_named(missing, told):
-    with pytest.raises(UserError, match=told):
+def test_missing_field_is_named(missing, message):
+    with pytest.raises(UserError, match=message):
         removal(scene([1.0, 2.0, 3.0, 0.0], **{missing: None}))
 
 
-def test_what_states_nothing_is_named():
+def test_missing_stated_contributions_are_named():
     with pytest.raises(UserError, match="contributions by attribute"):
         stated_removal(scene([1.0, 2.0, 3.0, 0.0]))

@@ -1,29 +1,17 @@
-"""The smallest sufficient share of pixels: known on a model that sums, and by plain loops on a real one."""
+"""Sparsity: known answers on a model of brightness, and plain loops on a small network."""
 
 import pytest
 import torch
-from torch import Tensor, nn
+from samples import Brightness, unbiased_network
+from torch import Tensor
 
 from evident.errors import UserError
 from evident.metrics.contract import Explanation
 from evident.metrics.sparsity import sparsity
-from evident.models.normalise import Normalise
-
-
-class Brightness(nn.Module):
-    """Class 0 has the image's mean as probability, class 1 the rest; the mean colour is black."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.normalise = Normalise((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-
-    def forward(self, images: Tensor) -> Tensor:
-        mean = images.double().mean((1, 2, 3))
-        return torch.stack([mean, 1 - mean], 1).log()
 
 
 def lit(pixels: int) -> Tensor:
-    """An image (1, 3, 10, 10) of which the first pixels are white, the others black."""
+    """Return an image (1, 3, 10, 10) whose first pixels are white and the others black."""
     return (torch.arange(100) < pixels).float().view(1, 1, 10, 10).expand(1, 3, 10, 10)
 
 
@@ -33,40 +21,31 @@ def needed(heatmap: Tensor, images: Tensor, target: int = 0, **settings) -> list
 
 
 @pytest.mark.parametrize(("share", "pixels"), [(1.0, 25), (0.8, 20), (0.04, 1)])
-def test_the_true_order_needs_no_more_than_the_bright_pixels(share: float, pixels: int) -> None:
+def test_true_order_needs_the_bright_pixels_only(share: float, pixels: int) -> None:
     image = lit(25)
-    # Steps of less than a pixel wherever a pixel decides.
+    # Near the solution, a step is smaller than a pixel.
     [found] = needed(image[:, 0], image, share=share, steps=200)
     assert found == pytest.approx(pixels / 100)
 
 
-def test_the_inverted_order_needs_the_dark_pixels_first() -> None:
+def test_inverted_order_needs_all_dark_pixels() -> None:
     image = lit(25)
     assert needed(-image[:, 0], image, share=1, steps=200) == pytest.approx([1])
     assert needed(-image[:, 0], image, share=0.04, steps=200) == pytest.approx([0.76], abs=0.02)
 
 
-def test_a_random_order_needs_the_share_itself_on_average() -> None:
+def test_random_order_of_equal_pixels_needs_the_share_itself() -> None:
     image = torch.ones(1, 3, 10, 10).expand(40, -1, -1, -1) / 2
     heatmap = torch.rand(40, 10, 10, generator=torch.Generator().manual_seed(0))
     assert needed(heatmap, image, share=0.5, steps=100) == pytest.approx([0.5] * 40, abs=0.02)
 
 
-def test_where_the_mean_colour_is_enough_nothing_is_needed() -> None:
+def test_sparsity_is_zero_if_the_mean_colour_has_the_score() -> None:
     assert needed(lit(25)[:, 0], lit(25), target=1) == [0]
 
 
-def small_network() -> nn.Module:
-    """One to which the mean colour says nothing, and single pixels and colours something."""
-    torch.manual_seed(0)
-    layers = [nn.Conv2d(3, 12, 3, stride=2, bias=False), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten()]
-    layers.append(nn.Linear(48, 6, bias=False))
-    nn.init.normal_(layers[-1].weight)
-    return nn.Sequential(Normalise((0.6, 0.3, 0.5)), *layers).eval()
-
-
-def test_it_equals_its_formula_by_plain_loops() -> None:
-    model = small_network()
+def test_sparsity_equals_its_formula_by_plain_loops() -> None:
+    model = unbiased_network()
     images, heatmap = torch.rand(6, 3, 16, 18), torch.rand(6, 16, 18)
     target = model(images).argmax(1).detach()
     result = sparsity(Explanation(images, target, heatmap, model=model), share=0.9, steps=7)
@@ -88,22 +67,22 @@ def test_it_equals_its_formula_by_plain_loops() -> None:
 
 
 @pytest.mark.parametrize("batch_size", [1, 5, 1000])
-def test_the_batch_size_changes_nothing(batch_size: int) -> None:
+def test_batch_size_changes_no_result(batch_size: int) -> None:
     images = torch.cat([lit(25), lit(60), lit(3)])
     assert needed(images[:, 1], images, batch_size=batch_size) == needed(images[:, 1], images)
 
 
-def test_a_heatmap_that_is_not_finite_and_a_score_of_zero_are_undefined() -> None:
+def test_non_finite_heatmap_and_zero_score_are_nan() -> None:
     images = torch.cat([lit(25), lit(25), lit(0)])
     heatmap = images[:, 0].clone()
     heatmap[0, 3, 3] = torch.nan
     assert torch.tensor(needed(heatmap, images)).isnan().tolist() == [True, False, True]
 
 
-def test_what_is_missing_or_impossible_is_named() -> None:
+def test_missing_or_invalid_arguments_are_named() -> None:
     image = lit(25)
     with pytest.raises(UserError, match="needs the model"):
         sparsity(Explanation(image, torch.zeros(1).long(), image[:, 0]))
     for settings in ({"share": 0}, {"share": 1.1}, {"steps": 0}):
-        with pytest.raises(UserError, match="0 < share <= 1 and steps from 1 on"):
+        with pytest.raises(UserError, match="0 < share <= 1 and steps >= 1"):
             needed(image[:, 0], image, **settings)

@@ -1,4 +1,4 @@
-"""Which calls of a forward pass are layers, what each is called, and what the pass goes on with."""
+"""`LayerCalls`: which calls are layers, their names, and the outputs that replace theirs."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -30,7 +30,7 @@ def images(side: int = 32, count: int = 2) -> Tensor:
 
 
 def calls(model: nn.Module, inputs: Tensor) -> list[LayerCall]:
-    """The layers of one forward pass, each with a copy of its output."""
+    """Return the layers of one forward pass, each with a copy of its output."""
     seen: list[LayerCall] = []
 
     def visit(call: LayerCall) -> Tensor:
@@ -46,8 +46,8 @@ def names(model: nn.Module, inputs: Tensor) -> list[str]:
     return [call.name for call in calls(model, inputs)]
 
 
-def go_on_with(model: nn.Module, inputs: Tensor, layer: str, change: Callable[[Tensor], Tensor]) -> Tensor:
-    """The model's scores where the layer gives `change` of what it gives."""
+def replaced(model: nn.Module, inputs: Tensor, layer: str, change: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return the scores of the model if `change` is applied to the output of the layer."""
     with torch.no_grad(), LayerCalls(model, lambda call: change(call.output) if call.name == layer else call.output):
         return model(inputs)
 
@@ -58,7 +58,7 @@ def hooks(model: nn.Module) -> int:
 
 
 class Block(nn.Module):
-    """A convolution, one way to write a rectifier, and a linear layer."""
+    """Apply a convolution, a rectifier written in some way, and a linear layer."""
 
     def __init__(self, rectify: Rectify) -> None:
         super().__init__()
@@ -68,10 +68,10 @@ class Block(nn.Module):
         return self.last(self.rectify(self.convolution(x)).mean((2, 3)))
 
 
-# What is a layer, and its name ----------------------------------------------------------------------------------
+# Layers and their names
 
 
-def test_flower_net() -> None:
+def test_names_in_flower_net() -> None:
     convolutions = [
         f"features.{3 * n + place}/{kind}"
         for n in range(7)
@@ -83,7 +83,7 @@ def test_flower_net() -> None:
     assert all(call.name.endswith(f"/{call.kind}") for call in found)
 
 
-def test_mnist_net() -> None:
+def test_names_in_mnist_net() -> None:
     assert names(MnistNet(10).eval(), images(28)) == [
         *("features.0/conv2d", "features.1/max_pool2d", "features.2/conv2d", "features.3/max_pool2d"),
         *("classifier.1/linear", "classifier.2/relu", "classifier.3/linear"),
@@ -100,7 +100,7 @@ def test_resnet_calls_the_rectifier_of_a_block_twice() -> None:
     assert found[-2:] == ["avgpool/adaptive_avg_pool2d", "fc/linear"]
 
 
-def test_googlenet_has_57_rectifiers_and_no_module_of_one() -> None:
+def test_googlenet_has_57_rectifiers_that_are_not_modules() -> None:
     model = googlenet(init_weights=False, aux_logits=False).eval()
     assert not any(isinstance(module, nn.ReLU) for module in model.modules())
     found = calls(model, images())
@@ -116,13 +116,13 @@ def test_googlenet_has_57_rectifiers_and_no_module_of_one() -> None:
     assert {"conv1/relu", "inception3a.branch2.1/relu", "inception5b.branch4.1/relu"} <= {call.name for call in found}
 
 
-def test_squeezenet_gives_its_scores_by_a_convolution() -> None:
+def test_squeezenet_ends_with_a_convolution() -> None:
     found = names(squeezenet1_1().eval(), images(64))
     assert "features.3.expand1x1_activation/relu" in found
     assert found[-3:] == ["classifier.1/conv2d", "classifier.2/relu", "classifier.3/adaptive_avg_pool2d"]
 
 
-def test_mobilenet_has_other_nonlinearities() -> None:
+def test_mobilenet_has_three_kinds_of_nonlinearity() -> None:
     found = calls(mobilenet_v3_small().eval(), images())
     kinds = Counter(call.kind for call in found)
     assert (kinds["hardswish"], kinds["relu"], kinds["hardsigmoid"]) == (19, 14, 9)
@@ -130,7 +130,7 @@ def test_mobilenet_has_other_nonlinearities() -> None:
 
 
 @pytest.mark.parametrize("make", [resnet18, squeezenet1_1, mobilenet_v3_small])
-def test_each_name_is_given_once_and_each_output_has_maps(make: Callable[[], nn.Module]) -> None:
+def test_names_are_unique_and_outputs_have_two_or_four_dimensions(make: Callable[[], nn.Module]) -> None:
     found = calls(make().eval(), images(64))
     assert len({call.name for call in found}) == len(found)
     assert all(call.output.dim() in (2, 4) and len(call.output) == 2 for call in found)
@@ -153,12 +153,12 @@ def test_each_name_is_given_once_and_each_output_has_maps(make: Callable[[], nn.
         lambda x: F.hardtanh(x, 0, 6, inplace=True),
     ],
 )
-def test_a_rectifier_is_named_after_the_module_that_calls_it(rectify: Rectify) -> None:
+def test_rectifier_is_named_after_the_module_that_calls_it(rectify: Rectify) -> None:
     assert names(nn.Sequential(Block(rectify)), images()) == ["0.convolution/conv2d", "0/relu", "0.last/linear"]
 
 
 @pytest.mark.parametrize("in_place", [False, True])
-def test_a_module_names_its_rectifier_once(in_place: bool) -> None:
+def test_module_named_relu_is_not_named_twice(in_place: bool) -> None:
     class Named(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -171,7 +171,7 @@ def test_a_module_names_its_rectifier_once(in_place: bool) -> None:
     assert names(Named(), images()) == ["relu", "relu#2", "relu#3", "activation/relu"]
 
 
-def test_a_module_of_two_names_goes_by_the_first() -> None:
+def test_shared_module_has_its_first_name() -> None:
     shared = nn.Conv2d(3, 3, 1)
     assert names(nn.Sequential(shared, nn.ReLU(), shared), images()) == ["0/conv2d", "1/relu", "0/conv2d#2"]
 
@@ -206,7 +206,7 @@ def test_a_module_of_two_names_goes_by_the_first() -> None:
         (nn.Tanh(), "tanh"),
     ],
 )
-def test_every_layer_has_its_kind(module: nn.Module, kind: str) -> None:
+def test_layer_has_its_kind(module: nn.Module, kind: str) -> None:
     maps = torch.rand(2, 4, 6, 6, generator=torch.Generator().manual_seed(1))
     [found] = calls(nn.Sequential(module.eval()), maps.clone())
     assert (found.name, found.kind) == (f"0/{kind}", kind)
@@ -224,11 +224,11 @@ def test_every_layer_has_its_kind(module: nn.Module, kind: str) -> None:
         nn.Identity(),
     ],
 )
-def test_what_is_no_layer_is_not_seen(compute: Rectify) -> None:
+def test_other_operations_are_not_layers(compute: Rectify) -> None:
     assert names(Block(compute).eval(), images()) == ["convolution/conv2d", "last/linear"]
 
 
-def test_what_has_no_channels_or_more_than_two_dimensions_of_space_is_not_seen() -> None:
+def test_outputs_of_other_dimensions_are_not_layers() -> None:
     class Other(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             scale = torch.relu(torch.ones(3))
@@ -238,11 +238,11 @@ def test_what_has_no_channels_or_more_than_two_dimensions_of_space_is_not_seen()
     assert names(Other(), images(4)) == ["relu"]
 
 
-# What the pass goes on with -------------------------------------------------------------------------------------
+# Replaced outputs
 
 
 @pytest.mark.parametrize("kind", ["conv2d", "batch_norm", "relu", "adaptive_avg_pool2d", "linear"])
-def test_visit_decides_what_a_layer_gives_as_a_forward_hook_does(kind: str) -> None:
+def test_visit_replaces_an_output_like_a_forward_hook(kind: str) -> None:
     model = FlowerNet(4).eval()
     for call in calls(model, images()):
         if call.kind == kind:
@@ -251,11 +251,11 @@ def test_visit_decides_what_a_layer_gives_as_a_forward_hook_does(kind: str) -> N
             with torch.no_grad():
                 expected = model(images())
             handle.remove()
-            assert torch.equal(go_on_with(model, images(), call.name, torch.zeros_like), expected)
+            assert torch.equal(replaced(model, images(), call.name, torch.zeros_like), expected)
 
 
 @pytest.mark.parametrize("number", [1, 2])
-def test_one_call_of_a_reused_in_place_rectifier_is_changed_and_the_other_is_not(number: int) -> None:
+def test_one_call_of_a_reused_in_place_rectifier_can_be_replaced(number: int) -> None:
     model = resnet18(num_classes=5).eval()
     block: Any = model.layer3[1]
     count = Counter[str]()
@@ -266,31 +266,31 @@ def test_one_call_of_a_reused_in_place_rectifier_is_changed_and_the_other_is_not
 
     handle = block.relu.register_forward_hook(silence)
     with torch.no_grad():
-        expected, plain = model(images()), go_on_with(model, images(), "", torch.zeros_like)
+        expected, plain = model(images()), replaced(model, images(), "", torch.zeros_like)
     handle.remove()
     layer = "layer3.1/relu" if number == 1 else "layer3.1/relu#2"
-    changed = go_on_with(model, images(), layer, torch.zeros_like)
+    changed = replaced(model, images(), layer, torch.zeros_like)
     assert torch.equal(changed, expected)
     assert not torch.equal(changed, plain)
 
 
 @pytest.mark.parametrize("rectify", [torch.relu, F.relu, F.relu_, lambda x: x.relu(), lambda x: x.relu_()])
-def test_visit_decides_what_a_function_gives(rectify: Rectify) -> None:
+def test_visit_replaces_the_output_of_a_function(rectify: Rectify) -> None:
     model, double = Block(rectify), Block(lambda x: 2 * rectify(x))
     double.load_state_dict(model.state_dict())
     with torch.no_grad():
         expected = double(images())
-    assert torch.equal(go_on_with(model, images(), "relu", lambda output: 2 * output), expected)
+    assert torch.equal(replaced(model, images(), "relu", lambda output: 2 * output), expected)
 
 
 @pytest.mark.parametrize("make", [FlowerNet, squeezenet1_1, mobilenet_v3_small])
-def test_who_changes_nothing_changes_no_bit(make: Callable[..., nn.Module]) -> None:
+def test_scores_are_bit_identical_if_visit_changes_nothing(make: Callable[..., nn.Module]) -> None:
     model = make(10).eval() if make is FlowerNet else make().eval()
     with torch.no_grad():
-        assert torch.equal(go_on_with(model, images(64), "", torch.zeros_like), model(images(64)))
+        assert torch.equal(replaced(model, images(64), "", torch.zeros_like), model(images(64)))
 
 
-def test_who_keeps_an_output_gives_a_copy_back() -> None:
+def test_kept_output_survives_in_place_layers_if_visit_returns_a_copy() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True))
     kept: dict[str, Tensor] = {}
 
@@ -305,7 +305,7 @@ def test_who_keeps_an_output_gives_a_copy_back() -> None:
     assert torch.equal(kept["1/relu"], kept["0/conv2d"].clamp(min=0))
 
 
-def test_gradients_flow_through_what_visit_gives() -> None:
+def test_gradients_flow_through_replaced_outputs() -> None:
     model, inputs = Block(torch.relu), images().requires_grad_()
     with LayerCalls(model, lambda call: 3 * call.output if call.name == "relu" else call.output):
         scores = model(inputs)
@@ -314,7 +314,7 @@ def test_gradients_flow_through_what_visit_gives() -> None:
 
 
 @pytest.mark.parametrize("rule", ["guided", "deconvnet"])
-def test_backward_rules_around_it_hold_and_their_outputs_are_seen(rule: Any) -> None:
+def test_enclosing_backward_rules_apply_and_their_outputs_are_seen(rule: Any) -> None:
     model, inputs = resnet18(num_classes=5).eval(), images().requires_grad_()
     with BackwardRules(rule):
         (expected,) = torch.autograd.grad(model(inputs)[:, 2].sum(), inputs)
@@ -335,10 +335,10 @@ def test_backward_rules_around_it_hold_and_their_outputs_are_seen(rule: Any) -> 
         assert torch.equal(found.output, alone.output)
 
 
-# What is left behind, and what lies outside ---------------------------------------------------------------------
+# Calls outside the forward pass, and hooks
 
 
-def test_calls_outside_the_forward_pass_are_not_seen() -> None:
+def test_calls_outside_the_forward_pass_are_ignored() -> None:
     model, seen = Block(torch.relu), list[str]()
 
     def visit(call: LayerCall) -> Tensor:
@@ -356,17 +356,17 @@ def test_calls_outside_the_forward_pass_are_not_seen() -> None:
     assert len(seen) == 3
 
 
-def test_hooks_are_gone_afterwards() -> None:
+def test_hooks_are_removed_afterwards() -> None:
     model = FlowerNet(4).eval()
-    mine = model.features[0].register_forward_hook(lambda *_: None)
+    handle = model.features[0].register_forward_hook(lambda *_: None)
     with LayerCalls(model, lambda call: call.output):
         assert hooks(model) > 1
         model(images())
     assert hooks(model) == 1
-    mine.remove()
+    handle.remove()
 
 
-def test_hooks_are_gone_after_an_exception_in_the_forward_pass() -> None:
+def test_hooks_are_removed_after_an_exception_in_the_forward_pass() -> None:
     def fail(call: LayerCall) -> Tensor:
         raise ZeroDivisionError
 
@@ -377,7 +377,7 @@ def test_hooks_are_gone_after_an_exception_in_the_forward_pass() -> None:
     assert len(names(model, images())) == 25
 
 
-def test_a_submodule_that_fails_and_is_caught_leaves_no_name_behind() -> None:
+def test_names_stay_correct_after_a_caught_exception_in_a_submodule() -> None:
     class Broken(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return torch.relu(x) @ torch.ones(1, 1, 5, 7)

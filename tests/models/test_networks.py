@@ -1,4 +1,4 @@
-"""Networks carry their own normalisation and are what the papers say."""
+"""Networks: their normalisation, their published layers, and reference images."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from evident.models.normalise import Normalise, mean_colour
 from evident.models.reference_images import reference_images
 
 
-def test_normalise_measures_the_training_pixels_exactly() -> None:
+def test_measure_gives_exact_mean_and_deviation() -> None:
     torch.manual_seed(0)
     images = torch.randint(0, 256, (7, 3, 5, 4), dtype=torch.uint8)
     normalise = Normalise()
@@ -23,24 +23,24 @@ def test_normalise_measures_the_training_pixels_exactly() -> None:
     assert normalised.mean((0, 2, 3)) == pytest.approx(torch.zeros(3), abs=1e-5)
 
 
-def test_normalise_survives_a_set_of_one_colour() -> None:
+def test_measure_allows_images_of_a_single_colour() -> None:
     normalise = Normalise()
     normalise.measure(torch.full((2, 1, 3, 3), 17, dtype=torch.uint8))
     assert normalise(torch.full((1, 3, 3, 3), 17 / 255)).abs().max() < 1e-6
 
 
-def test_the_mean_colour_is_zero_inside_the_network() -> None:
+def test_mean_colour_normalises_to_zero() -> None:
     network = FlowerNet(6)
     network.normalise.measure(torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8))
     assert network.normalise(mean_colour(network)).abs().max() == 0
 
 
-def test_a_network_without_normalise_is_named() -> None:
+def test_mean_colour_without_normalise_raises_user_error() -> None:
     with pytest.raises(UserError, match="Linear has no Normalise module"):
         mean_colour(nn.Linear(1, 1))
 
 
-def test_flower_net_has_nine_layers_and_strides() -> None:
+def test_flower_net_has_nine_layers_and_four_strides() -> None:
     network = FlowerNet(12)
     layers = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
     assert len(layers) == 9
@@ -48,7 +48,7 @@ def test_flower_net_has_nine_layers_and_strides() -> None:
     assert network.eval()(torch.rand(2, 3, 112, 112)).shape == (2, 12)
 
 
-def test_mnist_net_is_the_papers() -> None:
+def test_mnist_net_has_the_papers_layers() -> None:
     network = MnistNet(10)
     kinds = [type(module).__name__ for module in network.modules() if not list(module.children())]
     assert kinds == ["Normalise", "Conv2d", "MaxPool2d", "Conv2d", "MaxPool2d", "Flatten", "Linear", "ReLU", "Linear"]
@@ -58,7 +58,7 @@ def test_mnist_net_is_the_papers() -> None:
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 5), (28, 28), (40, 17)])
 @pytest.mark.parametrize("kind", ["mean_colour", "blur"])
-def test_references_keep_the_shape_and_the_range(size: tuple[int, int], kind: str) -> None:
+def test_reference_images_keep_shape_and_range(size: tuple[int, int], kind: str) -> None:
     images = torch.rand(2, 3, *size)
     reference = reference_images(images, FlowerNet(6), kind)
     assert reference.shape == images.shape
@@ -66,6 +66,6 @@ def test_references_keep_the_shape_and_the_range(size: tuple[int, int], kind: st
     assert reference.max() <= 1
 
 
-def test_an_unknown_reference_is_named() -> None:
+def test_unknown_reference_raises_user_error() -> None:
     with pytest.raises(UserError, match="reference='black' is unknown; use mean_colour or blur"):
         reference_images(torch.rand(1, 3, 4, 4), FlowerNet(6), "black")

@@ -1,4 +1,4 @@
-"""Networks with published weights: every config's code path with random ones, and the real ones where they lie."""
+"""Networks with published weights: all configs with random weights, and real weights if they are available."""
 
 import json
 import os
@@ -18,28 +18,36 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from safetensors.torch import save_file
+from samples import training_set
 from torch import Tensor, nn
 from torchvision.models import WeightsEnum, get_model, get_model_weights
 
-from evident import cell, cli
+from evident import cli
 from evident.data.imagenet import class_names
-from evident.data.images import ImageSet, Splits
+from evident.data.images import ImageSplits
+from evident.data.loading import load_data
 from evident.errors import UserError
 from evident.explainers.grad_cam import GradCAM
 from evident.models import training
 from evident.models.normalise import Normalise, mean_colour
 from evident.models.pretrained import TorchvisionClassifier, load_weights, weights_of
+from evident.models.training import NetworkSpec
+from evident.request import Request
 
 NAMES = ["alexnet", "googlenet", "mobilenet_v2", "resnet50", "squeezenet1_1", "vgg16"]
 every_network = pytest.mark.parametrize("name", NAMES)
 
 
 def config(tmp_path: Path, *overrides: str) -> DictConfig:
-    """A run on SqueezeNet and ImageNet, its data and store below `tmp_path` unless told otherwise."""
+    """Return the config of a cell of SqueezeNet on ImageNet, with data and store below `tmp_path`."""
     cli.prepare()
-    places = [f"paths.store={tmp_path / 'store'}", f"paths.data={tmp_path}"]
+    paths = [f"paths.store={tmp_path / 'store'}", f"paths.data={tmp_path}"]
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return compose("config", ["experiment=imagenet", "scale=smoke", "threads=1", *places, *overrides])
+        return compose("config", ["experiment=imagenet", "scale=smoke", "threads=1", *paths, *overrides])
+
+
+def spec(tmp_path: Path, *overrides: str) -> NetworkSpec:
+    return NetworkSpec.of(config(tmp_path, *overrides))
 
 
 def network(name: str, classes: int = 1000) -> Any:
@@ -60,27 +68,26 @@ def weights_file(tmp_path: Path, state: dict[str, Tensor]) -> Path:
     return file
 
 
-def noise(count: int) -> ImageSet:
-    pixels = torch.randint(256, (count, 3, 64, 64), generator=torch.Generator().manual_seed(3)).byte()
-    return ImageSet(pixels, torch.arange(count), [str(number) for number in range(count)])
+def splits() -> ImageSplits:
+    """Return seven test images."""
+    one, seven = (training_set(count, classes=1000, size=64) for count in (1, 7))
+    return ImageSplits(one, one, seven, class_names())
 
 
-def few() -> Splits:
-    return Splits(noise(1), noise(1), noise(7), class_names())
+@pytest.fixture(autouse=True)
+def no_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail if the network's data set is loaded; a test that needs data replaces `load_data` again."""
+    monkeypatch.setattr(training, "load_data", lambda config: pytest.fail("the data was loaded"))
 
 
-def nothing() -> Splits:
-    raise AssertionError("the data was loaded")
-
-
-def test_every_network_of_the_configs_is_tried_here() -> None:
+def test_every_network_config_is_tested_here() -> None:
     configs = (ROOT / "conf" / "model").glob("*.yaml")
     published = {file.stem for file in configs if "TorchvisionClassifier" in file.read_text()}
     assert published == set(NAMES)
 
 
 @every_network
-def test_a_network_normalises_first_and_its_layer_has_maps(name: str, tmp_path: Path) -> None:
+def test_network_normalises_first_and_its_configured_layer_has_maps(name: str, tmp_path: Path) -> None:
     model, settings = network(name), config(tmp_path, f"model={name}").model
     assert (settings.name, settings.data) == (name, "imagenet")
     assert next(iter(model.children())) is model.normalise
@@ -91,8 +98,8 @@ def test_a_network_normalises_first_and_its_layer_has_maps(name: str, tmp_path: 
 
 
 @every_network
-def test_downloaded_weights_give_the_scores_that_torchvision_gives(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With random numbers in the place of the download, auxiliary classifiers among them."""
+def test_scores_with_downloaded_weights_equal_those_of_torchvision(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random weights replace the download, including those of auxiliary classifiers."""
     complete = {"aux_logits": True, "init_weights": False} if name == "googlenet" else {}
     downloaded = get_model(name, weights=None, **complete).state_dict()
     monkeypatch.setattr(WeightsEnum, "get_state_dict", lambda *_, **__: downloaded)
@@ -107,7 +114,7 @@ def test_downloaded_weights_give_the_scores_that_torchvision_gives(name: str, mo
     assert torch.equal(model(images), theirs(normalised))
 
 
-def test_weights_in_a_file_go_before_a_download_and_may_be_of_half_precision(tmp_path: Path) -> None:
+def test_file_of_weights_takes_precedence_and_may_have_half_precision(tmp_path: Path) -> None:
     given, model = squeezenet().network.state_dict(), network("squeezenet1_1")
     nn.init.zeros_(model.network.classifier[1].weight)
     weights_file(tmp_path, {name: value.half() for name, value in given.items()})
@@ -123,21 +130,23 @@ def test_weights_in_a_file_go_before_a_download_and_may_be_of_half_precision(tmp
     assert weights_of(other, "squeezenet1_1") != source
 
 
-def test_weights_of_which_any_name_or_shape_differs_are_refused(tmp_path: Path) -> None:
+def test_weights_with_another_name_or_shape_raise_user_error(tmp_path: Path) -> None:
     state = squeezenet().network.state_dict()
     weights_file(tmp_path, {name: value for name, value in state.items() if name != "features.0.bias"})
-    with pytest.raises(UserError, match=r"do not fit squeezenet1_1: 1 .* features.0.bias is missing and not \(64"):
+    with pytest.raises(
+        UserError, match=r"does not fit squeezenet1_1: 1 .* features.0.bias, absent in the weights, \(64"
+    ):
         load_weights(squeezenet(), "file 0", tmp_path)
     weights_file(tmp_path, {**state, "more": torch.zeros(2)})
-    with pytest.raises(UserError, match=r"1 names or shapes differ, more is \(2,\) and not wanted"):
+    with pytest.raises(UserError, match=r"1 names or shapes differ, first more, \(2,\) .*, absent in the network"):
         load_weights(squeezenet(), "file 0", tmp_path)
     weights_file(tmp_path, state)
-    with pytest.raises(UserError, match=r"2 names .* classifier.1.bias is \(1000,\) and not \(10,\); .* the data set"):
+    with pytest.raises(UserError, match=r"2 names .* classifier.1.bias, \(1000,\) .* \(10,\) .*; .* the data set"):
         load_weights(network("squeezenet1_1", classes=10), "file 0", tmp_path)
 
 
-def test_a_damaged_or_missing_file_of_weights_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"squeezenet1_1.safetensors cannot be read .* choose other model.weights"):
+def test_damaged_or_missing_file_of_weights_raises_user_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"squeezenet1_1.safetensors cannot be read .* use other model.weights"):
         load_weights(squeezenet(), "file 0", tmp_path)
     file = weights_file(tmp_path, squeezenet().network.state_dict())
     file.write_bytes(file.read_bytes()[:1000])
@@ -145,35 +154,35 @@ def test_a_damaged_or_missing_file_of_weights_is_named(tmp_path: Path) -> None:
         load_weights(squeezenet(), "file 0", tmp_path)
 
 
-def test_offline_names_the_network_and_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_download_names_the_network_and_the_file_to_provide(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def offline(*_: object, **__: object) -> None:
         raise URLError("no network")
 
     monkeypatch.setattr(WeightsEnum, "get_state_dict", offline)
     with pytest.raises(UserError) as error:
         load_weights(squeezenet(), weights_of(tmp_path, "squeezenet1_1"), tmp_path)
-    told = cli.one_line(error.value)
-    assert told.startswith("squeezenet1_1: its weights IMAGENET1K_V1 are not on this machine")
-    assert str(tmp_path / "weights" / "squeezenet1_1.safetensors") in told
-    assert "http" not in told
+    message = cli.one_line(error.value)
+    assert message.startswith("model.weights=IMAGENET1K_V1 of squeezenet1_1 is not on this machine")
+    assert str(tmp_path / "weights" / "squeezenet1_1.safetensors") in message
+    assert "http" not in message
 
 
-def test_unknown_networks_and_weights_are_named_with_those_that_exist() -> None:
-    with pytest.raises(UserError, match=r"architecture=lenet is no classifier .* alexnet, .*vgg16"):
+def test_unknown_architecture_or_weights_list_the_known_ones() -> None:
+    with pytest.raises(UserError, match=r"architecture=lenet is not a torchvision classifier.* alexnet, .*vgg16"):
         TorchvisionClassifier("lenet", 10)
-    with pytest.raises(UserError, match=r"model.weights=V9 .* squeezenet1_1; use file, random, IMAGENET1K_V1"):
+    with pytest.raises(UserError, match=r"model.weights=V9 .* squeezenet1_1; use one of file, random, IMAGENET1K_V1"):
         load_weights(squeezenet(), "V9", Path("nowhere"))
 
 
-def test_a_network_of_timm_needs_timm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_timm_network_without_timm_raises_user_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(UserError, match=r"resnet18.a1_in1k is of timm, which is not installed; pip install timm"):
-        training.ready(config(tmp_path, "model=timm"), nothing)
+    with pytest.raises(UserError, match=r"resnet18.a1_in1k needs timm, which is not installed; run pip install timm"):
+        training.ready(spec(tmp_path, "model=timm"))
 
 
-def test_a_network_of_timm_gets_its_weights_and_its_own_normalisation(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_timm_network_has_its_own_weights_and_normalisation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def create_model(architecture: str, pretrained: bool = False, num_classes: int = 1000) -> nn.Module:
         made = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, num_classes))
         nn.init.constant_(made[2].weight, 2.0 if pretrained else 0.0)
@@ -183,18 +192,21 @@ def test_a_network_of_timm_gets_its_weights_and_its_own_normalisation(
     monkeypatch.setitem(sys.modules, "timm", SimpleNamespace(create_model=create_model))
     settings = config(tmp_path, "model=timm", "model.build.architecture=tiny")
     assert settings.model.name == "tiny"
-    model, classes = training.ready(settings, nothing)
+    ready = training.ready(NetworkSpec.of(settings))
+    model = ready.network
     assert mean_colour(model).flatten().tolist() == [0.5, 0.25, 0.125]
     assert next(iter(model.children())) is model.normalise
     assert model.network[2].weight.unique().tolist() == [2.0]
-    assert len(classes) == 1000
+    assert len(ready.classes) == 1000
 
 
-def test_published_weights_are_measured_and_not_trained(tmp_path: Path) -> None:
-    settings = config(tmp_path, "model.weights=random")
-    model = training.trained(settings, few, [])
-    scores = model.network(few().test.images / 255)
-    labels = few().test.labels[:, None]
+def test_published_weights_are_measured_and_not_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    random_weights = spec(tmp_path, "model.weights=random")
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "load_data", lambda config: splits())
+        model = training.trained(random_weights, [])
+    scores = model.network(splits().test.images / 255)
+    labels = splits().test.labels[:, None]
     best = {"test": (scores.argmax(1, keepdim=True) == labels), "test_top5": (scores.topk(5).indices == labels)}
     assert model.accuracy == {name: pytest.approx(hits.any(1).float().mean().item()) for name, hits in best.items()}
     assert not model.network.training
@@ -202,63 +214,63 @@ def test_published_weights_are_measured_and_not_trained(tmp_path: Path) -> None:
     assert model.hash == folder.name
     assert json.loads((folder / "about.json").read_text())["weights"] == model.weights == "random"
     assert not list(folder.glob("*.safetensors"))
-    torch.rand(3)  # whatever is drawn must not matter
-    again = training.trained(settings, nothing, [])
+    torch.rand(3)  # the state of the global generator must not matter
+    again = training.trained(random_weights, [])
     assert again.accuracy == model.accuracy
-    assert torch.equal(again.network(few().test.images / 255), scores)
+    assert torch.equal(again.network(splits().test.images / 255), scores)
 
 
-def test_a_picture_needs_no_data_set_where_weights_are_published(tmp_path: Path) -> None:
-    model, classes = training.ready(config(tmp_path, "model.weights=random"), nothing)
-    assert model(torch.rand(1, 3, 64, 64)).shape == (1, len(classes))
-    assert classes[0] == "tench"
+def test_network_with_published_weights_is_ready_without_a_data_set(tmp_path: Path) -> None:
+    ready = training.ready(spec(tmp_path, "model.weights=random"))
+    assert ready.network(torch.rand(1, 3, 64, 64)).shape == (1, len(ready.classes))
+    assert ready.classes[0] == "tench"
 
 
-def test_what_changes_the_weights_or_the_images_changes_the_name(tmp_path: Path) -> None:
-    plain = training.identity(config(tmp_path))
+def test_identity_depends_on_weights_and_images(tmp_path: Path) -> None:
+    plain = spec(tmp_path).identity
     for change in ("model=alexnet", "model.weights=random", "data.build.val=1", "data.build.resize=232"):
-        assert training.identity(config(tmp_path, change)) != plain
+        assert spec(tmp_path, change).identity != plain
     weights_file(tmp_path, {"any": torch.zeros(1)})
-    assert training.identity(config(tmp_path)) != plain
+    assert spec(tmp_path).identity != plain
 
 
 @pytest.mark.parametrize("change", ["seed=1", "threads=2", "explained.images=1", "explainer=rise"])
-def test_what_only_computes_with_the_weights_keeps_the_name(tmp_path: Path, change: str) -> None:
-    assert training.identity(config(tmp_path, change)) == training.identity(config(tmp_path))
-    # But other scores are other cells.
-    assert cell.identity(config(tmp_path, change)) != cell.identity(config(tmp_path))
+def test_identity_of_the_cell_alone_depends_on_its_computation(tmp_path: Path, change: str) -> None:
+    assert spec(tmp_path, change).identity == spec(tmp_path).identity
+    assert Request(config(tmp_path, change)).identity != Request(config(tmp_path)).identity
 
 
-def test_weights_set_to_null_train_the_network(tmp_path: Path) -> None:
-    settings = config(tmp_path, "model.weights=null")
-    assert "seed" in training.identity(settings)
+def test_null_weights_need_a_data_set_with_training(tmp_path: Path) -> None:
+    untrained = spec(tmp_path, "model.weights=null")
+    assert "seed" in untrained.identity
     with pytest.raises(UserError, match="data=imagenet trains no network; choose a model that comes with weights"):
-        training.trained(settings, nothing, [])
+        training.trained(untrained, [])
 
 
 @pytest.mark.slow
 @pytest.mark.real_data
 @pytest.mark.parametrize(("name", "first", "five"), [("squeezenet1_1", 57.5, 79.3), ("mobilenet_v2", 65.5, 88.7)])
-def test_real_weights_reach_the_accuracy_that_their_readme_tells(
-    tmp_path: Path, name: str, first: float, five: float
+def test_real_weights_reach_the_accuracy_in_their_readme(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, first: float, five: float
 ) -> None:
     real = f"paths.data={os.environ['EVIDENT_DATA']}"
     settings = config(tmp_path, real, f"model={name}", "data.build.val=0")
-    splits = cell.load_data(settings)
-    assert len(splits.test) == 600
-    accuracy = training.trained(settings, lambda: splits, []).accuracy
+    images = load_data(settings)
+    assert len(images.split("test")) == 600
+    monkeypatch.setattr(training, "load_data", lambda config: images)
+    accuracy = training.trained(NetworkSpec.of(settings), []).accuracy
     assert 100 * accuracy["test"] == pytest.approx(first, abs=0.5)
     assert 100 * accuracy["test_top5"] == pytest.approx(five, abs=0.5)
 
 
 @pytest.mark.slow
 @pytest.mark.real_data
-def test_a_sweep_shows_the_accuracy_before_anything_is_explained(tmp_path: Path) -> None:
+def test_sweep_logs_the_accuracy_first(tmp_path: Path) -> None:
     settings = ("experiment=imagenet", "scale=smoke", "logger=none", "data.build.val=590")
     ended = run(*settings, "model=squeezenet1_1", "explainer=oracle,grad_cam", store=tmp_path)
     assert ended.returncode == 0, ended.stderr
-    told = r"squeezenet1_1 on 10 images of imagenet: [\d.]+% test accuracy \([\d.]+% in the top 5\)\n"
-    assert re.match(told, ended.stderr)
+    first_line = r"squeezenet1_1 on 10 images of imagenet: [\d.]+% test accuracy \([\d.]+% in the top 5\)\n"
+    assert re.match(first_line, ended.stderr)
     table = (tmp_path / "results" / "imagenet" / "table.md").read_text()
     assert re.match(r"# imagenet \(smoke\): squeezenet1_1 on imagenet: .*% in the top 5\)\n", table)
     [model] = json.loads((tmp_path / "results" / "imagenet" / "provenance.json").read_text())["models"]
@@ -269,7 +281,7 @@ def test_a_sweep_shows_the_accuracy_before_anything_is_explained(tmp_path: Path)
 
 
 @pytest.mark.real_data
-def test_the_front_door_explains_a_photograph_by_name(tmp_path: Path) -> None:
+def test_task_explain_names_the_class_of_a_photograph(tmp_path: Path) -> None:
     photograph = next((Path(os.environ["EVIDENT_DATA"]) / "imagenet" / "val").glob("*/*_00000001.JPEG"))
     settings = ("task=explain", f"image={photograph}", "model=squeezenet1_1", "explainer=grad_cam", "logger=none")
     ended = run(*settings, store=tmp_path)
@@ -277,5 +289,5 @@ def test_the_front_door_explains_a_photograph_by_name(tmp_path: Path) -> None:
     assert "leatherback turtle" in ended.stderr
     [folder] = (tmp_path / "results" / "explain").glob("*_squeezenet1_1_grad_cam_class34")
     assert np.asarray(Image.open(folder / "heatmap.png")).shape == (224, 224)
-    # No images were measured for it.
+    # The accuracy of the network was not measured.
     assert not (tmp_path / "models").exists()

@@ -1,4 +1,4 @@
-"""What an explainer may do to a model and to torch's generators, and what is left of it."""
+"""`untouched` restores a model, and `seeded` the state of torch's global generator."""
 
 from contextlib import suppress
 
@@ -13,7 +13,7 @@ def network() -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 2, 1), nn.Sequential(nn.BatchNorm2d(2), nn.ReLU()))
 
 
-def test_body_evaluates_and_differentiates_but_not_by_the_weights() -> None:
+def test_body_has_gradients_and_eval_mode_but_frozen_weights() -> None:
     model = network()
     with torch.no_grad(), untouched(model):
         assert torch.is_grad_enabled()
@@ -23,17 +23,17 @@ def test_body_evaluates_and_differentiates_but_not_by_the_weights() -> None:
     assert all(parameter.requires_grad for parameter in model.parameters())
 
 
-def test_whatever_the_body_changed_is_put_back_after_an_exception() -> None:
+def test_modes_hooks_and_gradients_are_restored_after_an_exception() -> None:
     model = network()
     model[1].eval()
     model[0].bias.requires_grad_(False)
-    mine = model[0].register_forward_hook(lambda *_: None)
+    handle = model[0].register_forward_hook(lambda *_: None)
     with suppress(ZeroDivisionError), untouched(model):
         model.train()
         model.requires_grad_(True)
         model[0].register_forward_pre_hook(lambda *_: None)
         model[1].register_full_backward_hook(lambda *_: None)
-        mine.remove()
+        handle.remove()
         _ = 1 / 0
     assert [module.training for module in model.modules()] == [True, True, False, False, False]
     assert [name for name, p in model.named_parameters() if not p.requires_grad] == ["0.bias"]
@@ -41,11 +41,11 @@ def test_whatever_the_body_changed_is_put_back_after_an_exception() -> None:
     assert not model[0]._forward_pre_hooks
     assert not model[1]._backward_hooks
     assert model[1]._is_full_backward_hook is None
-    mine.remove()
+    handle.remove()
     assert not model[0]._forward_hooks
 
 
-def test_image_seed_belongs_to_the_seed_the_pixels_and_the_shape() -> None:
+def test_image_seed_depends_on_seed_pixels_and_shape() -> None:
     image = torch.rand(3, 4, 6)
     assert image_seed(image, 1) == image_seed(image.clone(), 1)
     others = [image_seed(image, 2), image_seed(image.flip(1), 1), image_seed(image.view(3, 6, 4), 1)]
@@ -54,7 +54,7 @@ def test_image_seed_belongs_to_the_seed_the_pixels_and_the_shape() -> None:
     assert torch.equal(*draws)
 
 
-def test_global_generator_is_lent_and_given_back_after_an_exception() -> None:
+def test_seeded_restores_the_global_generator_after_an_exception() -> None:
     image = torch.rand(3, 4, 4)
     state = torch.get_rng_state()
     with suppress(ZeroDivisionError), seeded(image, 1):

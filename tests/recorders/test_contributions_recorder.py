@@ -1,32 +1,35 @@
-"""What is kept for the figures of scenes: all that is said of every one, and pictures of the first and the worst."""
+"""The recorder of contributions keeps values for all images, and pictures of the first and the worst ones."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from captum.attr import Attribution
 from pytorch_lightning import Trainer
-from safetensors.torch import load_file
 from scene_world import COLOURS, TinyBackbone, scenes
 from scene_world import Scenes as SceneSet
 from torch import Tensor, nn
 
+from evident.cell_folder import CONTRIBUTIONS, CellFolder
 from evident.data.images import loader
 from evident.explainers.cam import CAM
 from evident.explainers.siam import SIAM
 from evident.models.siam import network as siam
 from evident.models.siam.baselines import SceneRegressor
 from evident.models.siam.stage import SceneStage
-from evident.recorders.contributions import Scenes
+from evident.models.training import Trained
+from evident.recorders.contract import Setup
+from evident.recorders.contributions import Contributions
+from evident.recorders.explain import Explain
 
 COUNT = 20
-# How far the network's score lies above that of the people, scene by scene.
+# The network's score minus the votes' average, for each scene.
 ERRORS = torch.tensor([3, -7, 1, 9, -2, 6, -10, 4, 0, -1, 8, -5, 2, 10, -8, 7, -3, 5, -9, -4]) / 4
 OVERESTIMATES, UNDERESTIMATES = [13, 3, 10, 15, 5, 17], [6, 18, 14, 1, 11, 19]
 
 
 def network(kind: str = "siam") -> nn.Module:
-    """With parameters by lot, as training never leaves them."""
+    """Return a network with random parameters."""
     torch.manual_seed(1)
     made = siam.SIAM(TinyBackbone(), len(COLOURS), 8, 1) if kind == "siam" else SceneRegressor(TinyBackbone())
     with torch.no_grad():
@@ -40,40 +43,43 @@ def pixels_of(split: SceneSet) -> Tensor:
 
 
 def voted(errors: Tensor = ERRORS, kind: str = "siam") -> SceneSet:
-    """Scenes of which the network's score is off by `errors`; NaN where nobody voted."""
+    """Return scenes for which the network's score is off by `errors`; NaN where there are no votes."""
     split, _ = scenes(COUNT, seed=0)
     with torch.no_grad():
         average, variance = network(kind)(pixels_of(split)).unbind(1)
     return SceneSet(split.images, {"average": average - errors, "variance": variance})
 
 
-def kept(folder: Path, split: SceneSet, explainer: Attribution, examples: int = 3, size: int = 7) -> dict[str, Tensor]:
+def kept(folder: Path, split: SceneSet, explainer: Any, examples: int = 3, size: int = 7) -> dict[str, Tensor]:
     quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
-    callback = Scenes(explainer, folder, examples)
+    setup = Setup(explainer, Trained("", explainer.model, {}, []), split, lambda: split, {}, {}, examples)
+    recorder = Contributions(setup)
+    callback = Explain(explainer, [recorder])
     trainer = Trainer(accelerator="cpu", logger=False, callbacks=[callback], inference_mode=False, **quiet)
     trainer.test(SceneStage(explainer.model), loader(split, size), verbose=False)
-    return load_file(folder / "scenes.safetensors")
+    recorder.save(CellFolder(folder))
+    return CellFolder(folder).read(CONTRIBUTIONS)
 
 
-def test_all_scenes_have_what_people_and_network_say_and_where_it_comes_from(tmp_path: Path) -> None:
+def test_labels_predictions_and_maps_of_all_images_are_kept(tmp_path: Path) -> None:
     split, explainer = voted(), SIAM(network())
     held = kept(tmp_path, split, explainer)
-    torch.testing.assert_close(held["votes"], torch.stack([split.labels["average"], split.labels["variance"]], 1))
+    torch.testing.assert_close(held["labels"], torch.stack([split.labels["average"], split.labels["variance"]], 1))
     with torch.no_grad():
         torch.testing.assert_close(held["predicted"], explainer.model(pixels_of(split)))
-    torch.testing.assert_close(held["places"], explainer.places(pixels_of(split), 0)[:, 0])
+    torch.testing.assert_close(held["own_map"], explainer.own_map(pixels_of(split), 0)[:, 0])
     torch.testing.assert_close(held["contributions"], explainer.contributions(pixels_of(split), 0))
-    assert held["places"].shape == (COUNT, 8, 8)
+    assert held["own_map"].shape == (COUNT, 8, 8)
     assert held["contributions"].shape == (COUNT, len(COLOURS))
 
 
-def test_the_first_are_shown_then_the_worst_overestimates_then_the_worst_underestimates(tmp_path: Path) -> None:
+def test_first_images_then_largest_over_and_underestimates_are_shown(tmp_path: Path) -> None:
     shown = kept(tmp_path, voted(), SIAM(network()))["shown"]
     assert shown.tolist() == [0, 1, 2, *OVERESTIMATES, *UNDERESTIMATES]
 
 
 @pytest.mark.parametrize("size", [1, 7, COUNT])
-def test_pictures_and_attribute_maps_are_those_of_the_scenes_shown_in_any_batch(tmp_path: Path, size: int) -> None:
+def test_pictures_and_attribute_maps_do_not_depend_on_batch_size(tmp_path: Path, size: int) -> None:
     split, explainer = voted(), SIAM(network())
     held = kept(tmp_path, split, explainer, size=size)
     rows = [0, 1, 2, *OVERESTIMATES, *UNDERESTIMATES]
@@ -83,7 +89,7 @@ def test_pictures_and_attribute_maps_are_those_of_the_scenes_shown_in_any_batch(
     torch.testing.assert_close(held["attribute_maps"], explainer.attribute_maps(pixels_of(split)[rows]))
 
 
-def test_what_the_scenes_shown_show_is_kept_where_it_is_known(tmp_path: Path) -> None:
+def test_visible_attributes_are_kept_if_masks_are_known(tmp_path: Path) -> None:
     split = voted()
     assert "visible" not in kept(tmp_path, split, SIAM(network()))
     masks = torch.zeros(COUNT, len(COLOURS), 4, 4, dtype=torch.bool)
@@ -93,31 +99,31 @@ def test_what_the_scenes_shown_show_is_kept_where_it_is_known(tmp_path: Path) ->
     assert torch.equal(held["visible"], masks.flatten(2).any(2)[held["shown"]])
 
 
-def test_fewer_scenes_than_could_be_shown_are_all_shown(tmp_path: Path) -> None:
+def test_few_scenes_are_all_shown(tmp_path: Path) -> None:
     held = kept(tmp_path, voted().first(4), SIAM(network()), examples=8)
     assert held["shown"].tolist() == [0, 1, 2, 3, *[3, 0, 2, 1], *[1, 2, 0, 3]]
 
 
-def test_no_error_is_large_where_nobody_voted(tmp_path: Path) -> None:
+def test_images_without_votes_are_no_extremes(tmp_path: Path) -> None:
     errors = ERRORS.where(ERRORS.abs() < 0.8, torch.nan)
     held = kept(tmp_path, voted(errors), SIAM(network()), examples=1)
     by_error = [0, 12, 2, 8, 9, 4, 16]
     assert held["shown"].tolist() == [0, *by_error[:6], *by_error[:-7:-1]]
-    assert torch.equal(held["votes"][:, 0].isnan(), errors.isnan())
+    assert torch.equal(held["labels"][:, 0].isnan(), errors.isnan())
 
 
-def test_without_votes_the_first_alone_are_shown(tmp_path: Path) -> None:
+def test_only_first_images_are_shown_without_votes(tmp_path: Path) -> None:
     _, split = scenes(COUNT, seed=0)
     held = kept(tmp_path, split, SIAM(network()))
-    assert held["votes"].shape == (COUNT, 2)
-    assert held["votes"].isnan().all()
+    assert held["labels"].shape == (COUNT, 2)
+    assert held["labels"].isnan().all()
     assert held["shown"].tolist() == [0, 1, 2]
     assert torch.equal(held["images"], split.images[:3])
 
 
-def test_an_explainer_that_states_no_contributions_leaves_no_pictures(tmp_path: Path) -> None:
+def test_no_pictures_without_stated_contributions(tmp_path: Path) -> None:
     split, explainer = voted(kind="regressor"), CAM(network("regressor"))
     held = kept(tmp_path, split, explainer)
-    assert held.keys() == {"votes", "predicted", "places"}
-    torch.testing.assert_close(held["places"], explainer.places(pixels_of(split), 0)[:, 0])
-    torch.testing.assert_close((held["predicted"] - held["votes"])[:, 0], ERRORS, atol=1e-4, rtol=0)
+    assert held.keys() == {"labels", "predicted", "own_map"}
+    torch.testing.assert_close(held["own_map"], explainer.own_map(pixels_of(split), 0)[:, 0])
+    torch.testing.assert_close((held["predicted"] - held["labels"])[:, 0], ERRORS, atol=1e-4, rtol=0)

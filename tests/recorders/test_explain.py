@@ -1,5 +1,11 @@
-"""The explanation callback: every test image explained, scored, counted; the first ones kept."""
+"""The explanation recorded and the recorders: every image is explained, scored and counted, the first ones are kept."""
 
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pandas as pd
 import pytest
 import torch
 from captum.attr import Attribution
@@ -7,13 +13,14 @@ from pytorch_lightning import LightningModule, Trainer
 from scene_world import COLOURS, SIZE, Scenes, TinyBackbone, scenes
 from torch import Tensor, nn
 
+from evident.cell_folder import COST, DIRECTIONS, EVIDENCE, EXAMPLES, SCORES, CellFolder
+from evident.contracts import GivesEvidence, LearnsRelevance, Signed
 from evident.data.images import ImageSet, loader
-from evident.data.scenes.splits import Removals
 from evident.errors import UserError
 from evident.explainers.cam import CAM
 from evident.explainers.reference_rows import Oracle
 from evident.explainers.shared.classes import class_of
-from evident.explainers.shared.evidence import Evidence, evidence
+from evident.explainers.shared.evidence import evidence
 from evident.explainers.siam import SIAM
 from evident.metrics.contract import Curve, Explanation, metric
 from evident.models.classifier import Classifier
@@ -21,14 +28,21 @@ from evident.models.mnist_net import MnistNet
 from evident.models.siam import network as siam
 from evident.models.siam.baselines import SceneRegressor
 from evident.models.siam.stage import SceneStage
+from evident.models.training import Trained
+from evident.recorders.contract import Setup
+from evident.recorders.cost import Costs
+from evident.recorders.evidence import EvidenceImages
+from evident.recorders.examples import Examples
 from evident.recorders.explain import Explain
+from evident.recorders.scores import Scores as ScoresRecorder
 from evident.relevance.relevance import Relevance
+from evident.values import Evidence, Removals
 
 RELEVANCE = Relevance({"relu": 2}, torch.eye(2).double(), torch.eye(2).double())
 
 
 class Brightness(Attribution):
-    """An explainer that runs the network once and points at bright pixels; it may know relevant features."""
+    """Run the network once and point at bright pixels."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__(model)
@@ -43,14 +57,21 @@ class Brightness(Attribution):
         return attribution.mean(1)
 
 
-class BrightEvidence(Brightness):
-    """The same, as an image, and never twice."""
+class Learned(Brightness, LearnsRelevance):
+    """Know relevant features as well."""
+
+    def relevance(self) -> Relevance:
+        return RELEVANCE
+
+
+class BrightEvidence(Brightness, GivesEvidence):
+    """Give bright pixels as an image, and fail if `attribute` is called as well."""
 
     def evidence(self, inputs: Tensor, target: Tensor) -> Evidence:
         return evidence(self.forward_func, inputs, target, super().attribute(inputs, target))
 
     def attribute(self, inputs: Tensor, target: Tensor) -> Tensor:
-        raise AssertionError("evidence was asked for already")
+        raise AssertionError("the evidence was computed already")
 
 
 @metric(direction="higher")
@@ -127,31 +148,59 @@ def images(masks: bool = False) -> ImageSet:
     return ImageSet(pixels, torch.arange(7), [f"digit{index}" for index in range(7)], marked)
 
 
-def run(callback: Explain, module: LightningModule, split: ImageSet | Scenes, batch_size: int = 3) -> None:
+@dataclass
+class Recorded:
+    """What the recorders wrote, and the explainer and network that they saw."""
+
+    explainer: Any
+    scores: pd.DataFrame
+    directions: dict[str, str]
+    examples: dict[str, Tensor]
+    evidence: dict[str, Tensor]
+    cost: dict[str, float]
+
+
+def record(
+    explainer: Any,
+    module: LightningModule,
+    split: Any,
+    metrics: dict,
+    batch_size: int = 3,
+    examples: int = 4,
+    **settings: Any,
+) -> Recorded:
+    """Explain all images as a cell does, with the recorders that apply to the explainer."""
+    network = Trained("", explainer.forward_func, {}, [])
+    setup = Setup(explainer, network, split, lambda: split, {}, metrics, examples)
+    kinds = [kind for kind in (ScoresRecorder, Examples, Costs, EvidenceImages) if kind.applies(type(explainer))]
+    recorders = [kind(setup) for kind in kinds]
+    callback = Explain(explainer, recorders, **settings)
     quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
     trainer = Trainer(accelerator="cpu", logger=False, callbacks=[callback], inference_mode=False, **quiet)
     trainer.test(module, loader(split, batch_size), verbose=False)
+    with TemporaryDirectory() as folder:
+        kept = CellFolder(Path(folder))
+        for recorder in recorders:
+            recorder.save(kept)
+        scores = kept.get(SCORES)
+        return Recorded(
+            explainer,
+            pd.DataFrame() if scores is None else scores,
+            kept.get(DIRECTIONS) or {},
+            kept.read(EXAMPLES),
+            kept.get(EVIDENCE) or {},
+            kept.read(COST),
+        )
 
 
-def explain(
-    metrics: dict,
-    batch_size: int = 3,
-    masks: bool = False,
-    learns: bool = False,
-    kind: type[Brightness] = Brightness,
-    **settings: object,
-) -> Explain:
+def explain(metrics: dict, masks: bool = False, kind: type[Brightness] = Brightness, **settings: Any) -> Recorded:
     torch.manual_seed(1)
     explainer = kind(MnistNet(10))
-    if learns:
-        explainer.relevance = RELEVANCE
-    callback = Explain(explainer, metrics, **{"target": "label", "examples": 4, **settings})
-    run(callback, Classifier(explainer.forward_func, 10), images(masks), batch_size)
-    return callback
+    return record(explainer, Classifier(explainer.forward_func, 10), images(masks), metrics, **settings)
 
 
 def voted(true: bool = False) -> Scenes:
-    """Seven scenes with votes and, where it is `true`, with what everything in them is worth, by lot."""
+    """Return seven scenes with votes and, if `true`, with a random truth."""
     split, _ = scenes(7, seed=0)
     draw = torch.Generator().manual_seed(1)
     truth = {
@@ -177,33 +226,31 @@ def scene_network(kind: str) -> nn.Module:
 
 
 def explain_scenes(
-    metrics: dict, kind: type[Attribution] = CAM, split: Scenes | None = None, **settings: object
-) -> Explain:
-    explainer = kind(scene_network("siam" if kind is SIAM else "regressor"))
-    callback = Explain(explainer, metrics, **{"target": "label", "examples": 4, **settings})
-    run(callback, SceneStage(explainer.forward_func), split or voted())
-    return callback
+    metrics: dict, kind: type[Attribution] = CAM, split: Scenes | None = None, **settings: Any
+) -> Recorded:
+    explainer: Any = kind(scene_network("siam" if kind is SIAM else "regressor"))
+    return record(explainer, SceneStage(explainer.forward_func), split or voted(), metrics, **settings)
 
 
-def test_every_image_has_a_row_a_metric_and_a_point_of_a_curve() -> None:
-    callback = explain({"brightest": brightest, "ramps": ramps})
-    scores = callback.scores(images().names)
+def test_scores_have_a_row_per_image_metric_and_curve_point() -> None:
+    recorded = explain({"brightest": brightest, "ramps": ramps})
+    scores = recorded.scores
     assert scores["metric"].value_counts().to_dict() == {"brightest": 7, "rise_a": 21, "fall_a": 21}
     areas = scores[scores["at"].isna() & (scores["metric"] == "rise_a")]
     assert areas["value"].tolist() == pytest.approx([0.5] * 7)
     assert areas["image"].tolist() == list(images().names)
     assert areas["target"].tolist() == list(range(7))
-    assert callback.directions == {"brightest": "higher", "rise_a": "higher", "fall_a": "lower"}
+    assert recorded.directions == {"brightest": "higher", "rise_a": "higher", "fall_a": "lower"}
 
 
-def test_the_batch_size_changes_nothing() -> None:
-    one, all_at_once = (explain({"brightest": brightest}, size).scores(images().names) for size in (1, 7))
+def test_scores_do_not_depend_on_batch_size() -> None:
+    one, all_at_once = (explain({"brightest": brightest}, batch_size=size).scores for size in (1, 7))
     assert one.equals(all_at_once)
 
 
-def test_the_first_images_are_kept_and_the_cost_is_counted() -> None:
-    callback = explain({}, masks=True)
-    kept = callback.kept()
+def test_first_images_are_kept_and_cost_is_counted() -> None:
+    recorded = explain({}, masks=True)
+    kept = recorded.examples
     assert {key: tuple(value.shape) for key, value in kept.items()} == {
         "images": (4, 3, 28, 28),
         "target": (4,),
@@ -211,127 +258,129 @@ def test_the_first_images_are_kept_and_the_cost_is_counted() -> None:
         "masks": (4, 28, 28),
     }
     assert torch.equal(kept["images"][:, :1], images().images[:4])
-    cost = callback.cost()
+    cost = recorded.cost
     assert (cost["images"], cost["forward_passes"], cost["backward_passes"]) == (7, 7, 7)
     assert cost["seconds"] > 0
 
 
-def test_the_predicted_class_can_be_explained() -> None:
-    callback = explain({"brightest": brightest}, target="predicted")
-    network = callback.explainer.forward_func
+def test_target_predicted_is_the_class_of_the_highest_score() -> None:
+    recorded = explain({"brightest": brightest}, target="predicted")
+    network = recorded.explainer.forward_func
     predicted = network(images().images.expand(-1, 3, -1, -1) / 255).argmax(1)
-    assert callback.scores(images().names)["target"].tolist() == predicted.tolist()
+    assert recorded.scores["target"].tolist() == predicted.tolist()
 
 
 @pytest.mark.parametrize("target", ["second", "least_likely", "random"])
-def test_other_classes_can_be_explained_in_any_batch(target: str) -> None:
-    callback = explain({"brightest": brightest}, target=target, seed=5)
+def test_other_targets_do_not_depend_on_batch_size(target: str) -> None:
+    recorded = explain({"brightest": brightest}, target=target, seed=5)
     pictures = images().images.expand(-1, 3, -1, -1) / 255
-    expected = class_of(target, callback.explainer.forward_func(pictures), images().labels, pictures, 5)
-    assert callback.scores(images().names)["target"].tolist() == expected.tolist()
+    expected = class_of(target, recorded.explainer.forward_func(pictures), images().labels, pictures, 5)
+    assert recorded.scores["target"].tolist() == expected.tolist()
     whole = explain({"brightest": brightest}, target=target, seed=5, batch_size=7)
-    assert whole.scores(images().names).equals(callback.scores(images().names))
+    assert whole.scores.equals(recorded.scores)
 
 
-def test_evidence_is_asked_for_once_and_counted() -> None:
-    callback = explain({"marked": marked, "brightest": brightest}, kind=BrightEvidence)
-    scores = callback.scores(images().names)
+def test_evidence_is_computed_once_and_its_passes_are_counted() -> None:
+    recorded = explain({"marked": marked, "brightest": brightest}, kind=BrightEvidence)
+    scores = recorded.scores
     assert scores["metric"].value_counts().to_dict() == {"marked": 7, "brightest": 7}
-    assert callback.directions["marked"] == "neither"
-    cost = callback.cost()
+    assert recorded.directions["marked"] == "neither"
+    cost = recorded.cost
     # Once to explain; image, explanation and complement for their scores.
     assert (cost["images"], cost["forward_passes"], cost["backward_passes"]) == (7, 4 * 7, 7)
 
 
-def test_evidence_is_kept_as_pictures_with_their_scores() -> None:
-    callback = explain({}, kind=BrightEvidence)
-    kept = callback.kept()
-    expected = evidence(callback.explainer.forward_func, kept["images"] / 255, kept["target"], kept["images"] / 255)
-    for key, value in zip(("evidence_masks", "explanations", "complements"), expected[:3], strict=True):
-        assert kept[key].dtype == torch.uint8
-        assert torch.equal(kept[key], (value * 255).round().byte())
-    for key, value in zip(("scores", "explanation_scores", "complement_scores"), expected[3:], strict=True):
-        torch.testing.assert_close(kept[key], value)
-    assert "explanations" not in explain({}).kept()
+def test_evidence_is_kept_as_uint8_images_with_scores() -> None:
+    recorded = explain({}, kind=BrightEvidence)
+    kept = recorded.examples
+    expected = evidence(recorded.explainer.forward_func, kept["images"] / 255, kept["target"], kept["images"] / 255)
+    assert recorded.evidence.keys() == set(Evidence._fields)
+    for name, value in expected._asdict().items():
+        if value.dim() == 4:
+            assert recorded.evidence[name].dtype == torch.uint8
+            assert torch.equal(recorded.evidence[name], (value * 255).round().byte())
+        else:
+            torch.testing.assert_close(recorded.evidence[name], value)
+    assert not explain({}).evidence
 
 
-def test_a_metric_of_evidence_applies_to_explainers_that_give_it_alone() -> None:
-    callback = explain({"marked": marked, "again": again})
-    assert set(callback.scores(images().names)["metric"]) == {"again"}
+def test_evidence_metric_applies_only_to_explainers_that_give_evidence() -> None:
+    recorded = explain({"marked": marked, "again": again})
+    assert set(recorded.scores["metric"]) == {"again"}
 
 
-def test_a_metric_of_two_classes_needs_images_of_two() -> None:
-    with pytest.raises(UserError, match="metric beside needs images of two classes, and this data set has none"):
+def test_metric_of_two_classes_needs_images_of_two_classes() -> None:
+    with pytest.raises(UserError, match="metric beside needs images of two classes, which this data set does not have"):
         explain({"beside": beside}, masks=True)
 
 
-def test_a_metric_without_its_masks_is_an_error_not_a_zero() -> None:
+def test_mask_metric_without_masks_is_an_error() -> None:
     with pytest.raises(UserError, match="metric inside needs masks"):
         explain({"inside": inside})
-    assert len(explain({"inside": inside}, masks=True).scores(images().names)) == 7
+    assert len(explain({"inside": inside}, masks=True).scores) == 7
 
 
-def test_a_metric_of_relevant_features_applies_to_explainers_that_learn_them_alone() -> None:
+def test_relevance_metric_applies_only_to_explainers_that_learn_relevance() -> None:
     metrics = {"brightest": brightest, "relevant": relevant}
-    callback = explain(metrics, learns=True)
-    assert callback.scores(images().names)["metric"].value_counts().to_dict() == {"brightest": 7, "relevant": 7}
-    callback = explain(metrics)
-    assert callback.scores(images().names)["metric"].value_counts().to_dict() == {"brightest": 7}
-    assert callback.directions == {"brightest": "higher"}
+    recorded = explain(metrics, kind=Learned)
+    assert recorded.scores["metric"].value_counts().to_dict() == {"brightest": 7, "relevant": 7}
+    recorded = explain(metrics)
+    assert recorded.scores["metric"].value_counts().to_dict() == {"brightest": 7}
+    assert recorded.directions == {"brightest": "higher"}
 
 
-def test_without_any_metric_that_applies_there_are_no_scores() -> None:
-    with pytest.raises(UserError, match=r"metric=\['relevant'\] scores nothing of Brightness"):
-        explain({"relevant": relevant}).scores(images().names)
+def test_error_if_no_metric_applies() -> None:
+    with pytest.raises(UserError, match=r"no metric of relevant applies to Brightness"):
+        explain({"relevant": relevant})
 
 
-def test_an_unknown_target_is_named() -> None:
+def test_unknown_target_is_an_error() -> None:
     with pytest.raises(
         UserError, match=r"explained.target='first' is unknown; use label, predicted, second, least_likely, random"
     ):
         explain({}, target="first")
 
 
-def test_of_a_regression_the_first_score_is_explained() -> None:
-    callback = explain_scenes({"brightest": brightest})
+def test_first_output_of_a_regression_is_explained() -> None:
+    recorded = explain_scenes({"brightest": brightest})
     expected = CAM(scene_network("regressor")).attribute(pixels_of(voted()), 0)[:, 0].clamp(min=0)
-    scores = callback.scores(voted().names)
+    scores = recorded.scores
     assert scores["target"].tolist() == [0] * 7
     assert scores["value"].tolist() == pytest.approx(expected.amax((1, 2)).tolist(), rel=1e-5)
-    torch.testing.assert_close(callback.kept()["heatmaps"], expected[:4])
+    torch.testing.assert_close(recorded.examples["heatmaps"], expected[:4])
 
 
-def test_of_a_regression_metrics_and_examples_have_the_explanation_with_its_sign() -> None:
-    callback = explain_scenes({"lowest": lowest})
+def test_regression_has_signed_heatmaps() -> None:
+    recorded = explain_scenes({"lowest": lowest})
     expected = CAM(scene_network("regressor")).attribute(pixels_of(voted()), 0)[:, 0]
     assert expected.min() < 0
-    values = callback.scores(voted().names)["value"]
+    values = recorded.scores["value"]
     assert values.tolist() == pytest.approx(expected.amin((1, 2)).tolist(), rel=1e-5)
-    torch.testing.assert_close(callback.kept()["signed"], expected[:4])
+    torch.testing.assert_close(recorded.examples["signed"], expected[:4])
 
 
-def test_classes_have_no_sign() -> None:
-    callback = explain({"lowest": lowest, "brightest": brightest})
-    assert set(callback.scores(images().names)["metric"]) == {"brightest"}
-    assert "signed" not in callback.kept()
+def test_classification_has_no_signed_heatmaps() -> None:
+    recorded = explain({"lowest": lowest, "brightest": brightest})
+    assert set(recorded.scores["metric"]) == {"brightest"}
+    assert "signed" not in recorded.examples
 
 
-def test_evidence_for_a_lower_score_is_below_zero() -> None:
-    class Divided(Brightness):
-        """Says which images its evidence speaks against: those with a dark corner."""
+def test_heatmap_of_a_lower_score_is_negative() -> None:
+    class Divided(Brightness, Signed):
+        """Speak against the score for images with a dark corner."""
 
         @staticmethod
         def signs(inputs: Tensor, target: Tensor) -> Tensor:
             return torch.where(inputs[:, 0, 0, 0] > 0.46, 1.0, -1.0)[:, None, None]
 
-    kept = explain_scenes({}, Divided, examples=7).kept()
+    kept = explain_scenes({}, Divided, examples=7).examples
     signs = Divided.signs(pixels_of(voted()), kept["target"])
     assert set(signs.flatten().tolist()) == {1.0, -1.0}
     torch.testing.assert_close(kept["signed"], signs * kept["heatmaps"])
 
 
-def test_what_an_explainer_says_of_attributes_reaches_the_metrics_that_need_it() -> None:
-    scores = explain_scenes({"stated": stated, "mapped": mapped}, SIAM).scores(voted().names)
+def test_contributions_and_attribute_maps_reach_the_metrics() -> None:
+    scores = explain_scenes({"stated": stated, "mapped": mapped}, SIAM).scores
     values = scores.pivot(index="image", columns="metric", values="value")
     with torch.no_grad():
         said = scene_network("siam").outputs(pixels_of(voted()))
@@ -339,27 +388,27 @@ def test_what_an_explainer_says_of_attributes_reaches_the_metrics_that_need_it()
     assert values["mapped"].tolist() == pytest.approx(said.attribute_maps.sum((1, 2, 3)).tolist(), rel=1e-4)
 
 
-def test_a_metric_of_attributes_applies_to_explainers_that_speak_of_them_alone() -> None:
+def test_attribute_metrics_apply_only_to_explainers_that_show_attributes() -> None:
     metrics = {"stated": stated, "mapped": mapped, "brightest": brightest}
-    assert set(explain_scenes(metrics, CAM).scores(voted().names)["metric"]) == {"brightest"}
-    assert set(explain_scenes(metrics, SIAM).scores(voted().names)["metric"]) == set(metrics)
+    assert set(explain_scenes(metrics, CAM).scores["metric"]) == {"brightest"}
+    assert set(explain_scenes(metrics, SIAM).scores["metric"]) == set(metrics)
 
 
-def test_the_truth_reaches_a_metric_that_needs_it() -> None:
+def test_truth_reaches_the_metrics() -> None:
     split = voted(true=True)
-    values = explain_scenes({"known": known}, split=split).scores(split.names)["value"]
+    values = explain_scenes({"known": known}, split=split).scores["value"]
     assert values.tolist() == pytest.approx(split.labels["contributions"][:, 1].tolist())
 
 
-def test_an_oracle_is_told_what_every_place_is_worth() -> None:
+def test_oracle_is_the_contribution_map_where_it_is_known() -> None:
     split = voted(true=True)
-    kept = explain_scenes({"brightest": brightest}, Oracle, split).kept()
+    kept = explain_scenes({"brightest": brightest}, Oracle, split).examples
     worth = split.labels["contribution_map"][:4]
     assert torch.equal(kept["signed"], worth)
     assert torch.equal(kept["heatmaps"], worth.clamp(min=0))
 
 
-def test_scenes_without_an_attribute_are_painted_for_a_metric_that_needs_them_alone() -> None:
+def test_removals_are_rendered_batch_by_batch() -> None:
     asked = []
 
     def without(index: Tensor) -> Removals:
@@ -367,9 +416,7 @@ def test_scenes_without_an_attribute_are_painted_for_a_metric_that_needs_them_al
         rows = torch.arange(len(index))
         return Removals(rows, index % 3, torch.zeros(len(index), 3, SIZE, SIZE), 10.0 * index)
 
-    explain_scenes({"brightest": brightest}, removals=without)
-    assert asked == []
-    scores = explain_scenes({"brightest": brightest, "removed": removed}, removals=without).scores(voted().names)
+    scores = explain_scenes({"brightest": brightest, "removed": removed}, removals=without).scores
     assert asked == [[0, 1, 2], [3, 4, 5], [6]]
     assert scores.loc[scores["metric"] == "removed", "value"].tolist() == [0, 10, 20, 30, 40, 50, 60]
 
@@ -378,14 +425,14 @@ def test_scenes_without_an_attribute_are_painted_for_a_metric_that_needs_them_al
     ("name", "score", "lacks"),
     [("known", known, "scenes of known truth"), ("removed", removed, "scenes without their attributes")],
 )
-def test_a_metric_of_what_nobody_knows_is_an_error_in_one_line(name: str, score: object, lacks: str) -> None:
+def test_metric_of_unknown_truth_is_an_error_in_one_line(name: str, score: object, lacks: str) -> None:
     with pytest.raises(UserError) as error:
         explain_scenes({name: score})
-    assert str(error.value) == f"metric {name} needs {lacks}, and this data set has none; leave it out of metric"
+    assert str(error.value) == f"metric {name} needs {lacks}, which this data set does not have; leave it out of metric"
 
 
 @pytest.mark.parametrize("target", ["predicted", "second", "least_likely", "random"])
-def test_a_regression_has_no_class_to_choose(target: str) -> None:
-    told = rf"explained.target={target} is of the probabilities of classes; SceneRegressor has none: leave it out"
+def test_regression_has_no_class_to_choose(target: str) -> None:
+    told = rf"explained.target={target} needs class probabilities, but SceneRegressor is a regression; leave it out"
     with pytest.raises(UserError, match=told):
         explain_scenes({"brightest": brightest}, target=target)

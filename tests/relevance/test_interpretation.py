@@ -1,4 +1,4 @@
-"""Average visualisations of filters that detect a colour, in images of coloured squares at known places."""
+"""Average visualisations of filters that detect colours, on images of coloured squares at known positions."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -15,15 +15,15 @@ from evident.relevance.interpretation import Interpretation, interpret
 from evident.relevance.relevance import Feature, Relevance
 from evident.relevance.responses import responses
 
-CELL, CELLS = 4, 4  # images of 4x4 cells of 4x4 pixels; a square fills a cell
+CELL, CELLS = 4, 4  # images have 4x4 cells of 4x4 pixels; a square fills a cell
 RED, GREEN, BLUE = range(3)
 REDS = [40, 80, 120, 160, 200, 240]
 BLUES = {1: 60, 4: 60}
-NEAR, WIDE = "relu", "relu#2"  # the layers whose positions see a cell, and a cell with its neighbours
+NEAR, WIDE = "relu", "relu#2"  # receptive fields: a cell, and a cell with its neighbours
 
 
 class SquareNet(nn.Module):
-    """One filter for each colour answers to its cells, and one of a second layer repeats what it says."""
+    """Detect the cells of each colour with one filter, and copy it with one filter of a second layer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,21 +42,21 @@ class SquareNet(nn.Module):
         return self.scores(maps.mean((2, 3)))
 
 
-def place(colour: int, n: int) -> tuple[int, int]:
-    """The row and column of the cell that image n's square of this colour fills, at the border or away from it."""
+def position(colour: int, n: int) -> tuple[int, int]:
+    """Return row and column of the cell with the square of this colour in image n, at the border or inside."""
     return divmod((n + 6 * colour) % CELLS**2, CELLS)
 
 
 def squares() -> ImageSet:
-    """A red square, the brighter the later the image; a green one of one brightness; in two images a blue one.
+    """Return images of a red square of increasing brightness, a green square and, in two images, a blue square.
 
-    So the red filter's share of the response grows from image to image, the green one's falls, and the blue one's is
-    zero in four of them.
+    The share of the red filter in the response increases from image to image, that of the green filter decreases, and
+    that of the blue filter is zero in four images.
     """
     images = torch.zeros(len(REDS), 3, CELL * CELLS, CELL * CELLS, dtype=torch.uint8)
     for n, red in enumerate(REDS):
         for colour, brightness in ((RED, red), (GREEN, 100), (BLUE, BLUES.get(n, 0))):
-            row, column = place(colour, n)
+            row, column = position(colour, n)
             images[n, colour, CELL * row : CELL * (row + 1), CELL * column : CELL * (column + 1)] = brightness
     return ImageSet(images, 10 + torch.arange(len(REDS)), [str(n) for n in range(len(REDS))])
 
@@ -65,40 +65,40 @@ ORDER = {RED: [5, 4, 3, 2, 1, 0], GREEN: [0, 1, 2, 3, 4, 5], BLUE: [1, 4]}
 
 
 def relevant(*features: tuple[str, int]) -> Relevance:
-    """These features, and no others, are relevant, each for one class or another."""
+    """Return a relevance in which exactly these features are relevant, each to one class."""
     weights = torch.zeros(6, 3, dtype=torch.float64)
     for number, (layer, filter) in enumerate(features):
         weights[filter + 3 * (layer == WIDE), number % 3] = 1
     return Relevance({NEAR: 3, WIDE: 3}, weights, torch.zeros_like(weights))
 
 
-class OwnColour:
-    """In place of a deconvolution: the image in the feature's colour; it keeps what it is asked for."""
+class ColourChannel:
+    """Return the image in the colour of the feature instead of a deconvolution, and keep all calls."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[Tensor, Feature]] = []
+        self.calls: list[tuple[Tensor, Feature]] = []
         self.batches: list[int] = []
 
     def __call__(self, model: nn.Module, images: Tensor, features: Sequence[Feature]) -> Tensor:
-        self.asked += zip(images, features, strict=True)
+        self.calls += zip(images, features, strict=True)
         self.batches.append(len(images))
-        return torch.stack([image[feature.filter] for image, feature in self.asked[-len(images) :]])
+        return torch.stack([image[feature.filter] for image, feature in self.calls[-len(images) :]])
 
 
 def show(*features: tuple[str, int], count: int = 3, size: int = CELL, batch_size: int = 64) -> Interpretation:
-    return interpret(SquareNet(), relevant(*features), squares(), OwnColour(), count, size, batch_size)
+    return interpret(SquareNet(), relevant(*features), squares(), ColourChannel(), count, size, batch_size)
 
 
 def field(layer: str, colour: int, n: int) -> tuple[int, int, int, int]:
-    """Top, left, height and width of what the strongest position sees, by hand."""
-    row, column = place(colour, n)
+    """Return top, left, height and width of the receptive field of the strongest position."""
+    row, column = position(colour, n)
     margin = 0 if layer == NEAR else 1
     top, left = max(row - margin, 0), max(column - margin, 0)
     bottom, right = min(row + margin + 1, CELLS), min(column + margin + 1, CELLS)
     return top * CELL, left * CELL, (bottom - top) * CELL, (right - left) * CELL
 
 
-def test_a_crop_is_the_square_that_the_filter_answers_to() -> None:
+def test_crop_is_the_square_that_the_filter_detects() -> None:
     shown = show((NEAR, RED), count=3)
     assert shown.places.tolist() == [RED]
     assert shown.crops.shape == (1, 3, 3, CELL, CELL)
@@ -107,7 +107,7 @@ def test_a_crop_is_the_square_that_the_filter_answers_to() -> None:
         torch.testing.assert_close(shown.crops[0, rank], colour.expand(3, CELL, CELL))
 
 
-def test_the_average_shows_the_colour() -> None:
+def test_average_shows_the_colour() -> None:
     shown = show((NEAR, RED), (NEAR, GREEN), count=2, size=6)
     expected = torch.zeros(2, 3, 6, 6)
     expected[0, RED], expected[1, GREEN] = 220 / 255, 100 / 255
@@ -116,11 +116,11 @@ def test_the_average_shows_the_colour() -> None:
 
 @pytest.mark.parametrize("layer", [NEAR, WIDE])
 @pytest.mark.parametrize("colour", [RED, GREEN, BLUE])
-def test_crops_are_the_clipped_receptive_fields_strongest_first(layer: str, colour: int) -> None:
+def test_crops_are_clipped_receptive_fields_strongest_first(layer: str, colour: int) -> None:
     shown = show((layer, colour), count=6, size=10)
-    pictures = squares().__getitems__(list(range(6)))["image"]
+    pixels = squares().__getitems__(list(range(6)))["image"]
     for rank, n in enumerate(ORDER[colour]):
-        expected = resized_crop(pictures[n], *field(layer, colour, n), [10, 10], antialias=True)
+        expected = resized_crop(pixels[n], *field(layer, colour, n), [10, 10], antialias=True)
         torch.testing.assert_close(shown.crops[0, rank], expected)
         assert expected[colour].max() > 0
 
@@ -130,12 +130,12 @@ def test_averages_are_the_means_of_the_crops() -> None:
     assert shown.places.tolist() == [0, 3, 4]
     assert shown.crops.shape == (3, 4, 3, 9, 9)
     torch.testing.assert_close(shown.crop, shown.crops.mean(1))
-    # The signal is cropped as the image is: in the feature's colour, here, it is the image.
-    own = torch.stack([shown.crops[n, :, colour] for n, colour in enumerate((RED, RED, GREEN))])
-    torch.testing.assert_close(shown.signal, own.mean(1))
+    # The signal is cropped like the image; here it is the image in the colour of the feature.
+    expected = torch.stack([shown.crops[n, :, colour] for n, colour in enumerate((RED, RED, GREEN))])
+    torch.testing.assert_close(shown.signal, expected.mean(1))
 
 
-def test_a_feature_that_answers_to_few_images_is_averaged_over_those() -> None:
+def test_average_is_over_images_with_a_positive_response() -> None:
     shown = show((NEAR, BLUE), (NEAR, RED), count=4)
     assert shown.places.tolist() == [RED, BLUE]
     assert (shown.crops[0].flatten(1).amax(1) > 0).all()
@@ -144,7 +144,7 @@ def test_a_feature_that_answers_to_few_images_is_averaged_over_those() -> None:
     torch.testing.assert_close(shown.signal[1], torch.full((CELL, CELL), 60 / 255))
 
 
-def test_the_images_of_the_crops_are_told_by_their_labels() -> None:
+def test_labels_are_those_of_the_cropped_images() -> None:
     shown = show((NEAR, RED), (NEAR, GREEN), (NEAR, BLUE), count=4)
     assert shown.labels.tolist() == [[15, 14, 13, 12], [10, 11, 12, 13], [11, 14, -1, -1]]
 
@@ -152,79 +152,79 @@ def test_the_images_of_the_crops_are_told_by_their_labels() -> None:
 def test_evidence_is_the_share_of_the_deconvolution_inside_the_mask() -> None:
     images = squares()
     assert show((NEAR, RED), count=3).evidence.isnan().all()
-    # All of each red square, the upper half of each green one, and nothing of the blue ones.
+    # The mask covers each red square, the upper half of each green square, and no blue square.
     images.masks = images.images[:, RED] > 0
     for n in range(len(REDS)):
-        row, column = place(GREEN, n)
+        row, column = position(GREEN, n)
         images.masks[n, CELL * row : CELL * row + CELL // 2, CELL * column : CELL * (column + 1)] = True
     relevance = relevant((NEAR, RED), (NEAR, GREEN), (NEAR, BLUE))
-    shown = interpret(SquareNet(), relevance, images, OwnColour(), 3, CELL)
+    shown = interpret(SquareNet(), relevance, images, ColourChannel(), 3, CELL)
     expected = torch.tensor([[1, 1, 1], [0.5, 0.5, 0.5], [0, 0, torch.nan]])
     torch.testing.assert_close(shown.evidence, expected, equal_nan=True)
 
 
-def test_fewer_images_than_asked_for_are_all_shown() -> None:
+def test_count_may_exceed_the_number_of_images() -> None:
     shown = show((NEAR, GREEN), count=20)
     assert shown.crops.shape[1] == 6
     torch.testing.assert_close(shown.crop[0, GREEN], torch.full((CELL, CELL), 100 / 255))
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 64])
-def test_each_feature_is_deconvolved_in_the_images_that_it_answers_to_most(batch_size: int) -> None:
-    deconvolve, features = OwnColour(), [(NEAR, RED), (NEAR, BLUE), (WIDE, GREEN)]
+def test_each_feature_is_deconvolved_in_its_strongest_images(batch_size: int) -> None:
+    deconvolve, features = ColourChannel(), [(NEAR, RED), (NEAR, BLUE), (WIDE, GREEN)]
     interpret(SquareNet(), relevant(*features), squares(), deconvolve, 3, CELL, batch_size)
-    pictures = squares().__getitems__(list(range(6)))["image"]
+    pixels = squares().__getitems__(list(range(6)))["image"]
     pairs = [(Feature(layer, colour), n) for layer, colour in features for n in ORDER[colour][:3]]
     assert max(deconvolve.batches) <= batch_size
-    assert len(deconvolve.asked) == len(pairs) == 8
-    for (image, feature), (expected, n) in zip(deconvolve.asked, pairs, strict=True):
+    assert len(deconvolve.calls) == len(pairs) == 8
+    for (image, feature), (expected, n) in zip(deconvolve.calls, pairs, strict=True):
         assert feature == expected
-        assert torch.equal(image, pictures[n])
+        assert torch.equal(image, pixels[n])
 
 
 @pytest.mark.parametrize("batch_size", [1, 4])
-def test_the_batch_size_changes_nothing(batch_size: int) -> None:
+def test_batch_size_changes_no_result(batch_size: int) -> None:
     features = [(NEAR, RED), (NEAR, BLUE), (WIDE, RED), (WIDE, GREEN)]
     for found, expected in zip(show(*features, batch_size=batch_size), show(*features), strict=True):
         torch.testing.assert_close(found, expected, equal_nan=True)
 
 
-def test_beside_it_stands_the_deconvolution_of_the_same_crops() -> None:
-    deconvolve = partial(deconvolved, resampled=False)  # which would blur the square
+def test_signal_is_the_average_deconvolution_of_the_same_crops() -> None:
+    deconvolve = partial(deconvolved, resampled=False)  # resampling would blur the square
     shown = interpret(SquareNet(), relevant((NEAR, RED), (WIDE, GREEN)), squares(), deconvolve, 3, 12)
-    # All of a square makes its filter answer, and nothing else does.
+    # The filter responds to all pixels of its square, and to no other pixel.
     torch.testing.assert_close(shown.signal[0], torch.ones(12, 12))
     marks = (squares().images[:, GREEN] > 0).float()[:, None]
     expected = [resized_crop(marks[n], *field(WIDE, GREEN, n), [12, 12], antialias=True)[0] for n in (0, 1, 2)]
     torch.testing.assert_close(shown.signal[1], torch.stack(expected).mean(0))
 
 
-def test_a_fully_connected_feature_sees_the_whole_image() -> None:
+def test_crop_of_a_fully_connected_feature_is_the_whole_image() -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = MnistNet(10)
     pixels = torch.randint(0, 256, (5, 1, 28, 28), generator=torch.Generator().manual_seed(1)).byte()
     digits = ImageSet(pixels, torch.zeros(5), list("abcde"))
     whole, layer = digits.__getitems__([0, 1, 2, 3, 4])["image"], "classifier.2/relu"
-    answers_to_all = int(responses(model, whole, [layer]).amin(0).argmax())
+    always_active = int(responses(model, whole, [layer]).amin(0).argmax())
     weights = torch.zeros(500, 1, dtype=torch.float64)
-    weights[answers_to_all] = 1
+    weights[always_active] = 1
     shown = interpret(model, Relevance({layer: 500}, weights, weights), digits, lambda m, x, f: x[:, 0], 5, 28)
     torch.testing.assert_close(shown.crop[0], whole.mean(0))
 
 
-def test_what_answers_to_nothing_is_shown_as_nothing() -> None:
+def test_feature_without_positive_responses_has_zero_crops() -> None:
     black = ImageSet(torch.zeros(3, 3, 16, 16, dtype=torch.uint8), torch.zeros(3), list("abc"))
-    deconvolve = OwnColour()
+    deconvolve = ColourChannel()
     shown = interpret(SquareNet(), relevant((NEAR, RED), (WIDE, BLUE)), black, deconvolve, 2, 5)
-    assert deconvolve.asked == []
+    assert deconvolve.calls == []
     assert shown.crops.shape == (2, 2, 3, 5, 5)
     assert all((values == 0).all() for values in (shown.crops, shown.crop, shown.signal))
     assert (shown.labels == -1).all()
     assert shown.evidence.isnan().all()
 
 
-def test_the_model_is_left_as_it_was() -> None:
+def test_model_is_unchanged() -> None:
     model = SquareNet().train()
     interpret(model, relevant((NEAR, RED)), squares(), deconvolved, 2, CELL)
     assert all(module.training for module in model.modules())

@@ -1,4 +1,4 @@
-"""The mu-lasso: its optimality conditions, answers known without a solver, and three other solvers' answers."""
+"""The mu-lasso: optimality conditions, known answers, and three other solvers."""
 
 import math
 
@@ -24,14 +24,14 @@ each_seed = pytest.mark.parametrize("seed", range(5))
 
 
 def random_problem(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Responses X (m, N) without structure, more images than features or fewer, and the labels L (C, N)."""
+    """Return random responses X (m, N), with N below or above m, and labels L (C, N)."""
     generator = np.random.default_rng(seed)
     responses = generator.random((40, [25, 120][seed % 2]))
     return responses, np.eye(3)[generator.integers(3, size=responses.shape[1])].T
 
 
 def structured_problem(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Responses as networks have them: blocks of sum one, columns of norm one, features that a class excites."""
+    """Return responses like those of networks: layers sum to one, images have norm one, classes excite features."""
     generator = np.random.default_rng(seed)
     label = np.arange(400) % 4
     blocks = []
@@ -58,13 +58,13 @@ def loss(responses, labels, weights) -> np.ndarray:
 
 
 def assert_optimal(responses, labels, mu, weights, tolerance=1e-10) -> None:
-    """Karush, Kuhn and Tucker: w, lambda and nu are feasible, and where a bound is slack its multiplier is zero."""
+    """Check the Karush-Kuhn-Tucker conditions: w, lambda and nu are feasible, with complementary slackness."""
     assert weights.shape == (len(responses), len(labels))
     for w, label in zip(weights.T, labels, strict=True):
         scale = np.abs(responses @ label).max()
         descent = np.array([row @ (label - responses.T @ w) for row in responses])
         multiplier = max(descent.max(), 0)  # lambda of sum(w) <= mu
-        bound = multiplier - descent  # nu of w >= 0, which is how far w_k misses lambda
+        bound = multiplier - descent  # nu of w >= 0: the difference to lambda
         assert (w >= 0).all()
         assert w.sum() <= mu * (1 + 1e-12)
         assert multiplier * (1 - w.sum() / mu) <= tolerance * scale
@@ -107,7 +107,7 @@ def test_weights_are_optimal_at_any_rank_and_scale(seed, rank, mu, exponent):
 
 
 @each_mu
-def test_negative_responses_are_solved_too(mu):
+def test_weights_are_optimal_for_negative_responses(mu):
     generator = np.random.default_rng(0)
     responses, labels = generator.normal(size=(30, 20)), generator.normal(size=(3, 20))
     assert_optimal(responses, labels, mu, solved(responses, labels, mu))
@@ -115,14 +115,14 @@ def test_negative_responses_are_solved_too(mu):
 
 @each_mu
 @each_seed
-def test_nearly_equal_features_are_told_apart_as_far_as_their_products_go(seed, mu):
+def test_weights_are_optimal_for_nearly_equal_features_up_to_rounding(seed, mu):
     generator = np.random.default_rng(seed)
     responses = generator.random((6, 30)).repeat(6, axis=0) + 1e-8 * generator.random((36, 30))
     label = np.eye(3)[:1].repeat(10, axis=1)
     assert_optimal(responses, label, mu, solved(responses, label, mu), tolerance=1e-7)
 
 
-def test_many_features_may_have_weight():
+def test_all_features_may_have_weight():
     responses = np.random.default_rng(0).normal(size=(100, 150))
     labels = (responses * np.linspace(1, 2, 100)[:, None]).sum(0, keepdims=True)
     np.testing.assert_allclose(solved(responses, labels, mu=200.0)[:, 0], np.linspace(1, 2, 100), rtol=1e-9)
@@ -132,21 +132,21 @@ def test_many_features_may_have_weight():
 # Known answers
 
 
-def test_a_class_is_the_feature_that_is_its_label():
+def test_feature_equal_to_the_label_gets_the_weight():
     labels = np.eye(3).repeat(2, axis=1)
     np.testing.assert_allclose(solved(labels, labels, mu=1.0), np.eye(3), atol=1e-15)
     np.testing.assert_allclose(solved(labels, labels, mu=0.25), np.eye(3) / 4, atol=1e-15)
 
 
-def test_weight_is_found_at_any_scale():
-    # Every image has a feature of its own; one needs 1e5 times the weight of the other, or 1e-9 of it.
+def test_weights_of_very_different_scales_are_found():
+    # Each image has its own feature; one needs 1e5 times the weight of the other, or 1e-9 of it.
     np.testing.assert_allclose(solved(np.diag([1.0, 1e-5]), np.ones((1, 2)), mu=1e6)[:, 0], [1, 1e5], rtol=1e-9)
     np.testing.assert_allclose(solved(np.eye(2), np.array([[1.0, 1e-9]]), mu=2.0)[:, 0], [1, 1e-9], rtol=1e-9)
 
 
 @each_problem
 @pytest.mark.parametrize("mu", [1e-12, 1e-100, 5e-324])
-def test_tiny_mu_goes_to_the_feature_of_the_largest_cross_product(problem, mu):
+def test_tiny_mu_is_given_to_the_feature_with_the_largest_cross_product(problem, mu):
     responses, labels = problem(0)
     weights = solved(responses, labels, mu)
     expected = np.zeros_like(weights)
@@ -155,15 +155,15 @@ def test_tiny_mu_goes_to_the_feature_of_the_largest_cross_product(problem, mu):
 
 
 @pytest.mark.parametrize("seed", [1, 3, 5])
-def test_mu_that_does_not_bind_leaves_non_negative_least_squares(seed):
+def test_large_mu_gives_non_negative_least_squares(seed):
     responses, labels = random_problem(seed)
     theirs = np.stack([nnls(responses.T, label)[0] for label in labels], axis=1)
     for mu in (theirs.sum(0).max() * 1.01, 1e3, 1e7):
         np.testing.assert_allclose(solved(responses, labels, mu), theirs, atol=1e-9)
 
 
-def test_bound_that_binds_on_the_way_may_not_bind_at_the_end():
-    # The third feature joins first, then the second, and both would exceed it; with the first there is slack again.
+def test_bound_may_be_active_on_the_way_and_inactive_at_the_optimum():
+    # Row 3 joins first, then row 2; the optimum of both exceeds mu. With row 1 the sum is below mu again.
     responses = np.array([[0.0, 0.0, 0.0], [3.0, 2.0, 2.0], [1.0, 2.0, 1.0], [4.0, 3.0, 4.0]])
     label = np.array([[1.0, 1.0, 0.0]])
     assert nnls(responses[[3, 2]].T, label[0])[0].sum() > 0.45
@@ -172,7 +172,7 @@ def test_bound_that_binds_on_the_way_may_not_bind_at_the_end():
 
 @each_problem
 @each_mu
-def test_duplicate_of_a_feature_changes_nothing(problem, mu):
+def test_duplicated_feature_does_not_change_the_solution(problem, mu):
     responses, labels = problem(1)
     doubled = solved(np.concatenate([responses, responses[::2]]), labels, mu)
     weights, again = doubled[: len(responses)], doubled[len(responses) :]
@@ -183,7 +183,7 @@ def test_duplicate_of_a_feature_changes_nothing(problem, mu):
 
 @each_problem
 @each_mu
-def test_feature_that_is_zero_on_every_image_has_no_weight(problem, mu):
+def test_zero_feature_has_no_weight(problem, mu):
     responses, labels = problem(1)
     weights = solved(np.concatenate([np.zeros((2, responses.shape[1])), responses, 0 * responses[:3]]), labels, mu)
     np.testing.assert_allclose(weights[2:-3], solved(responses, labels, mu), atol=1e-9 * min(mu, 1))
@@ -191,13 +191,13 @@ def test_feature_that_is_zero_on_every_image_has_no_weight(problem, mu):
     assert not weights[-3:].any()
 
 
-def test_sum_of_features_replaces_them_where_mu_binds():
-    # It depends on both, yet makes their responses with half the weight.
+def test_sum_of_features_replaces_them_if_mu_binds():
+    # The third feature is the sum of both, and gives the same responses with half the weight.
     responses = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
     np.testing.assert_allclose(solved(responses, np.ones((1, 2)), mu=0.8)[:, 0], [0, 0, 0.8], atol=1e-15)
 
 
-# Ours beside theirs
+# Other solvers
 
 
 def spams_lasso(responses, labels, mu) -> np.ndarray:
@@ -217,7 +217,7 @@ def test_loss_and_support_equal_spams(problem, seed, mu):
 
 @pytest.fixture(scope="module")
 def of_flowers() -> tuple[np.ndarray, np.ndarray]:
-    """Real responses: of a FlowerNet, fitted for a few steps, to rendered flowers; and their labels."""
+    """Return responses of a FlowerNet, trained for a few steps, to rendered flowers, and their labels."""
     flowers = render("single-6c", "mu-lasso", range(90), size=64)
     images, labels = flowers.images.float() / 255, flowers.labels
     with torch.random.fork_rng():
@@ -242,7 +242,7 @@ def test_loss_and_support_equal_spams_on_real_responses(of_flowers, mu):
 
 @each_problem
 @each_seed
-def test_weights_lie_on_scikit_learns_path_where_mu_binds(problem, seed):
+def test_weights_are_on_the_path_of_scikit_learn_if_mu_binds(problem, seed):
     responses, labels = problem(seed)
     for label in labels:
         cross = responses @ label
@@ -255,11 +255,11 @@ def test_weights_lie_on_scikit_learns_path_where_mu_binds(problem, seed):
             np.testing.assert_allclose(solved(responses, label[None], mu)[:, 0], theirs, atol=1e-9)
 
 
-# Where there is no answer
+# Errors
 
 
 @pytest.mark.parametrize("mu", [0, -1, math.nan, math.inf])
-def test_mu_that_bounds_nothing_is_named(mu):
+def test_invalid_mu_is_named(mu):
     with pytest.raises(UserError, match=f"mu={mu}"):
         mu_lasso(np.eye(2), np.ones((2, 1)), mu)
 
@@ -274,7 +274,7 @@ def test_shapes_that_do_not_fit_are_named(gram, cross):
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 @pytest.mark.parametrize("name", ["gram", "cross"])
-def test_entries_that_are_not_finite_are_named(name, value):
+def test_non_finite_entries_are_named(name, value):
     given = {"gram": np.eye(2), "cross": np.ones((2, 3))}
     given[name][1, 0] = value
     with pytest.raises(UserError, match=f"{name} has entries"):
@@ -288,7 +288,7 @@ def test_classes_without_images_are_named():
         solved(responses, labels, 1.0)
 
 
-def test_matrix_that_is_no_gram_matrix_ends_in_an_error():
+def test_gram_that_is_no_gram_matrix_is_an_error():
     gram = np.array([[3.0, 3.0, -1.0], [-2.0, 3.0, 2.0], [3.0, 1.0, -1.0]])
     with pytest.raises(UserError, match="no X X"):
         mu_lasso(gram, np.array([[0.0], [1.0], [-3.0]]), 1.0)

@@ -1,4 +1,4 @@
-"""Receptive fields: against the closed formula, against changing the image, and against known numbers."""
+"""Receptive fields: the closed formula, changed pixels, and known numbers."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -26,16 +26,16 @@ def fixed_weights() -> Iterator[None]:
 
 
 def outputs(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
-    """What every layer gives, by name."""
-    given: dict[str, Tensor] = {}
+    """Return the output of every layer by name."""
+    found: dict[str, Tensor] = {}
 
     def keep(call: LayerCall) -> Tensor:
-        given[call.name] = call.output.clone()
+        found[call.name] = call.output.clone()
         return call.output
 
     with torch.no_grad(), LayerCalls(model, keep):
         model(images)
-    return given
+    return found
 
 
 def names(model: nn.Module, size: tuple[int, int]) -> list[str]:
@@ -43,10 +43,9 @@ def names(model: nn.Module, size: tuple[int, int]) -> list[str]:
 
 
 def fields_by_change(model: nn.Module, size: tuple[int, int]) -> dict[str, Tensor]:
-    """The same boxes by brute force: which rows and columns of the image, when changed, change a position?
+    """Return the boxes by brute force: the rows and columns of the image that change a position when they change.
 
-    All weights are made positive, so that nothing cancels; the change dwarfs all else, so that it wins every
-    maximum.
+    All weights are made positive, so changes cannot cancel; the change is large, so it wins every maximum.
     """
     model = model.double().eval()
     for parameter in model.parameters():
@@ -68,7 +67,7 @@ def fields_by_change(model: nn.Module, size: tuple[int, int]) -> dict[str, Tenso
     return {name: box(values) for name, values in outputs(model, images).items()}
 
 
-def assert_fields_are_those_by_change(model: nn.Module, size: tuple[int, int]) -> None:
+def assert_fields_equal_those_by_change(model: nn.Module, size: tuple[int, int]) -> None:
     layers = names(model, size)
     fields = receptive_fields(model, size, layers)
     expected = fields_by_change(model, size)
@@ -107,7 +106,7 @@ def random_chain(seed: int) -> tuple[nn.Sequential, list[Window]]:
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_chain_is_as_by_the_closed_formula(seed: int) -> None:
+def test_fields_of_a_chain_equal_the_closed_formula(seed: int) -> None:
     (model, windows), size = random_chain(seed), (101, 96)
     extent, jump, start = 1, 1, 0
     for kernel, stride, padding, dilation in windows:
@@ -125,7 +124,7 @@ def test_chain_is_as_by_the_closed_formula(seed: int) -> None:
                 assert box == [top, left, top + extent, left + extent]
                 within += 1
             elif box[2]:
-                # Near the border a dilated window, or one that ends in padding, may see less than the formula.
+                # Near the border, a dilated window or one that ends in padding may see less than by the formula.
                 assert box[0] >= max(top, 0)
                 assert box[1] >= max(left, 0)
                 assert box[2] <= min(top + extent, size[0])
@@ -134,8 +133,8 @@ def test_chain_is_as_by_the_closed_formula(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_chain_is_as_by_changing_the_image(seed: int) -> None:
-    assert_fields_are_those_by_change(random_chain(seed)[0], (31, 34))
+def test_fields_of_a_chain_equal_those_by_changed_pixels(seed: int) -> None:
+    assert_fields_equal_those_by_change(random_chain(seed)[0], (31, 34))
 
 
 class Dense(zoo.DenseNet):
@@ -144,7 +143,7 @@ class Dense(zoo.DenseNet):
 
 
 class Channelwise(nn.Module):
-    """Halves of the channels that see differently, and go their own ways."""
+    """Compute two halves of the channels with different receptive fields."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -181,9 +180,9 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, int]]] = {
 
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 @pytest.mark.parametrize("network", list(NETWORKS))
-def test_network_is_as_by_changing_the_image(network: str) -> None:
+def test_fields_of_a_network_equal_those_by_changed_pixels(network: str) -> None:
     build, size = NETWORKS[network]
-    assert_fields_are_those_by_change(build(), size)
+    assert_fields_equal_those_by_change(build(), size)
 
 
 def test_position_that_sees_only_padding_has_an_empty_box() -> None:
@@ -193,7 +192,7 @@ def test_position_that_sees_only_padding_has_an_empty_box() -> None:
     assert field[:, 2, 2].tolist() == [1, 1, 2, 2]
 
 
-def test_flower_net_sees_61_pixels_at_a_stride_of_16() -> None:
+def test_flower_net_has_fields_of_61_pixels_at_a_stride_of_16() -> None:
     fields = receptive_fields(FlowerNet(6), (112, 112), ["features.20/relu", "classifier.2/linear"])
     features = fields["features.20/relu"]
     assert features.shape == (4, 7, 7)
@@ -203,7 +202,7 @@ def test_flower_net_sees_61_pixels_at_a_stride_of_16() -> None:
     assert fields["classifier.2/linear"].tolist() == [[[0]], [[0]], [[112]], [[112]]]
 
 
-def test_alexnet_has_its_known_sizes() -> None:
+def test_alexnet_has_fields_of_known_sizes() -> None:
     layers = [f"features.{index}/conv2d" for index in (0, 3, 6, 8, 10)]
     fields = receptive_fields(zoo.alexnet(), (224, 224), [*layers, "classifier.1/linear"])
     sizes = []
@@ -216,8 +215,8 @@ def test_alexnet_has_its_known_sizes() -> None:
     assert fields["classifier.1/linear"].flatten().tolist() == [0, 0, 224, 224]
 
 
-class Written(nn.Module):
-    """A convolution, what a subclass writes, and a convolution."""
+class Between(nn.Module):
+    """Apply a convolution, the function `between`, and a convolution."""
 
     def __init__(self, between: Callable[[Tensor], Tensor], channels: int = 4) -> None:
         super().__init__()
@@ -229,11 +228,11 @@ class Written(nn.Module):
 
 
 def centre(between: Callable[[Tensor], Tensor], channels: int = 4) -> list[int]:
-    field = receptive_fields(Written(between, channels), (9, 11), ["last/conv2d"])["last/conv2d"]
+    field = receptive_fields(Between(between, channels), (9, 11), ["last/conv2d"])["last/conv2d"]
     return field[:, 4, 5].tolist()
 
 
-def ignores_what_it_returns(call: Callable[[Tensor], Any]) -> Callable[[Tensor], Tensor]:
+def with_ignored_result(call: Callable[[Tensor], Any]) -> Callable[[Tensor], Tensor]:
     def between(x: Tensor) -> Tensor:
         call(x)
         return x
@@ -250,7 +249,7 @@ def twice(x: Tensor) -> Tensor:
     return relu(relu(x))
 
 
-def copy_that_is_overwritten(x: Tensor) -> Tensor:
+def with_overwritten_copy(x: Tensor) -> Tensor:
     rectified = F.relu(x)
     rectified += x.mean((2, 3), keepdim=True)
     return x
@@ -265,7 +264,7 @@ NARROW, WIDER, ALL = [3, 4, 6, 7], [2, 3, 7, 8], [0, 0, 9, 11]
 SEEN: list[tuple[str, Callable[[Tensor], Tensor], list[int]]] = [
     ("F.relu", F.relu, NARROW),
     ("torch.relu_", torch.relu_, NARROW),
-    ("in-place F.relu", ignores_what_it_returns(partial(F.relu, inplace=True)), NARROW),
+    ("in-place F.relu", with_ignored_result(partial(F.relu, inplace=True)), NARROW),
     ("reused relu", twice, NARROW),
     ("relu6, dropout", lambda x: F.dropout(F.relu6(x), 0.5, False, True), NARROW),
     ("clamp, scaled", lambda x: 1 - 2 * x.clamp(min=0) / 3 + torch.rand(4, 1, 1), NARROW),
@@ -275,9 +274,9 @@ SEEN: list[tuple[str, Callable[[Tensor], Tensor], list[int]]] = [
     ("softmax of channels", nn.Softmax(1), NARROW),
     ("channels last", lambda x: F.layer_norm(x.permute(0, 2, 3, 1), [4]).permute(0, 3, 1, 2), NARROW),
     ("masked", lambda x: torch.where(x > 0, x, 0.1 * x), NARROW),
-    ("a copy is overwritten", copy_that_is_overwritten, NARROW),
+    ("a copy is overwritten", with_overwritten_copy, NARROW),
     ("residual", lambda x: x + blur(x), WIDER),
-    ("residual in place", ignores_what_it_returns(lambda x: x.add_(blur(x))), WIDER),
+    ("residual in place", with_ignored_result(lambda x: x.add_(blur(x))), WIDER),
     ("residual by operator", lambda x: x.__iadd__(blur(x)), WIDER),
     ("masked by neighbours", lambda x: x * (blur(x) > 0), WIDER),
     ("shifted", lambda x: torch.maximum(x, x.roll((1, -1), (2, 3))), [2, 4, 6, 8]),
@@ -292,16 +291,16 @@ SEEN: list[tuple[str, Callable[[Tensor], Tensor], list[int]]] = [
 
 
 @pytest.mark.parametrize(("between", "seen"), [case[1:] for case in SEEN], ids=[case[0] for case in SEEN])
-def test_operation_reaches_as_far_as_it_does(between: Callable[[Tensor], Tensor], seen: list[int]) -> None:
+def test_operation_has_its_known_field(between: Callable[[Tensor], Tensor], seen: list[int]) -> None:
     assert centre(between) == seen
 
 
-def test_view_is_overwritten_where_it_lies() -> None:
+def test_in_place_change_of_a_view_changes_the_viewed_channels_only() -> None:
     assert centre(half_in_place, 2) == NARROW
     assert centre(lambda x: (half_in_place(x), x[:, :2])[1], 2) == WIDER
 
 
-def test_parallel_branches_have_their_own_fields_and_what_joins_them_the_widest() -> None:
+def test_join_of_parallel_branches_has_the_widest_field() -> None:
     assert centre(lambda x: torch.cat((x, blur(x)), 1), 8) == WIDER
     assert centre(lambda x: torch.cat((blur(x), torch.zeros(4, 1, 9, 11)), 1), 5) == WIDER
     assert centre(lambda x: torch.cat((x, blur(x)), 1)[:, :4]) == NARROW
@@ -328,11 +327,11 @@ def test_local_response_norm_sees_neighbouring_channels_only() -> None:
     ],
     ids=lambda network: getattr(network, "__name__", None),
 )
-def test_torchvision_network_sees_the_whole_image_in_the_end(network: Callable[[], nn.Module], size: int) -> None:
-    model = network().eval().to("meta")  # what the weights are does not matter
+def test_last_layer_of_a_torchvision_network_sees_the_whole_image(network: Callable[[], nn.Module], size: int) -> None:
+    model = network().eval().to("meta")  # weights do not matter
     layers = list(outputs(model, torch.rand(1, 3, size, size, device="meta")))
     last = receptive_fields(model, (size, size), layers)[layers[-1]]
-    # Inception's first convolutions have no padding and miss the last pixels.
+    # The first convolutions of Inception have no padding and do not see the last pixels.
     end = 93 if layers[0].startswith("Conv2d_1a") else size
     assert last.flatten().tolist() == [0, 0, end, end]
 
@@ -342,7 +341,7 @@ def test_grey_images_have_one_channel() -> None:
     assert field[:, 1, 2].tolist() == [1, 2, 4, 5]
 
 
-def test_missing_layer_is_named_with_its_nearest() -> None:
+def test_unknown_layer_is_named_with_the_nearest_layers() -> None:
     with pytest.raises(
         UserError, match=r"'features.2/rellu' is no layer of FlowerNet's .* 25 layers: features.2/relu, "
     ):
@@ -352,26 +351,32 @@ def test_missing_layer_is_named_with_its_nearest() -> None:
 @pytest.mark.parametrize(
     ("between", "message"),
     [
-        (lambda x: x.cumsum(2), r"how far torch.Tensor.cumsum sees is unknown"),
-        (lambda x: x @ x.mT, r"how far torch.Tensor.matmul sees is unknown"),
-        (lambda x: F.interpolate(x, scale_factor=2.0), r"how far torch.nn.functional.interpolate sees"),
-        (lambda x: F.conv2d(torch.ones(4, 4, 9, 9), x), r"how far torch.nn.functional.conv2d sees"),
-        (lambda x: F.conv2d(x, x), r"how far torch.nn.functional.conv2d sees"),
-        (lambda x: torch.ones(4, 4, 9, 11).add_(x), r"how far torch.Tensor.add_ sees"),
-        (lambda x: torch.add(x, x, out=torch.empty(0)), r"how far torch.add sees"),
-        (lambda x: x - x.mean(0), r"reduces over the images of a batch"),
-        (lambda x: x - x.mean(), r"reduces over the images of a batch"),
-        (lambda x: x if x.sum((1, 2, 3)).all() else -x, r"how far torch.Tensor.all sees"),
-        (lambda x: x.flatten(0, 1)[:, None].expand(-1, 4, -1, -1), r"last/conv2d .* one entry an image"),
+        (lambda x: x.cumsum(2), r"the receptive field of torch.Tensor.cumsum is unknown"),
+        (lambda x: x @ x.mT, r"the receptive field of torch.Tensor.matmul is unknown"),
+        (
+            lambda x: F.interpolate(x, scale_factor=2.0),
+            r"the receptive field of torch.nn.functional.interpolate is unknown",
+        ),
+        (
+            lambda x: F.conv2d(torch.ones(4, 4, 9, 9), x),
+            r"the receptive field of torch.nn.functional.conv2d is unknown",
+        ),
+        (lambda x: F.conv2d(x, x), r"the receptive field of torch.nn.functional.conv2d is unknown"),
+        (lambda x: torch.ones(4, 4, 9, 11).add_(x), r"the receptive field of torch.Tensor.add_ is unknown"),
+        (lambda x: torch.add(x, x, out=torch.empty(0)), r"the receptive field of torch.add is unknown"),
+        (lambda x: x - x.mean(0), r"reduces over the batch"),
+        (lambda x: x - x.mean(), r"reduces over the batch"),
+        (lambda x: x if x.sum((1, 2, 3)).all() else -x, r"the receptive field of torch.Tensor.all is unknown"),
+        (lambda x: x.flatten(0, 1)[:, None].expand(-1, 4, -1, -1), r"last/conv2d .* is not the batch"),
     ],
 )
-def test_unknown_reach_is_an_error(between: Callable[[Tensor], Tensor], message: str) -> None:
+def test_operation_without_a_rule_is_an_error(between: Callable[[Tensor], Tensor], message: str) -> None:
     with pytest.raises(UserError, match=message):
         centre(between)
 
 
 @pytest.mark.parametrize("layer", ["layer1.0/relu", "nowhere/relu"])
-def test_model_comes_back_as_it_went_in(layer: str) -> None:
+def test_model_is_unchanged(layer: str) -> None:
     model = zoo.resnet18(num_classes=3).train()
     model.layer2.eval()
     model.conv1.weight.requires_grad_(False)
@@ -390,8 +395,8 @@ def test_model_comes_back_as_it_went_in(layer: str) -> None:
     assert all(torch.equal(after[name], value) for name, value in before.items())
 
 
-def test_model_comes_back_also_after_an_unknown_operation() -> None:
-    model = Written(lambda x: x.cumsum(2)).train()
+def test_model_is_unchanged_after_an_unknown_operation() -> None:
+    model = Between(lambda x: x.cumsum(2)).train()
     with pytest.raises(UserError):
         receptive_fields(model, (9, 11), ["last/conv2d"])
     assert model.training

@@ -1,9 +1,10 @@
-"""Responses of filters ("filterL2L1") against a slow derivation of PAPERS 1.1, and what the model is left as."""
+"""Responses of filters ("filterL2L1"): PAPERS 1.1 by plain loops, choice of layers, and the unchanged model."""
 
 from collections.abc import Callable, Iterator
 
 import pytest
 import torch
+from samples import uniform_noise
 from torch import Tensor, nn
 from torchvision.models import resnet18, squeezenet1_1
 
@@ -30,11 +31,11 @@ def fixed_weights() -> Iterator[None]:
 
 
 def images(side: int = 32, count: int = 3) -> Tensor:
-    return torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(1))
+    return uniform_noise(count, side)
 
 
 def flower_net() -> nn.Module:
-    """FlowerNet whose normalisations do something."""
+    """Return a FlowerNet whose normalisation layers have random statistics and weights."""
     model = FlowerNet(4)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -45,8 +46,8 @@ def flower_net() -> nn.Module:
     return model.eval()
 
 
-def slowly(model: nn.Module, image: Tensor, wanted: Callable[[str], bool]) -> list[float]:
-    """x of one image (3, H, W), filter by filter and position by position, by a hook at every module."""
+def slow_responses(model: nn.Module, image: Tensor, wanted: Callable[[str], bool]) -> list[float]:
+    """Return x of one image (3, H, W), filter by filter and position by position, by a hook on every module."""
     layers = {
         f"{name}/{KINDS[type(module)]}": module for name, module in model.named_modules() if type(module) in KINDS
     }
@@ -60,7 +61,7 @@ def slowly(model: nn.Module, image: Tensor, wanted: Callable[[str], bool]) -> li
     for handle in handles:
         handle.remove()
     x: list[float] = []
-    *intermediate, _ = maps  # the last are the class scores
+    *intermediate, _ = maps  # the last layer gives the class scores
     for name in filter(wanted, intermediate):
         r = []
         for channel in maps[name]:
@@ -86,18 +87,18 @@ NAMED = ["features.8/relu", "features.1/batch_norm", "classifier.2/linear", "fea
     ],
     ids=["FlowerNet relu", "FlowerNet all", "FlowerNet named", "MnistNet all", "MnistNet relu"],
 )
-def test_they_are_what_the_paper_says(
+def test_responses_equal_the_formula_of_the_paper(
     make: Callable[[], nn.Module], side: int, layers: str | list[str], wanted: Callable[[str], bool]
 ) -> None:
     model = make().double().eval()
     inputs = images(side, 2).double()
-    expected = [slowly(model, image, wanted) for image in inputs]
+    expected = [slow_responses(model, image, wanted) for image in inputs]
     x = responses(model, inputs, layers)
     torch.testing.assert_close(x, torch.tensor(expected, dtype=torch.float64), rtol=1e-12, atol=1e-15)
 
 
 @pytest.mark.parametrize("layers", ["relu", "all"])
-def test_each_layer_sums_to_one_and_all_together_have_length_one(layers: str) -> None:
+def test_each_layer_sums_to_one_and_x_has_length_one(layers: str) -> None:
     blocks, _ = layer_responses(flower_net(), images(), layers)
     for block in blocks.values():
         assert (block >= 0).all()
@@ -112,12 +113,12 @@ def test_each_layer_sums_to_one_and_all_together_have_length_one(layers: str) ->
     [
         (flower_net, 32, "classifier.3/relu", 4),
         (lambda: MnistNet(10), 28, "classifier.2/relu", 10),
-        # Its last convolution gives a map of each class; a rectifier and a pooling follow.
+        # The last convolution gives a map for each class, followed by a rectifier and a pooling.
         (lambda: squeezenet1_1(num_classes=5), 64, "features.12.expand3x3_activation/relu", 5),
     ],
     ids=["FlowerNet", "MnistNet", "SqueezeNet"],
 )
-def test_class_scores_are_no_feature(make: Callable[[], nn.Module], side: int, last: str, scores: int) -> None:
+def test_class_scores_are_not_features(make: Callable[[], nn.Module], side: int, last: str, scores: int) -> None:
     model, inputs = make().eval(), images(side)
     for layers in ("relu", "all"):
         blocks, output = layer_responses(model, inputs, layers)
@@ -126,7 +127,7 @@ def test_class_scores_are_no_feature(make: Callable[[], nn.Module], side: int, l
         assert torch.equal(output, model(inputs))
 
 
-def test_layers_come_in_the_order_of_the_forward_pass() -> None:
+def test_layers_are_in_the_order_of_the_forward_pass() -> None:
     model = flower_net()
     blocks, _ = layer_responses(model, images(), NAMED)
     assert list(blocks) == [*("features.1/batch_norm", "features.8/relu", "features.12/conv2d", "classifier.2/linear")]
@@ -134,7 +135,7 @@ def test_layers_come_in_the_order_of_the_forward_pass() -> None:
     assert all(torch.equal(blocks[name], expected[name]) for name in NAMED)
 
 
-def test_a_silent_layer_gives_zeros() -> None:
+def test_layer_with_zero_output_has_zero_responses() -> None:
     model = flower_net()
     nn.init.constant_(model.features[4].weight, 0)
     nn.init.constant_(model.features[4].bias, -1)
@@ -144,7 +145,7 @@ def test_a_silent_layer_gives_zeros() -> None:
     assert (responses(model, images(), ["features.5/relu"]) == 0).all()
 
 
-def test_small_responses_are_as_good_as_large_ones() -> None:
+def test_scale_of_a_layer_has_no_effect() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 2))
     expected = responses(model, images(4))
     with torch.no_grad():
@@ -154,16 +155,16 @@ def test_small_responses_are_as_good_as_large_ones() -> None:
 
 
 @pytest.mark.parametrize("layers", ["relu", "all"])
-def test_the_layout_in_memory_changes_nothing(layers: str) -> None:
+def test_memory_layout_has_no_effect(layers: str) -> None:
     model, inputs = flower_net().double(), images().double()
     expected = responses(model, inputs, layers)
-    laid_out = responses(
+    channels_last = responses(
         model.to(memory_format=torch.channels_last), inputs.contiguous(memory_format=torch.channels_last), layers
     )
-    torch.testing.assert_close(laid_out, expected, rtol=1e-12, atol=1e-15)
+    torch.testing.assert_close(channels_last, expected, rtol=1e-12, atol=1e-15)
 
 
-def test_a_layer_answers_before_the_next_one_overwrites_it() -> None:
+def test_responses_are_read_before_an_in_place_layer_overwrites_the_map() -> None:
     model = resnet18(num_classes=5).eval()
     overwritten, _ = layer_responses(model, images(), "all")
     for module in model.modules():
@@ -177,7 +178,7 @@ def test_a_layer_answers_before_the_next_one_overwrites_it() -> None:
 
 
 @pytest.mark.parametrize("layers", ["relu", "all"])
-def test_a_batch_is_its_images(layers: str) -> None:
+def test_batch_equals_its_images(layers: str) -> None:
     model, inputs = flower_net().double(), images(count=5).double()
     parts = torch.cat([responses(model, part, layers) for part in inputs.split(2)])
     torch.testing.assert_close(responses(model, inputs, layers), parts, rtol=1e-12, atol=1e-15)
@@ -192,7 +193,7 @@ def test_a_batch_is_its_images(layers: str) -> None:
         ([], r"layers=\[\] names"),
     ],
 )
-def test_unknown_layers_are_named_with_those_there_are(layers: str | list[str], named: str) -> None:
+def test_unknown_layers_are_named_with_the_known_layers(layers: str | list[str], named: str) -> None:
     model = flower_net().train()
     with pytest.raises(UserError, match=f"{named} no intermediate layer of FlowerNet; use relu, all,") as error:
         responses(model, images(), layers)
@@ -210,7 +211,7 @@ def test_a_network_without_intermediate_layers_has_no_features() -> None:
 
 
 @pytest.mark.parametrize("layers", ["all", "none"])
-def test_the_model_is_left_as_it_was(layers: str) -> None:
+def test_model_is_unchanged(layers: str) -> None:
     model = flower_net().train()
     model.features[1].eval()
     model.features[0].weight.requires_grad_(False)
@@ -231,7 +232,7 @@ def test_the_model_is_left_as_it_was(layers: str) -> None:
 
 
 @pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad, torch.enable_grad])
-def test_they_are_the_same_in_every_gradient_mode(mode: Callable[[], torch.autograd.grad_mode.no_grad]) -> None:
+def test_gradient_mode_has_no_effect(mode: Callable[[], torch.autograd.grad_mode.no_grad]) -> None:
     model = flower_net()
     expected = responses(model, images())
     with mode():

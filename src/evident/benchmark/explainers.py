@@ -1,4 +1,4 @@
-"""What every explainer costs in forward+backward passes of its network, and how fast flowers grow."""
+"""Time of every explainer, in forward+backward passes of its network, and speed of the renderer."""
 
 from functools import partial
 
@@ -10,22 +10,23 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from evident.benchmark.timing import Row, ratios, row, seconds
+from evident.contracts import Fits, ForSomeNetworks, NeedsMask
 from evident.data.images import ImageSet, loader
 from evident.data.render.flowers import render
 from evident.errors import UserError
 
 
 def rendering(config: DictConfig) -> Row:
-    """Images a second."""
+    """Return the row of the renderer, in images per second."""
     count = config.benchmark.rendered
-    render("single-6c", "benchmark", range(8))  # warms up
+    render("single-6c", "benchmark", range(8))  # warm-up
     starts = range(0, count * config.benchmark.repeats, count)
     works = [partial(render, "single-6c", "benchmark", range(start, start + count)) for start in starts]
     return row("render an8flower 112x112", "images per second", [count / seconds(work) for work in works])
 
 
 def network_and_images(config: DictConfig) -> tuple[nn.Module, Tensor]:
-    """The configured network, untrained, and a batch of noise (N, 3, size, size) for it."""
+    """Return the configured network, untrained, and a batch of noise (N, 3, size, size)."""
     torch.manual_seed(0)
     network = instantiate(config.model.build, _partial_=True)(classes=config.data.classes).eval()
     network.to(memory_format=torch.channels_last)  # as trained networks are
@@ -33,24 +34,28 @@ def network_and_images(config: DictConfig) -> tuple[nn.Module, Tensor]:
 
 
 def explainers(config: DictConfig) -> list[Row]:
-    """A row an explainer; those that explain one kind of network alone, on the first configured one of that kind."""
+    """Return one row per explainer; `ForSomeNetworks` run on the first configured network that they support."""
     network, images = network_and_images(config)
     mask = torch.rand(images[:, 0].shape) > 0.5
-    one_a_class = (torch.rand(config.data.classes, *images.shape[1:]) * 255).byte()
-    training_set = ImageSet(one_a_class, torch.arange(len(one_a_class)), [str(n) for n in range(len(one_a_class))])
+    one_per_class = (torch.rand(config.data.classes, *images.shape[1:]) * 255).byte()
+    names = [str(label) for label in range(len(one_per_class))]
+    training_set = ImageSet(one_per_class, torch.arange(len(one_per_class)), names)
     rows = []
     for name in GlobalHydra.instance().config_loader().get_group_options("explainer"):
-        composed = compose("config", [*_kept(config), f"explainer={name}"])
-        explained, shown = network, images
-        if (kind := getattr(get_class(composed.explainer.build._target_), "explains", None)) is not None:
-            explained, shown = network_and_images(_first_of(kind, config))
+        composed = compose("config", [*_same(config), f"explainer={name}"])
+        explained, inputs = network, images
+        explainer_class = get_class(composed.explainer.build._target_)
+        if issubclass(explainer_class, ForSomeNetworks):
+            explained, inputs = network_and_images(_first_supported(explainer_class, config))
         explainer = instantiate(composed.explainer.build, _partial_=True)(explained)
-        if hasattr(explainer, "fit"):
+        if isinstance(explainer, Fits):
             explainer.fit(loader(training_set, len(training_set)))
-        target = torch.arange(len(shown)) % explained(shown[:1]).shape[1]
-        further: dict[str, Tensor] = {"mask": mask} if getattr(explainer, "needs_mask", False) else {}
-        explain = partial(explainer.attribute, shown, target, **further)
-        base = partial(_forward_and_backward, explained, shown, target)
+        target = torch.arange(len(inputs)) % explained(inputs[:1]).shape[1]
+        if isinstance(explainer, NeedsMask):
+            explain = partial(explainer.attribute_mask, inputs, target, mask)
+        else:
+            explain = partial(explainer.attribute, inputs, target)
+        base = partial(_forward_and_backward, explained, inputs, target)
         rows.append(row(name, "forward+backward passes", ratios(explain, base, config.benchmark.repeats)))
     return rows
 
@@ -60,8 +65,8 @@ def _forward_and_backward(network: nn.Module, images: Tensor, target: Tensor) ->
     torch.autograd.grad(network(inputs).gather(1, target[:, None]).sum(), inputs)
 
 
-def _first_of(kind: type, config: DictConfig) -> DictConfig:
-    """The config of the first network, by name, of that kind, with the data set that it is for."""
+def _first_supported(explainer: type[ForSomeNetworks], config: DictConfig) -> DictConfig:
+    """Return the config of the first network, by name, that `explainer` supports, with the data set of this network."""
     for name in GlobalHydra.instance().config_loader().get_group_options("model"):
         own = [
             "task=benchmark",
@@ -70,10 +75,11 @@ def _first_of(kind: type, config: DictConfig) -> DictConfig:
             f"model={name}",
         ]
         composed = compose("config", own)
-        if issubclass(get_class(composed.model.build._target_), kind):
+        if explainer.supports(get_class(composed.model.build._target_)):
             return compose("config", [*own, f"data={composed.model.data}"])
-    raise UserError(f"no file in conf/model is of {kind.__name__}, which an explainer explains alone; add one")
+    raise UserError(f"{explainer.__name__} supports no network of conf/model; add one")
 
 
-def _kept(config: DictConfig) -> list[str]:
+def _same(config: DictConfig) -> list[str]:
+    """Return the overrides that select the scale, data set and network of `config`."""
     return [f"scale={config.scale.name}", f"data={config.data.name}", f"model={config.model.name}"]

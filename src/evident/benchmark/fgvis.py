@@ -1,4 +1,4 @@
-"""What FGVis's defence costs a step of the optimisation, and what images explained together cost each."""
+"""Time of FGVis: the cost of its defence per step, and of a batch of images compared with single images."""
 
 from contextlib import nullcontext
 from functools import partial
@@ -18,7 +18,7 @@ SIZE, STEPS, TARGET = 224, 4, 0
 
 
 def fgvis(config: DictConfig) -> list[Row]:
-    """A row a network: a defended step in undefended ones; and a row: an image of a batch in images explained alone."""
+    """Return the time of a defended step in undefended steps, per network, and of a batch relative to single images."""
     torch.manual_seed(0)
     count, repeats = config.benchmark.images, config.benchmark.repeats
     rows = []
@@ -39,7 +39,7 @@ def fgvis(config: DictConfig) -> list[Row]:
 
 
 def step(network: nn.Module, images: Tensor, mask: Tensor, bounds: Bounds | None) -> Tensor:
-    """The mask after one step, from grey: forward pass, gradient and update; the bounds are the image's, made once."""
+    """Return the mask (N, 3, H, W) after one step: forward pass, gradient and update, with `bounds` if defended."""
     mask = mask.detach().requires_grad_()
     with nullcontext() if bounds is None else GradientFilter(bounds):
         scores = network(torch.lerp(torch.full_like(images, 0.5), images, mask))
@@ -49,6 +49,6 @@ def step(network: nn.Module, images: Tensor, mask: Tensor, bounds: Bounds | None
 
 
 def _network(name: str) -> nn.Module:
-    """Untrained."""
+    """Return an untrained network of torchvision."""
     network = nn.Sequential(Normalise(), get_model(name)).eval().requires_grad_(False)
     return network.to(memory_format=torch.channels_last)  # as trained networks are

@@ -1,4 +1,4 @@
-"""VEBI's parts: the responses beside a plain forward pass, the mu-lasso beside SPAMS on the same Gram matrix."""
+"""Time of VEBI's parts: responses relative to a forward pass, the mu-lasso relative to SPAMS on the same problem."""
 
 from collections.abc import Callable
 from functools import partial
@@ -17,24 +17,24 @@ from evident.errors import UserError
 from evident.relevance import mu_lasso, responses
 
 Floats = NDArray[np.float64]
-VGG16 = (64,) * 2 + (128,) * 2 + (256,) * 3 + (512,) * 6  # filters of its convolutions, 4,224 in all
+VGG16 = (64,) * 2 + (128,) * 2 + (256,) * 3 + (512,) * 6  # filters of its convolutions, 4,224 in total
 MU = 10.0
 
 
 def relevance(config: DictConfig) -> list[Row]:
-    """Rows of the responses for both choices of layers, and two rows for each size of the mu-lasso."""
+    """Return rows of the responses, for both choices of layers, and two rows for each size of the mu-lasso."""
     repeats = config.benchmark.repeats
     rows = []
     small, images = network_and_images(config)
-    large, photographs = resnet18(), torch.rand(len(images), 3, 224, 224)
-    for network, batch in ((small, images.repeat(4, 1, 1, 1)), (large.eval(), photographs)):
+    large, large_images = resnet18(), torch.rand(len(images), 3, 224, 224)
+    for network, batch in ((small, images.repeat(4, 1, 1, 1)), (large.eval(), large_images)):
         forward = partial(_forward, network, batch)
         for layers in ("relu", "all"):
-            answer = partial(responses, network, batch, layers)
+            work = partial(responses, network, batch, layers)
             name = f"responses of {type(network).__name__}, {layers} layers"
-            rows.append(row(name, "forward passes", ratios(answer, forward, 2 * repeats, tries=3)))
+            rows.append(row(name, "forward passes", ratios(work, forward, 2 * repeats, tries=3)))
     for features, classes in config.benchmark.mu_lasso:
-        gram, cross, labels = made_up_moments(features, classes, config.benchmark.mu_lasso_images)
+        gram, cross, labels = random_moments(features, classes, config.benchmark.mu_lasso_images)
         ours = threadpool_limits.wrap(limits=1)(partial(mu_lasso, gram, cross, MU))
         size = f"mu-lasso, {features} features, {classes} classes"
         rows.append(row(f"{size}, SPAMS = 1", "ratio", ratios(ours, spams_lasso(gram, cross, labels), repeats)))
@@ -48,21 +48,24 @@ def _forward(network: nn.Module, images: Tensor) -> None:
 
 
 def spams_lasso(gram: Floats, cross: Floats, labels: Floats) -> Callable[[], object]:
-    """The same problem for SPAMS, on one thread; raises `UserError` where the package is missing."""
+    """Return a function that solves the same problem by SPAMS, on one thread.
+
+    Raises `UserError` if the package `spams` is not installed.
+    """
     try:
         import spams
     except ImportError:
-        raise UserError("the benchmark compares with SPAMS: pip install spams-bin, or make env") from None
-    # SPAMS reads Fortran order; the copies are not part of its time. It needs the labels too, to know when to stop.
+        raise UserError("the benchmark needs SPAMS; run pip install spams-bin, or make env") from None
+    # SPAMS needs Fortran order; the copies are not timed. It needs the labels too, for its stopping rule.
     signals, q, d = np.asfortranarray(labels.T), np.asfortranarray(gram), np.asfortranarray(cross)
     return partial(spams.lasso, signals, Q=q, q=d, lambda1=MU, mode=0, pos=True, numThreads=1)
 
 
-def made_up_moments(features: int, classes: int, images: int) -> tuple[Floats, Floats, Floats]:
-    """X X^T (m, m), X L^T (m, C) and L (C, N) of made-up responses with the blocks of VGG16, cut or filled to m.
+def random_moments(features: int, classes: int, images: int) -> tuple[Floats, Floats, Floats]:
+    """Return X X^T (m, m), X L^T (m, C) and L (C, N) of random responses with the layers of VGG16, scaled to m filters.
 
-    Filters are log-normal and some are silent on some images; a class excites two in a hundred of a layer, the more
-    the deeper; one label in twenty is drawn at random.
+    Responses are log-normal, and some filters are zero on some images. Each class excites two in a hundred filters of a
+    layer, more strongly in deeper layers. One label in twenty is random.
     """
     generator = np.random.default_rng(0)
     filters = np.array(VGG16) * features // sum(VGG16)

@@ -1,4 +1,4 @@
-"""What SIAM's bottleneck costs at inference, beside a linear head on the same backbone: the paper says nothing."""
+"""Cost of SIAM's bottleneck at inference, relative to a linear head on the same backbone; the paper gives no number."""
 
 from functools import partial
 from typing import Any
@@ -17,25 +17,25 @@ ATTRIBUTES = 33
 
 
 def siam(config: DictConfig) -> list[Row]:
-    """Three rows a backbone, in forward passes of the network that lacks the attributes alone.
+    """Return three rows per backbone, relative to a forward pass of the same network without attributes.
 
-    The operations of the scores, their time, and that of the scores with contributions and the contribution map, which
-    is the whole explanation.
+    The rows are the operations of a forward pass, its time, and the time of a forward pass with the whole explanation:
+    contributions and contribution map.
     """
     torch.manual_seed(0)
     count = config.benchmark.images
     rows = []
-    for backbone, size, border, images in (
-        (SceneNet(), 12, 1, torch.rand(4 * count, 3, 96, 96)),
-        (TorchvisionFeatures("resnet50", "layer4"), 15, 2, torch.rand(max(1, count // 8), 3, 450, 450)),
+    for name, backbone, size, border, images in (
+        ("scene_net", SceneNet(), 12, 1, torch.rand(4 * count, 3, 96, 96)),
+        ("resnet50", TorchvisionFeatures("resnet50", "layer4"), 15, 2, torch.rand(max(1, count // 8), 3, 450, 450)),
     ):
         siam, plain = _ready(SIAM(backbone, ATTRIBUTES, size, border)), _ready(SceneRegressor(backbone))
-        on = f"on {getattr(backbone, 'architecture', 'scene_net')}, linear head = 1"
+        on = f"on {name}, linear head = 1"
         counts = [_operations(network, images[:1]) for network in (siam, plain)]
         rows.append(row(f"operations of SIAM {on}", "ratio", [counts[0] / counts[1]]))
         for what, work in (("SIAM", _forward), ("SIAM and its explanation", _explained)):
-            in_turn = partial(work, siam, images), partial(_forward, plain, images)
-            rows.append(row(f"{what} {on}", "ratio", ratios(*in_turn, 2 * config.benchmark.repeats, tries=3)))
+            pair = partial(work, siam, images), partial(_forward, plain, images)
+            rows.append(row(f"{what} {on}", "ratio", ratios(*pair, 2 * config.benchmark.repeats, tries=3)))
     return rows
 
 
@@ -44,7 +44,7 @@ def _ready(network: nn.Module) -> Any:
 
 
 def _operations(network: Any, images: Tensor) -> int:
-    """Multiplications and additions of one forward pass, which nothing else on the machine changes."""
+    """Return the number of multiplications and additions of one forward pass."""
     with FlopCounterMode(display=False) as counted:
         _forward(network, images)
     return counted.get_total_flops()
@@ -52,7 +52,7 @@ def _operations(network: Any, images: Tensor) -> int:
 
 def _explained(network: Any, images: Tensor) -> None:
     with torch.no_grad():
-        network.explained(images)
+        network.outputs_and_map(images)
 
 
 def _forward(network: nn.Module, images: Tensor) -> None:

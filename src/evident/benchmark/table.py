@@ -1,4 +1,4 @@
-"""Speed as ratios within one run, on the machine at hand: results/speed/table.csv."""
+"""Speed benchmark: times as ratios within one run on one machine, in results/speed/table.csv."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from evident.benchmark.siam import siam
 
 
 def run(config: DictConfig) -> None:
-    """Print and write results/speed/table.csv: row, value, unit, the repeats' lowest and highest, their number."""
+    """Print and write results/speed/table.csv: row, value, unit, lowest and highest repeat, number of repeats."""
     torch.set_num_threads(config.threads)
     rows = [rendering(config), *explainers(config), *relevance(config), *fgvis(config), *siam(config)]
     table = pd.DataFrame(rows, columns=["row", "value", "unit", "lowest", "highest", "repeats"])

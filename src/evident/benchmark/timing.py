@@ -1,4 +1,4 @@
-"""How things are timed: as medians of repeats, and as ratios of two works done in turn."""
+"""Timing: medians of repeats, and ratios of two functions called in turn."""
 
 import logging
 import statistics
@@ -10,24 +10,23 @@ log = logging.getLogger("evident")
 
 
 def row(name: str, unit: str, values: list[float]) -> Row:
-    """A row of the table: the median of `values`, the lowest, the highest, and their number."""
+    """Return a row of the table: the median of `values`, their minimum, maximum and number."""
     result = (name, statistics.median(values), unit, min(values), max(values), len(values))
     log.info("%s: %.4g %s", name, result[1], unit)
     return result
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Wall time of one call."""
+    """Return the wall time of one call in seconds."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
 
 
 def ratios(work: Callable[[], object], base: Callable[[], object], repeats: int, tries: int = 1) -> list[float]:
-    """Times of `work` in those of `base`, in turn, so that a slow moment of the machine slows both.
+    """Return `repeats` times of `work` relative to `base`; both are called in turn, so a busy machine slows both.
 
-    Of the base the fastest of three counts, of the work the fastest of `tries`: what interrupts a short work is not
-    its own.
+    Each ratio uses the fastest of `tries` calls of `work` and of three calls of `base`, to exclude interruptions.
     """
     for warm_up in (work, base):
         warm_up()

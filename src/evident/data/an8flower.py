@@ -1,7 +1,7 @@
-"""an8Flower (Oramas et al., ICLR 2019): flowers of which one part's colour is the class, with that part's mask.
+"""an8Flower (Oramas et al., ICLR 2019): flowers whose class is the colour of one part, with that part's mask.
 
-The authors' own files are read where a user has them; otherwise flowers of the same kind are rendered
-(`evident.data.render.flowers`). The original renderer is not on file: parts, viewpoints and light are our choice.
+The authors' files are read if they exist. Otherwise similar flowers are rendered (`evident.data.render.flowers`). The
+original renderer is not available: parts, viewpoints and light are our choice.
 """
 
 import re
@@ -13,11 +13,11 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from evident import store as artefacts
 from evident.data.files import listing
-from evident.data.images import ImageSet, Splits
-from evident.data.render.flowers import CLASSES, RENDER_FORMAT, known, render
+from evident.data.images import ImageSet, ImageSplits
+from evident.data.render.flowers import CLASSES, RENDER_FORMAT, check_variant, render
 from evident.errors import UserError
+from evident.store import artefact
 
 NAME = re.compile(r"class(\d+)_img(\d+)_p(\d+)_r(\d+)")
 SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -26,16 +26,16 @@ CHUNK = 512
 
 
 def _folder(root: Path, variant: str) -> Path | None:
-    spellings = (root / f"an8Flower_{variant.replace('-', to)}" for to in "-_")
+    spellings = (root / f"an8Flower_{variant.replace('-', separator)}" for separator in "-_")
     return next((folder for folder in spellings if folder.is_dir()), None)
 
 
 def source_of(root: Path | str, variant: str) -> str:
-    """Which files there are: "rendered FORMAT", or "authors DIGEST" where root/an8Flower_<variant> exists.
+    """Return "authors DIGEST" if the folder root/an8Flower_<variant> exists, else "rendered FORMAT".
 
-    The digest is of the files' names and sizes, so that another set of files is another source.
+    DIGEST is a hash of the files' names and sizes, so that different files have different sources.
     """
-    folder = _folder(Path(root), known(variant.replace("_", "-")))
+    folder = _folder(Path(root), check_variant(variant.replace("_", "-")))
     return f"rendered {RENDER_FORMAT}" if folder is None else f"authors {listing(folder, SUFFIXES)}"
 
 
@@ -50,22 +50,22 @@ def an8flower(
     *,
     root: Path,
     store: Path,
-) -> Splits:
-    """Splits of so many images of size x size, with masks; no scene is in two of them.
+) -> ImageSplits:
+    """Return splits of `train`, `val` and `test` images, size x size, with masks; no scene is in two splits.
 
-    `source` "rendered" renders the splits once from `seed` and keeps them in `store`; "authors" reads at most
-    so many of the files under `root`, evenly over the classes, and does not look at `seed`. Raises UserError
-    for an unknown variant or source and for files that are missing, unreadable or wrongly named.
+    `source` "rendered" renders the splits once from `seed` and keeps them in `store`. "authors" reads at most these
+    numbers of the files below `root`, the same number for each class if possible, and ignores `seed`. Raises
+    `UserError` for an unknown variant or source and for files that are missing, unreadable or wrongly named.
     """
-    variant = known(variant.replace("_", "-"))
+    variant = check_variant(variant.replace("_", "-"))
     counts = dict(zip(SPLITS, (train, val, test), strict=True))
     kind = source.split()[0]
     if kind == "rendered":
         sets = {split: _rendered(variant, split, count, seed, size, store) for split, count in counts.items()}
-        return Splits(**sets, classes=CLASSES[variant])
+        return ImageSplits(**sets, classes=CLASSES[variant])
     if kind == "authors":
         return _authors(root, variant, counts, size)
-    raise UserError(f"no an8Flower source {source!r}; there are authors, rendered")
+    raise UserError(f"unknown an8Flower source {source!r}; use authors or rendered")
 
 
 def _rendered(variant: str, split: str, count: int, seed: int, size: int, store: Path) -> ImageSet:
@@ -80,59 +80,62 @@ def _rendered(variant: str, split: str, count: int, seed: int, size: int, store:
             for start in range(0, max(count, 1), CHUNK)
         ]
         names = ("images", "labels", "parts", "masks")
-        whole = {name: torch.cat(column) for name, column in zip(names, zip(*chunks, strict=True), strict=True)}
-        save_file(whole, folder / "images.safetensors")
+        tensors = {name: torch.cat(column) for name, column in zip(names, zip(*chunks, strict=True), strict=True)}
+        save_file(tensors, folder / "images.safetensors")
 
-    held = load_file(artefacts.artefact(store, "data", identity, make) / "images.safetensors")
+    stored = load_file(artefact(store, "data", identity, make) / "images.safetensors")
     names = [f"{split}-{index:05d}" for index in range(count)]
-    return ImageSet(held["images"], held["labels"], names, held["masks"])
+    return ImageSet(stored["images"], stored["labels"], names, stored["masks"])
 
 
-def _authors(root: Path, variant: str, counts: dict[str, int], size: int) -> Splits:
+def _authors(root: Path, variant: str, counts: dict[str, int], size: int) -> ImageSplits:
     folder = _folder(root, variant)
     if folder is None:
-        raise UserError(f"no folder {root / f'an8Flower_{variant}'}; put the authors' files there or ask for rendered")
+        raise UserError(f"no folder {root / f'an8Flower_{variant}'}; put the authors' files there or use rendered")
     paths = sorted(p for p in folder.glob("*/*") if p.suffix.lower() in SUFFIXES and p.parent.name != "masks")
     files = sorted(((path, _numbers(path)) for path in paths), key=lambda file: file[1])
     classes = sorted({numbers[0] for _, numbers in files})
     if len(classes) != len(CLASSES[variant]):
         raise UserError(
-            f"{folder} holds images of {len(classes)} classes and not the {len(CLASSES[variant])} "
-            f"of {variant}; unpack the whole set there"
+            f"{folder} has images of {len(classes)} classes, but {variant} has {len(CLASSES[variant])}; "
+            "unpack the complete data set there"
         )
     chosen: dict[str, list[tuple[Path, int]]] = {split: [] for split in SPLITS}
     for split, count in counts.items():
         queues = [
             [path for path, numbers in files if numbers[0] == name and _split(numbers[1]) == split] for name in classes
         ]
-        # Round by round one file of every class, so that however few are taken, the classes stay even.
+        # Each round takes one file of every class, so that the classes are balanced for any count.
         longest = max(len(queue) for queue in queues)
         rounds = [(q[i], label) for i in range(longest) for label, q in enumerate(queues) if i < len(q)]
         chosen[split] = rounds[:count]
     sets = {split: _read(folder, files, size) for split, files in chosen.items()}
-    return Splits(**sets, classes=tuple(f"class{name}" for name in classes))
+    return ImageSplits(**sets, classes=tuple(f"class{name}" for name in classes))
 
 
 def _numbers(path: Path) -> tuple[int, ...]:
-    """Class, scene, p and r of a file name."""
+    """Return class, scene, p and r of a file name."""
     match = NAME.fullmatch(path.stem)
     if match is None:
-        raise UserError(f"{path} is not named like class2_img30_p1_r2.jpg; rename it or take it away")
+        raise UserError(f"{path} is not named like class2_img30_p1_r2.jpg; rename or delete it")
     return tuple(int(number) for number in match.groups())
 
 
 def _split(scene: int) -> str:
-    """One scene in ten is for the test, one for validation: our choice, the authors' split is not on file."""
+    """Return the split of a scene: one scene in ten is for test, one for validation.
+
+    This is our choice, as the authors' split is not available.
+    """
     return {0: "test", 1: "val"}.get(scene % 10, "train")
 
 
 def _mask_path(folder: Path, path: Path) -> Path:
-    places = (path.parent / "masks", folder / "masks" / path.parent.name)
-    for place in places:
+    folders = (path.parent / "masks", folder / "masks" / path.parent.name)
+    for masks in folders:
         for suffix in SUFFIXES:
-            if (found := place / (path.stem + suffix)).is_file():
-                return found
-    raise UserError(f"{path} has no mask {places[0] / path.name}; put it there")
+            if (mask := masks / (path.stem + suffix)).is_file():
+                return mask
+    raise UserError(f"{path} has no mask {folders[0] / path.name}; put it there")
 
 
 def _pixels(path: Path, mode: str, size: int) -> Tensor:
@@ -140,7 +143,7 @@ def _pixels(path: Path, mode: str, size: int) -> Tensor:
         with Image.open(path) as image:
             picture = image.convert(mode).resize((size, size), Image.Resampling.BILINEAR)
     except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"{path} is not a readable image ({error}); fetch it again or take it away") from error
+        raise UserError(f"{path} is not a readable image ({error}); fetch it again or delete it") from error
     return torch.from_numpy(np.array(picture))
 
 

@@ -1,4 +1,4 @@
-"""Files of a data set: found where they lie, checked, and downloaded only where they are missing."""
+"""Checked files of a data set, downloaded if they are missing."""
 
 import hashlib
 import os
@@ -12,16 +12,16 @@ from evident.errors import UserError
 
 
 def fetch(data_set: str, file: Path, urls: Sequence[str], md5: str, elsewhere: Path) -> Path:
-    """The checked path of `file`, downloaded from the first of `urls` that answers where it is not there.
+    """Return the path of `file` after a check of its MD5; download it from the first of `urls` that works if missing.
 
-    A download goes beside `file`, or to the folder `elsewhere` where that place is read-only. Raises `UserError`
-    where the file at hand has another checksum, or where it is missing and cannot be downloaded.
+    The download is saved as `file`, or in the folder `elsewhere` if the folder of `file` is read-only. Raises
+    `UserError` if the file has another checksum, or if it is missing and cannot be downloaded.
     """
     for candidate in (file, elsewhere / file.name):
         if candidate.exists():
             if _md5(candidate) != md5:
                 raise UserError(
-                    f"{candidate} is not the official file of {data_set} (md5 {_md5(candidate)}, not {md5}); "
+                    f"{candidate} is not the official file of {data_set} (md5 {_md5(candidate)}, expected {md5}); "
                     "delete it and run again to download it"
                 )
             return candidate
@@ -32,8 +32,8 @@ def fetch(data_set: str, file: Path, urls: Sequence[str], md5: str, elsewhere: P
         except (requests.RequestException, OSError, ValueError):
             continue
     raise UserError(
-        f"{data_set}: {file} is missing and none of {', '.join(urls)} could be reached; "
-        f"put the file there, or set EVIDENT_DATA to the folder that holds it, and run again"
+        f"{data_set}: {file} is missing and cannot be downloaded from {', '.join(urls)}; "
+        f"put the file there, or set EVIDENT_DATA to the data folder that contains it, and run again"
     )
 
 

@@ -1,6 +1,6 @@
-"""Images and boxes that stay in their files until they are asked for: a data set may be larger than memory.
+"""Images and boxes that are read from their files on access, so that a data set may be larger than memory.
 
-Images go to a network as torchvision's classifiers take them: the shorter side resized, then the centre cropped.
+Images are prepared as for torchvision's classifiers: the shorter side is resized, then the centre is cropped.
 """
 
 import functools
@@ -21,41 +21,42 @@ from evident.errors import UserError
 
 @functools.cache
 def listing(folder: Path, suffixes: tuple[str, ...]) -> str:
-    """Sixteen digits of the names and sizes of all files below `folder` that end in one of `suffixes`."""
+    """Return a hash, 16 hexadecimal digits, of the names and sizes of all files below `folder` with these suffixes."""
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes)
     lines = [f"{path.relative_to(folder).as_posix()} {path.stat().st_size}" for path in files]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 class Frame(Protocol):
-    """What of a picture is taken, `size` pixels on each side."""
+    """Cut a square of `size` x `size` pixels out of a picture."""
 
     @property
     def size(self) -> int: ...
 
-    def image(self, picture: Image.Image) -> Tensor: ...
+    def image(self, picture: Image.Image) -> Tensor:
+        """Return uint8 (3, size, size)."""
 
 
 @dataclass(frozen=True)
 class Crop:
-    """The shorter side resized to `shorter` pixels, of that the centre, `size` x `size`.
+    """Resize the shorter side to `shorter` pixels, then crop the centre, `size` x `size`.
 
-    Bilinear and rounded to uint8 by Pillow: bit for bit what torchvision's transforms make of a picture, so holding
-    uint8 costs nothing.
+    Pillow resizes bilinearly and rounds to uint8. The result has the same bits as that of torchvision's transforms, so
+    storing uint8 loses nothing.
     """
 
     shorter: int
     size: int
 
     def image(self, picture: Image.Image) -> Tensor:
-        """Uint8 (3, size, size)."""
+        """Return uint8 (3, size, size)."""
         resized = transforms.resize(picture.convert("RGB"), [self.shorter])
         return transforms.pil_to_tensor(transforms.center_crop(resized, [self.size]))
 
     def masks(self, boxes: Tensor, picture: Image.Image) -> Tensor:
-        """Bool (K, size, size): the pixels whose centres lie in each of the boxes (K, 4).
+        """Return bool (K, size, size): the pixels whose centres lie in each of the boxes (K, 4).
 
-        Boxes are left, top, right, bottom in pixels of `picture`; its own are not decoded.
+        Boxes are left, top, right, bottom in pixels of `picture`, of which only the size is read.
         """
         placed = BoundingBoxes(boxes, format="XYXY", canvas_size=(picture.height, picture.width))
         placed = transforms.center_crop(transforms.resize(placed, [self.shorter]), [self.size])
@@ -68,9 +69,9 @@ class Crop:
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Rows of images, uint8 (N, 3, size, size), decoded on access.
+    """Read images, uint8 (N, 3, size, size), from their files on access.
 
-    Raises `UserError` there for a file that is no image or not whole.
+    Access raises `UserError` for a file that is not an image or is truncated.
     """
 
     paths: Sequence[Path]
@@ -90,15 +91,15 @@ class ImageFiles:
             with Image.open(path) as picture:
                 return self.crop.image(picture)
         except (OSError, SyntaxError, ValueError) as error:
-            raise UserError(f"{path} is not a readable image ({error}); fetch it again or take it away") from error
+            raise UserError(f"{path} is not a readable image ({error}); fetch it again or delete it") from error
 
 
 @dataclass(frozen=True)
 class BoxMasks:
-    """Rows of masks, bool (N, size, size): the union of an image's boxes, cropped as the image is.
+    """Compute masks, bool (N, size, size), on access: the union of each image's boxes, cropped like the image.
 
-    `boxes` holds (K, 4) an image: left, top, right, bottom in pixels of its file. Empty where an image has no box,
-    or none that reaches into the crop.
+    `boxes` holds a tensor (K, 4) for each image: left, top, right, bottom in pixels of its file. The mask is empty if
+    the image has no box, or if all its boxes lie outside the crop.
     """
 
     paths: Sequence[Path]
@@ -115,6 +116,6 @@ class BoxMasks:
         return torch.stack([self.each(row).any(0) for row in rows.tolist()])
 
     def each(self, row: int) -> Tensor:
-        """The masks (K, size, size) of an image's boxes one by one."""
+        """Return one mask (K, size, size) for each box of an image."""
         with Image.open(self.paths[row]) as picture:
             return self.crop.masks(self.boxes[row], picture)

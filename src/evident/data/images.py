@@ -1,4 +1,4 @@
-"""What every data set hands on: RGB images in [0, 1] with labels, names and, where they exist, masks."""
+"""Data sets in memory or in files: RGB images in [0, 1] with labels, names and, if known, masks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,15 +8,15 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from evident.contracts import Splits
 from evident.errors import UserError
-
-Batch = dict[str, Tensor]
+from evident.values import Batch
 
 
 class Rows(Protocol):
-    """Images or masks, one a row: a tensor, or what reads from files those rows that are asked for.
+    """Hold images or masks, one per row: a tensor, or an object that reads the requested rows from files.
 
-    A tensor of indices gives a tensor of these rows, a slice gives rows of the same kind.
+    Indexing with a tensor of indices returns a tensor of these rows; a slice returns rows of the same type.
     """
 
     @property
@@ -26,10 +26,10 @@ class Rows(Protocol):
 
 
 class ImageSet(Dataset[Batch]):
-    """Images uint8 (N, 3 or 1, H, W), labels (N,), names, masks bool (N, H, W) or none; in memory or in files.
+    """Hold images uint8 (N, 3 or 1, H, W), labels (N,), names and optional masks bool (N, H, W).
 
-    `others` are masks of another class's evidence, where an image shows two. A batch is a dictionary of `image` float
-    (B, 3, H, W) in [0, 1], `label` (B,), `index` (B,) into `names` and, where the set has them, `mask` and `other`
+    `others` are masks of the evidence for a second class, for images that show two. A batch is a dictionary of `image`
+    float (B, 3, H, W) in [0, 1], `label` (B,), `index` (B,) into `names` and, if the set has them, `mask` and `other`
     bool (B, H, W).
     """
 
@@ -51,13 +51,13 @@ class ImageSet(Dataset[Batch]):
         index = torch.as_tensor(indices)
         image = self.images[index].float().div_(255).expand(-1, 3, -1, -1).contiguous()
         batch = {"image": image, "label": self.labels[index], "index": index}
-        marked = {"mask": self.masks, "other": self.others}
-        return batch | {key: masks[index] for key, masks in marked.items() if masks is not None}
+        optional = {"mask": self.masks, "other": self.others}
+        return batch | {key: masks[index] for key, masks in optional.items() if masks is not None}
 
     def first(self, count: int) -> "ImageSet":
-        """The first `count` images; raises `UserError` where there are fewer."""
+        """Return the first `count` images; raise `UserError` if the set has fewer."""
         if not 0 < count <= len(self):
-            raise UserError(f"{count} images asked for; 1 to {len(self)} are there")
+            raise UserError(f"{count} images requested, but the set has {len(self)}; request 1 to {len(self)}")
         masks, others = (None if rows is None else rows[:count] for rows in (self.masks, self.others))
         return ImageSet(self.images[:count], self.labels[:count], self.names[:count], masks, others)
 
@@ -66,27 +66,37 @@ class ImageSet(Dataset[Batch]):
 
 
 @dataclass(frozen=True)
-class Splits:
-    """Train, validation and test set of one data set, and the names of its classes in label order."""
+class ImageSplits(Splits):
+    """Hold the training, validation and test set of one data set, and its class names in label order."""
 
     train: ImageSet
     val: ImageSet
     test: ImageSet
     classes: tuple[str, ...]
 
+    def split(self, name: str) -> ImageSet:
+        """Return the split called `name`; raise `UserError` for an unknown name."""
+        splits = {"train": self.train, "val": self.val, "test": self.test}
+        if name not in splits:
+            raise UserError(f"unknown split {name!r}; use one of {', '.join(splits)}")
+        return splits[name]
 
-def _as_it_is(batch: Any) -> Any:
+    def class_names(self) -> tuple[str, ...]:
+        return self.classes
+
+
+def _unchanged(batch: Any) -> Any:
     return batch
 
 
 def loader(images: Dataset[Batch], batch_size: int, shuffle_seed: int | None = None) -> DataLoader:
-    """Batches of `images` in order, or in an order that `shuffle_seed` alone decides."""
-    # A generator of its own, also where nothing is shuffled: torch draws from it whenever a loader starts.
+    """Return a loader of `images` in their order, or shuffled by `shuffle_seed`."""
+    # Also without shuffling: a loader draws a seed when it starts, by default from torch's global generator.
     generator = torch.Generator().manual_seed(shuffle_seed or 0)
     return DataLoader(
         images,
         batch_size,
         shuffle=shuffle_seed is not None,
         generator=generator,
-        collate_fn=_as_it_is,
+        collate_fn=_unchanged,
     )

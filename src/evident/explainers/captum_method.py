@@ -1,19 +1,19 @@
-"""Any attribution of captum's as a baseline, by a YAML file alone.
+"""Any captum attribution as a baseline, configured by a YAML file alone.
 
     build:
       _target_: evident.explainers.captum_method.CaptumMethod
       method: captum.attr.FeatureAblation     # the class, built from the model
-      construct: {}                           # what else its constructor takes
-      attribute: {perturbations_per_eval: 8}  # what else its `attribute` takes
-      baseline: mean_colour                   # handed on as `baselines`; left out where there is none
-      heatmap: positive_sum                   # how the attribution becomes a heatmap
+      construct: {}                           # further arguments of its constructor
+      attribute: {perturbations_per_eval: 8}  # further arguments of its `attribute`
+      baseline: mean_colour                   # passed on as `baselines`; omit it for a method without baselines
+      heatmap: positive_sum                   # the reduction of the attribution to a heatmap
 
-A method that draws random numbers also takes `seed: ${seed}`.
+A method that draws random numbers also needs `seed: ${seed}`.
 """
 
-import importlib
 import warnings
 from collections.abc import Mapping, Sequence
+from pydoc import ErrorDuringImport, locate
 from typing import Any
 
 import torch
@@ -29,29 +29,30 @@ from evident.models.untouched import untouched
 
 
 def _find(method: str | type[Attribution]) -> type[Attribution]:
-    if isinstance(method, str):
-        module, _, name = method.rpartition(".")
-        try:
-            method = getattr(importlib.import_module(module), name)
-        except (ImportError, AttributeError, ValueError):
-            raise UserError(f"method={method!r} is not to be found; use one like captum.attr.DeepLift") from None
-    if not (isinstance(method, type) and issubclass(method, Attribution)):
+    try:
+        # Not Hydra's `get_class`, which logs an error of several lines before it raises.
+        found = locate(method) if isinstance(method, str) else method
+    except ErrorDuringImport as error:
+        raise UserError(f"method={method!r} cannot be imported ({error}); use one like captum.attr.DeepLift") from error
+    if found is None:
+        raise UserError(f"method={method!r} is not to be found; use one like captum.attr.DeepLift")
+    if not (isinstance(found, type) and issubclass(found, Attribution)):
         raise UserError(f"method={method!r} is no captum Attribution; use one like captum.attr.DeepLift")
-    return method
+    return found
 
 
-def _plain(value: Any) -> Any:
-    """Captum wants tuples where YAML has lists."""
+def _with_tuples(value: Any) -> Any:
+    """Replace the lists of YAML by the tuples that captum expects."""
     is_list = isinstance(value, Sequence) and not isinstance(value, str)
-    return tuple(_plain(each) for each in value) if is_list else value
+    return tuple(_with_tuples(each) for each in value) if is_list else value
 
 
 class CaptumMethod(Attribution):
-    """The attribution (N, 3, H, W), or (N, 1, H, W), of a captum method, `batch_size` images at a time.
+    """Compute the attribution (N, 3, H, W), or (N, 1, H, W), of a captum method, `batch_size` images at a time.
 
-    `noise_tunnel` wraps the method in captum's NoiseTunnel and holds what that one's `attribute` takes
-    (nt_type, nt_samples, stdevs). With a `seed`, images go one by one, each with draws that belong to it.
-    Raises `UserError` for an unknown method, heatmap or reference, and for a method that draws random
+    `noise_tunnel` wraps the method in captum's NoiseTunnel and holds the arguments of its `attribute` (nt_type,
+    nt_samples, stdevs). With a `seed`, images are explained one by one, and the random draws depend on the image and
+    the seed only. Raises `UserError` for an unknown method, heatmap or reference, and for a method that draws random
     numbers without a seed.
     """
 
@@ -73,13 +74,15 @@ class CaptumMethod(Attribution):
         self.heatmap = reduction(heatmap)
         self.construct = dict(construct or {})
         self.noise_tunnel = noise_tunnel is not None
-        self.settings = {key: _plain(value) for key, value in {**(attribute or {}), **(noise_tunnel or {})}.items()}
+        self.settings = {
+            key: _with_tuples(value) for key, value in {**(attribute or {}), **(noise_tunnel or {})}.items()
+        }
         self.baseline, self.seed, self.batch_size = baseline, seed, batch_size
 
     def attribute(self, inputs: Tensor, target: Tensor | int) -> Tensor:
         size = self.batch_size if self.seed is None else 1
         with untouched(self.model), warnings.catch_warnings():
-            # They say that hooks are set and removed, which `untouched` sees to.
+            # Captum warns that it sets hooks; `untouched` removes them.
             warnings.filterwarnings("ignore", "Setting (forward, )?backward hooks", UserWarning)
             classes = targets(target, len(inputs)).to(inputs.device)
             parts = zip(inputs.detach().split(size), classes.split(size), strict=True)
@@ -102,5 +105,5 @@ class CaptumMethod(Attribution):
             method = NoiseTunnel(method)
         if self.baseline is not None:
             settings["baselines"] = reference_images(images, self.model, self.baseline)
-        # Gradient methods warn where they have to ask for the gradient themselves.
+        # Gradient methods warn about inputs without `requires_grad`.
         return method.attribute(images.clone().requires_grad_(), target=target, **settings).detach()

@@ -1,12 +1,12 @@
-r"""Excitation backpropagation: which neurons of a layer win, when winners are drawn from the class downwards.
+r"""Excitation backpropagation: the probability that a neuron wins in a top-down winner-take-all process.
 
 J. Zhang, Z. Lin, J. Brandt, X. Shen, S. Sclaroff: *Top-down neural attention by excitation backprop*, ECCV 2016, arXiv
-1608.00507. The class wins with probability one; each winner passes its probability on to the neurons that excite it
-(`excitation_rules`). At a layer in the middle of the network, the probabilities' sum over channels is the map; it sums
-to one before it is up-sampled bilinearly to the image.
+1608.00507. The class wins with probability one; each winner distributes its probability among the neurons that excite
+it (`excitation_rules`). The map is the sum over channels of the probabilities at an intermediate layer. It sums to one
+before bilinear up-sampling to the image.
 
-Contrastive (section 3.3): the class's excitation less that of its opposite, whose weights are the negative ones, both
-from the last weighted layer downwards; what is left of the map below zero is cut off.
+The contrastive variant (section 3.3) subtracts the excitation of the opposite class, which has the negated weights;
+both start at the last weighted layer. Negative values of the map are clipped.
 """
 
 import torch
@@ -14,9 +14,9 @@ from captum.attr import Attribution
 from torch import Tensor, nn
 
 from evident.errors import UserError
-from evident.explainers.grad_cam import run_to_layer, submodule, upsampled
 from evident.explainers.shared.excitation_rules import ExcitationRules
 from evident.explainers.shared.heatmap import positive_sum
+from evident.explainers.shared.placement import run_to_layer, submodule, upsampled
 from evident.explainers.shared.targets import target_scores
 from evident.models.untouched import untouched
 
@@ -24,9 +24,10 @@ from evident.models.untouched import untouched
 def winning_probability(
     model: nn.Module, layer: str, inputs: Tensor, target: Tensor | int, contrastive: bool = False
 ) -> Tensor:
-    """The probability (N, K, h, w) that a neuron of the module named `layer` wins, given that the target does.
+    """Return the probability (N, K, h, w) that each neuron of the module named `layer` wins, given the target.
 
-    Raises `UserError` for a layer that gives no feature maps, or has no weighted layer above it to be contrastive at.
+    Raises `UserError` for a layer whose output is not feature maps, and for a contrastive map of a layer without a
+    weighted layer above it.
     """
     with untouched(model):
         images = inputs.detach().clone().requires_grad_()
@@ -41,9 +42,9 @@ def winning_probability(
 
 
 class ExcitationBackprop(Attribution):
-    """The sum over channels of the winning probability at `layer`, up-sampled to (N, 1, H, W); no value is negative.
+    """Compute the non-negative sum over channels of the winning probability at `layer`, up-sampled to (N, 1, H, W).
 
-    `contrastive` takes the opposite class's map off. Raises `UserError` for an unknown layer.
+    `contrastive` subtracts the map of the opposite class. Raises `UserError` for an unknown layer.
     """
 
     heatmap = staticmethod(positive_sum)

@@ -1,4 +1,4 @@
-r"""Grad-CAM and its kin: a convolution layer's maps, weighted by what they mean for the class.
+r"""Grad-CAM and related methods: the maps of a convolution layer, weighted by their importance for the class.
 
 With A^k (h x w) the k-th map of the layer, S the class score, g = dS/dA^k and Z = h w:
 
@@ -8,16 +8,16 @@ With A^k (h x w) the k-th map of the layer, S the class score, g = dS/dA^k and Z
     Grad-CAM++   w_k = sum_ij alpha_ij max(dY/dA^k_ij, 0)       Chattopadhay et al. 2018, equations 5 to 7
                  alpha_ij = Y2_ij / (2 Y2_ij + sum_ab A^k_ab Y3_ij)
 
-Y2 and Y3 are the second and third derivatives of Y by A^k_ij. Grad-CAM++ takes Y = exp(S), for which dY/dA
-= Y g, Y2 = Y g^2, Y3 = Y g^3 (equations 15 to 17: a network of ReLUs is linear in A almost everywhere). Y
-then cancels from alpha, and where g is not zero so does g^2:
+Y2 and Y3 are the second and third derivatives of Y with respect to A^k_ij. Grad-CAM++ uses Y = exp(S), for which
+dY/dA = Y g, Y2 = Y g^2, Y3 = Y g^3 (equations 15 to 17: a network of ReLUs is linear in A almost everywhere). Then Y
+cancels in alpha, and so does g^2 where g is not zero:
 
     alpha_ij = 1 / (2 + g_ij sum_ab A^k_ab)
 
-We use this form: it is the same number, and neither g^3 nor exp(S) can under- or overflow. The remaining
-factor Y of w_k is one positive number an image; it scales the map and is left out.
+We use this form: it is the same number, and neither g^3 nor exp(S) can underflow or overflow. The remaining factor Y of
+w_k is one positive number per image. It only scales the map, so we omit it.
 
-The map is up-sampled to the image bilinearly. The guided variants multiply it with guided backpropagation
+The map is up-sampled bilinearly to the image. The guided variants multiply it by guided backpropagation
 (Selvaraju et al., section 3.2).
 """
 
@@ -25,13 +25,13 @@ from collections.abc import Callable
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from captum.attr import Attribution
 from torch import Tensor, nn
 
 from evident.errors import UserError
 from evident.explainers.guided import GuidedBackprop
 from evident.explainers.shared.heatmap import channel_norm, positive_sum
+from evident.explainers.shared.placement import run_to_layer, submodule, upsampled
 from evident.explainers.shared.targets import target_scores
 from evident.models.untouched import untouched
 
@@ -39,14 +39,14 @@ Weights = Literal["grad_cam", "grad_cam_pp"]
 
 
 def grad_cam_weights(activations: Tensor, gradients: Tensor) -> Tensor:
-    """w_k (N, K, 1, 1) of Grad-CAM from A and g, each (N, K, h, w)."""
+    """Return w_k (N, K, 1, 1) of Grad-CAM from A and g, each (N, K, h, w)."""
     return gradients.mean((2, 3), keepdim=True)
 
 
 def grad_cam_pp_weights(activations: Tensor, gradients: Tensor) -> Tensor:
-    """w_k / exp(S) (N, K, 1, 1) of Grad-CAM++ from A and g, each (N, K, h, w)."""
+    """Return w_k / exp(S) (N, K, 1, 1) of Grad-CAM++ from A and g, each (N, K, h, w)."""
     denominator = 2 + gradients * activations.sum((2, 3), keepdim=True)
-    # Only a layer with negative activations can make it zero; the authors' code then takes one.
+    # The denominator is zero for some layers with negative activations; the authors' code then uses one.
     alpha = 1 / torch.where(denominator == 0, 1, denominator)
     return (alpha * gradients.clamp(min=0)).sum((2, 3), keepdim=True)
 
@@ -57,52 +57,11 @@ _WEIGHTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-def submodule(model: nn.Module, layer: str) -> nn.Module:
-    """The module named `layer`; raises `UserError` where there is none."""
-    names = [name for name, _ in model.named_modules() if name]
-    if layer not in names:
-        last = ", ".join(names[-8:])
-        raise UserError(f"layer={layer!r} is no module of {type(model).__name__}; its last ones are {last}")
-    return model.get_submodule(layer)
-
-
-def run_to_layer(model: nn.Module, layer: str, images: Tensor) -> tuple[Tensor, Tensor]:
-    """The output A (N, K, h, w) of the module named `layer`, and the network's output, which depends on it.
-
-    To be called within `untouched(model)`. Raises `UserError` for a layer that the model does not have or
-    does not run, and for one that gives no feature maps.
-    """
-    outputs: list[Tensor] = []
-
-    def keep(module: nn.Module, args: object, output: Tensor) -> Tensor:
-        outputs.append(output)
-        # The network goes on with a copy, which an in-place operation may overwrite.
-        return output.clone() if isinstance(output, Tensor) else output
-
-    handle = submodule(model, layer).register_forward_hook(keep)
-    try:
-        scores = model(images)
-    finally:
-        handle.remove()
-    if not outputs:
-        raise UserError(f"layer={layer!r} is not run by the forward pass of {type(model).__name__}")
-    activations = outputs[-1]
-    if not isinstance(activations, Tensor) or activations.dim() != 4:
-        shape = tuple(activations.shape) if isinstance(activations, Tensor) else type(activations).__name__
-        raise UserError(f"layer={layer!r} gives {shape}, not feature maps (N, K, h, w); name a convolution layer")
-    return activations, scores
-
-
-def upsampled(maps: Tensor, images: Tensor) -> Tensor:
-    """Maps (N, K, h, w) at the size (N, K, H, W) of the images, bilinearly."""
-    return F.interpolate(maps, images.shape[-2:], mode="bilinear", align_corners=False)
-
-
 class GradCAM(Attribution):
-    """Grad-CAM or Grad-CAM++ (N, 1, H, W); with `guided`, times guided backpropagation (N, 3, H, W).
+    """Compute Grad-CAM or Grad-CAM++ (N, 1, H, W); with `guided`, times guided backpropagation (N, 3, H, W).
 
-    `layer` is a dotted module name, usually the last with feature maps. Raises `UserError` for an unknown
-    layer or kind of weights.
+    `layer` is a dotted module name, usually of the last module with feature maps. Raises `UserError` for an unknown
+    layer or an unknown kind of weights.
     """
 
     heatmap = staticmethod(channel_norm)
@@ -129,7 +88,7 @@ class GradCAM(Attribution):
 
 
 class Activations(Attribution):
-    """What the network sees, whatever the class: mean_k max(A^k, 0) of `layer`, up-sampled to (N, 1, H, W).
+    """Compute mean_k max(A^k, 0) of `layer`, up-sampled to (N, 1, H, W): the active regions, for any class.
 
     Raises `UserError` for an unknown layer.
     """

@@ -1,9 +1,9 @@
-"""Guided backpropagation and deconvolution: the gradient with another rule at the rectifiers.
+"""Guided backpropagation and deconvolution: gradients with an alternative rule at the rectifiers.
 
 J. T. Springenberg, A. Dosovitskiy, T. Brox, M. Riedmiller: *Striving for simplicity: the all convolutional
 net*, ICLR workshop 2015, section 3.4; M. D. Zeiler, R. Fergus: *Visualizing and understanding convolutional
-networks*, ECCV 2014, section 2.1. Both start from the score of the class here, and are read as VEBI
-reads its maps: negatives clipped, L2 norm over channels.
+networks*, ECCV 2014, section 2.1. Here, both start from the class score, and the heatmap is that of VEBI: negative
+values clipped, then the L2 norm over channels.
 """
 
 import torch
@@ -17,7 +17,7 @@ from evident.models.untouched import untouched
 
 
 def input_gradient(model: nn.Module, inputs: Tensor, target: Tensor | int, relu: ReluRule | None) -> Tensor:
-    """d score_target / d image (N, 3, H, W) by the chain rule, with the rule `relu` at the rectifiers."""
+    """Return d score_target / d image (N, 3, H, W) by the chain rule, with the rule `relu` at the rectifiers."""
     with untouched(model):
         images = inputs.detach().clone().requires_grad_()
         with BackwardRules(relu=relu):
@@ -26,7 +26,7 @@ def input_gradient(model: nn.Module, inputs: Tensor, target: Tensor | int, relu:
 
 
 class GuidedBackprop(Attribution):
-    """Guided backpropagation (N, 3, H, W) of the class score: R * 1[x > 0] * 1[R > 0] at each rectifier."""
+    """Compute guided backpropagation (N, 3, H, W) of the class score: R * 1[x > 0] * 1[R > 0] at each rectifier."""
 
     heatmap = staticmethod(channel_norm)
 
@@ -39,7 +39,7 @@ class GuidedBackprop(Attribution):
 
 
 class Deconvolution(Attribution):
-    """Deconvolution (N, 3, H, W) of the class score: R * 1[R > 0] at each rectifier, whatever went in."""
+    """Compute the deconvolution (N, 3, H, W) of the class score: R * 1[R > 0] at each rectifier, for any input."""
 
     heatmap = staticmethod(channel_norm)
 

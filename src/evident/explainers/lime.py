@@ -1,14 +1,14 @@
-r"""LIME: a linear model of the class probability over the image's super-pixels, fitted near the image.
+r"""LIME: a linear model of the class probability over super-pixels, fitted in the neighbourhood of the image.
 
 M. T. Ribeiro, S. Singh, C. Guestrin: *"Why should I trust you?" Explaining the predictions of any
-classifier*, KDD 2016. With z' in {0, 1}^d saying which of d super-pixels (SLIC) are seen, f(z) the
-probability of the class where the others take the network's mean colour, and D the cosine distance of z'
-from all ones, equations 1 and 2:
+classifier*, KDD 2016. The vector z' in {0, 1}^d marks the visible ones of d super-pixels (SLIC); f(z) is the
+probability of the class with all other super-pixels in the network's mean colour, and D the cosine distance between
+z' and the vector of ones. Equations 1 and 2:
 
     min_w  sum_z' pi(z') (f(z) - w.z' - b)^2 + alpha ||w||^2,    pi(z') = sqrt(exp(-D^2 / sigma^2))
 
-Ridge regression with alpha = 1 and sigma = 0.25 are those of the authors' code for images. The fit is
-captum's. Of a regression, f is the score itself.
+Ridge regression with alpha = 1 and sigma = 0.25 is the choice of the authors' code for images. Captum computes the
+fit. For a regression, f is the score itself.
 """
 
 import numpy as np
@@ -27,7 +27,7 @@ from evident.models.untouched import untouched
 
 
 def super_pixels(image: Tensor, segments: int, compactness: float = 10.0) -> Tensor:
-    """SLIC labels (H, W) int64, 0 to d-1 and d near `segments`, of one image (3, H, W)."""
+    """Return SLIC labels (H, W) int64 of one image (3, H, W), from 0 to d - 1, where d is close to `segments`."""
     pixels = image.detach().cpu().double().permute(1, 2, 0).numpy()
     labels = slic(pixels, n_segments=segments, compactness=compactness, start_label=0, channel_axis=2)
     _, labels = np.unique(labels, return_inverse=True)
@@ -35,11 +35,11 @@ def super_pixels(image: Tensor, segments: int, compactness: float = 10.0) -> Ten
 
 
 class LIME(Attribution):
-    """The weight of the super-pixel that a pixel is in (N, 1, H, W).
+    """Compute the weight of each pixel's super-pixel (N, 1, H, W).
 
-    `samples` neighbours of each image, drawn from the seed and the image, are evaluated `batch_size` at once. The
-    larger the `compactness` of super-pixels, the more they are squares, whatever the picture shows.
-    Raises `UserError` for fewer than two segments or samples.
+    `samples` neighbours of each image, drawn from the seed and the image, are evaluated `batch_size` at a time. A
+    larger `compactness` makes the super-pixels more square, independent of the image content. Raises `UserError` for
+    fewer than two segments or samples.
     """
 
     heatmap = staticmethod(positive_sum)
@@ -65,7 +65,7 @@ class LIME(Attribution):
         self.compactness = compactness
 
     def _similarity(self, image: Tensor, neighbour: Tensor, seen: Tensor, **_: object) -> Tensor:
-        """pi(z'): the cosine of z' and all ones is the root of the share that is seen."""
+        """Return pi(z'); the cosine of z' and the vector of ones is the square root of the visible share."""
         distance = 1 - seen.float().mean().sqrt()
         return (-(distance**2) / self.kernel_width**2).exp().sqrt()
 

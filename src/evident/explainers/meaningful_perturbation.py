@@ -1,18 +1,19 @@
-r"""Meaningful perturbation: the least of the image that must be blurred for the class to be gone.
+r"""Meaningful perturbation: the smallest region whose blurring suppresses the class.
 
 R. C. Fong, A. Vedaldi: *Interpretable explanations of black boxes by meaningful perturbation*, ICCV 2017, arXiv
-1704.03296. With f the softmax probability of the class, x the image, r its blur, and m a mask that keeps where it is
-one, equation 6:
+1704.03296. With f the softmax probability of the class, x the image, r its blur, and m a mask that is one where the
+image is kept, equation 6:
 
     min_m  lambda_1 ||1 - m||_1 + lambda_2 sum_u ||grad m(u)||_beta^beta + E_tau f(Phi(x(. - tau); m))
 
     Phi(x; m) = m x + (1 - m) r
 
 The mask is coarse (`cells` along the shorter side), up-sampled bilinearly and smoothed by a Gaussian of 5/8 of a
-cell; both norms are of the coarse mask. The expectation is one draw a step: image and blur shift by tau, the mask does
-not. Adam takes `steps` of 0.1 within [0, 1], from the smallest centred disc whose deletion takes 99 % of what
-deleting the whole image takes. All numbers are those of the authors' code at 224 pixels, lengths as shares of the
-shorter side. What is evidence is 1 - m. Of a regression, f is the score itself: what must be blurred for it to fall.
+cell; both norms are of the coarse mask. One draw of tau per step estimates the expectation: image and blur shift by
+tau, the mask does not. Adam takes `steps` steps of 0.1 within [0, 1]. It starts from the smallest centred disc whose
+deletion causes 99 % of the drop that deleting the whole image causes. All numbers are those of the authors' code at
+224 pixels, with lengths as shares of the shorter side. The attribution is 1 - m. For a regression, f is the score
+itself, so the attribution marks the pixels whose blurring lowers the score.
 """
 
 import torch
@@ -33,24 +34,27 @@ DISCS = 10
 
 
 def total_variation(mask: Tensor, beta: float) -> Tensor:
-    """sum_u ||grad m(u)||_beta^beta (N,) of masks (N, 1, h, w): differences to the right and to below."""
+    """Return sum_u ||grad m(u)||_beta^beta (N,) of masks (N, 1, h, w), with forward differences along both axes."""
     below, right = (mask.diff(dim=axis).abs().pow(beta).sum((1, 2, 3)) for axis in (2, 3))
     return below + right
 
 
 def discs(height: int, width: int, like: Tensor) -> Tensor:
-    """Deletion masks (DISCS + 1, 1, h, w): zero within centred discs from a tenth of the diagonal up to all of it."""
+    """Return deletion masks (DISCS + 1, 1, h, w): zero inside centred discs, then zero everywhere.
+
+    The radii grow from a tenth of the distance to the corner up to all of it.
+    """
     rows = torch.arange(height, device=like.device, dtype=like.dtype) - (height - 1) / 2
     columns = torch.arange(width, device=like.device, dtype=like.dtype) - (width - 1) / 2
     distance = torch.hypot(rows[:, None], columns)
     radii = torch.linspace(0, 1, DISCS + 1, device=like.device, dtype=like.dtype)[1:] * (distance.max() + 1)
-    # An edge two cells wide.
+    # The edge of a disc is two cells wide.
     masks = ((distance - radii[:, None, None]) / 2 + 0.5).clamp(0, 1)
     return torch.cat([masks, torch.zeros_like(masks[:1])])[:, None]
 
 
 def shifted(images: Tensor, shift: Tensor) -> Tensor:
-    """images[n] (3, H, W) moved by shift[n] (rows, columns) pixels, its border repeated."""
+    """Return images[n] (3, H, W) shifted by shift[n] (rows, columns) pixels, with replicated borders."""
     height, width = images.shape[-2:]
     rows = (torch.arange(height, device=shift.device) - shift[:, :1]).clamp(0, height - 1)
     columns = (torch.arange(width, device=shift.device) - shift[:, 1:]).clamp(0, width - 1)
@@ -59,11 +63,11 @@ def shifted(images: Tensor, shift: Tensor) -> Tensor:
 
 
 class MeaningfulPerturbation(Attribution):
-    """How much of each pixel must go for the class to be gone, 1 - m (N, 1, H, W) in [0, 1].
+    """Compute how much of each pixel must be removed to suppress the class, 1 - m (N, 1, H, W) in [0, 1].
 
-    `sparsity` and `smoothness` are lambda_1 and lambda_2; `blur` is the sigma of r, `jitter` the span of tau, both as
-    shares of the shorter side; `reference` is blur or mean_colour. `batch_size` images are optimised at once, each as
-    if alone. Raises `UserError` for fewer than one step or cell and for another reference.
+    `sparsity` and `smoothness` are lambda_1 and lambda_2; `blur` is the sigma of r and `jitter` the span of tau, as
+    shares of the shorter side; `reference` is blur or mean_colour. `batch_size` images are optimised together, without
+    influence on each other. Raises `UserError` for fewer than one step or cell and for an unknown reference.
     """
 
     heatmap = staticmethod(positive_sum)
@@ -110,17 +114,17 @@ class MeaningfulPerturbation(Attribution):
         coarse = self._start(images, deleted, classes).requires_grad_()
         adam = torch.optim.Adam([coarse], self.learning_rate)
         for step in range(self.steps):
-            seen, unseen = (shifted(part, shifts[:, step]) for part in (images, deleted))
-            probability = self._probability(seen, unseen, self._grown(coarse, images), classes)
+            kept, removed = (shifted(part, shifts[:, step]) for part in (images, deleted))
+            probability = self._probability(kept, removed, self._upsampled(coarse, images), classes)
             size = (1 - coarse).sum((1, 2, 3))
             energy = self.sparsity * size + self.smoothness * total_variation(coarse, self.beta) + probability
             (coarse.grad,) = torch.autograd.grad(energy.sum(), coarse)
             adam.step()
             coarse.data.clamp_(0, 1)
-        return 1 - self._grown(coarse.detach(), images)
+        return 1 - self._upsampled(coarse.detach(), images)
 
-    def _grown(self, coarse: Tensor, images: Tensor) -> Tensor:
-        """Coarse masks (N, 1, h, w) at the size of the images."""
+    def _upsampled(self, coarse: Tensor, images: Tensor) -> Tensor:
+        """Return coarse masks (N, 1, h, w) up-sampled to the size of the images, and smoothed."""
         large = F.interpolate(coarse, images.shape[-2:], mode="bilinear", align_corners=False)
         return blurred(large, 5 / 8 * min(images.shape[-2:]) / self.cells)
 
@@ -129,7 +133,7 @@ class MeaningfulPerturbation(Attribution):
         return target_scores(probability(self.model, outputs), classes)
 
     def _shifts(self, images: Tensor) -> Tensor:
-        """tau of each image and step (N, steps, 2) in pixels, drawn from the image and the seed."""
+        """Return tau of each image and step (N, steps, 2) in pixels, drawn from the image and the seed."""
         span = max(1, round(self.jitter * min(images.shape[-2:]) / 2)) if self.jitter else 0
         draws = [
             torch.randint(-span, span + 1, (self.steps, 2), generator=image_generator(image, self.seed))
@@ -139,17 +143,17 @@ class MeaningfulPerturbation(Attribution):
 
     @torch.no_grad()
     def _start(self, images: Tensor, deleted: Tensor, classes: Tensor) -> Tensor:
-        """For each image the smallest disc that suppresses the class (N, 1, h, w)."""
+        """Return the mask of the smallest disc that suppresses the class (N, 1, h, w) for each image."""
         shorter = min(images.shape[-2:])
         height, width = (max(1, round(side * self.cells / shorter)) for side in images.shape[-2:])
         masks = discs(height, width, images)
         whole = self._probability(images, deleted, torch.ones_like(images[:, :1]), classes)
         left = torch.stack(
             [
-                self._probability(images, deleted, self._grown(mask[None], images).expand_as(images), classes)
+                self._probability(images, deleted, self._upsampled(mask[None], images).expand_as(images), classes)
                 for mask in masks
             ]
         )
         enough = left <= left[-1] + (1 - SUPPRESSED) * (whole - left[-1]).clamp(min=0)
-        # The last one, where all is deleted, always is.
+        # The last mask, which deletes everything, always suppresses enough.
         return masks[enough.int().argmax(0)]

@@ -1,10 +1,9 @@
-"""Occlusion: what the score loses where a window of the image is hidden.
+"""Occlusion: the drop of the score when a window of the image is hidden.
 
 M. D. Zeiler, R. Fergus: *Visualizing and understanding convolutional networks*, ECCV 2014, section 4.2. A
-square slides over the image and hides all channels under the network's mean colour; a pixel's value is the
-mean drop of the class score over the windows that cover it. (The paper follows the probability; we follow
-the score, as every other baseline here does: a saturated probability hides the drop.) The windows are
-captum's.
+square slides over the image and replaces all channels by the network's mean colour. The value of a pixel is the
+mean drop of the class score over the windows that cover it. (The paper uses the probability. We use the score, like
+every other baseline here, because a saturated probability hides the drop.) Captum computes the windows.
 """
 
 import torch
@@ -20,9 +19,9 @@ from evident.models.untouched import untouched
 
 
 class Occlusion(Attribution):
-    """The mean drop of the class score (N, 1, H, W) where windows hide a pixel.
+    """Compute the mean drop of the class score (N, 1, H, W) over the windows that hide each pixel.
 
-    `window` and `stride` are shares of the shorter side; `batch_size` occluded images are evaluated at once.
+    `window` and `stride` are shares of the shorter side; `batch_size` occluded images are evaluated at a time.
     Raises `UserError` unless 0 < stride <= window <= 1.
     """
 
@@ -57,5 +56,5 @@ class Occlusion(Attribution):
                 )
                 for images, classes_of_images in zip(inputs.detach().split(self.batch_size), classes, strict=True)
             ]
-        # The window covers all channels, so that they carry the same number.
+        # The window covers all channels, so they have equal values.
         return torch.cat(drops)[:, :1]

@@ -1,7 +1,7 @@
-"""The rows that every table carries: what a heatmap scores that knows nothing, or everything.
+"""Reference rows of every table: heatmaps without any knowledge of the network, and the ground truth.
 
-A method that cannot beat `random`, `centre` (evidence tends to be in the middle) and `edges` (networks and
-Sobel filters both like contrast: Adebayo et al. 2018) explains nothing; `oracle` shows what could be reached.
+A method that does not beat `random`, `centre` (evidence tends to be in the middle) and `edges` (networks and
+Sobel filters both respond to contrast: Adebayo et al. 2018) explains nothing. `oracle` shows the best possible score.
 """
 
 import torch
@@ -9,13 +9,14 @@ import torch.nn.functional as F
 from captum.attr import Attribution
 from torch import Tensor, nn
 
+from evident.contracts import NeedsMask
 from evident.errors import UserError
 from evident.explainers.shared.heatmap import positive_sum
 from evident.explainers.shared.seeding import image_generator
 
 
 class Random(Attribution):
-    """Uniform numbers in [0, 1), one a pixel (N, 1, H, W), which belong to the seed and the image."""
+    """Draw a uniform number in [0, 1) for each pixel (N, 1, H, W), from the seed and the image."""
 
     heatmap = staticmethod(positive_sum)
 
@@ -29,7 +30,7 @@ class Random(Attribution):
 
 
 class Centre(Attribution):
-    """A Gaussian (N, 1, H, W) in the middle, with a standard deviation of `width` times each side."""
+    """Compute a centred Gaussian (N, 1, H, W) with a standard deviation of `width` times each side."""
 
     heatmap = staticmethod(positive_sum)
 
@@ -46,7 +47,7 @@ class Centre(Attribution):
 
 
 class Edges(Attribution):
-    """The magnitude (N, 1, H, W) of the Sobel gradient of the luminance (Rec. 601)."""
+    """Compute the magnitude (N, 1, H, W) of the Sobel gradient of the luminance (Rec. 601)."""
 
     heatmap = staticmethod(positive_sum)
 
@@ -58,16 +59,16 @@ class Edges(Attribution):
         return slopes.square().sum(1, keepdim=True).sqrt()
 
 
-class Oracle(Attribution):
-    """The mask itself (N, 1, H, W), one where the evidence is; `UserError` without a mask (N, H, W).
+class Oracle(Attribution, NeedsMask):
+    """Return the ground truth as the attribution (N, 1, H, W): the mask, or the signed contribution map if known.
 
-    Where it is known what every place is worth, of either sign, that is its mask.
+    Plain `attribute` raises `UserError`, because it has no mask.
     """
 
     heatmap = staticmethod(positive_sum)
-    needs_mask = True
 
-    def attribute(self, inputs: Tensor, target: Tensor | int, mask: Tensor | None = None) -> Tensor:
-        if mask is None:
-            raise UserError("explainer=oracle needs masks, which this data set does not have; leave it out")
+    def attribute_mask(self, inputs: Tensor, target: Tensor | int, mask: Tensor) -> Tensor:
         return mask[:, None].to(inputs)
+
+    def attribute(self, inputs: Tensor, target: Tensor | int) -> Tensor:
+        raise UserError("explainer=oracle needs masks; call attribute_mask, or leave it out where there are none")

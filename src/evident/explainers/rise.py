@@ -1,4 +1,4 @@
-r"""RISE: how probable is the class where a pixel is seen, averaged over random masks.
+r"""RISE: the mean class probability over random masks that keep a pixel.
 
 V. Petsiuk, A. Das, K. Saenko: *RISE: randomized input sampling for explanation of black-box models*, BMVC
 2018. With f the softmax probability of the class and M_i one of n random masks, equation 6:
@@ -6,12 +6,12 @@ V. Petsiuk, A. Das, K. Saenko: *RISE: randomized input sampling for explanation 
     S(pixel) = 1 / (n E[M]) sum_i f(I * M_i) M_i(pixel)
 
 A mask (section 3.2) is a grid of `cells` x `cells` ones (probability `keep`) and zeros, up-sampled
-bilinearly to one cell more than the image, and cropped to it at a random place within the first cell. What
-is masked away becomes the network's mean colour, which is the zero of the authors' normalised images. The
-masks belong to the seed: each image sees the same ones.
+bilinearly to one cell more than the image, and cropped to the image's size at a random offset within the first cell.
+Masked pixels take the network's mean colour, which is zero in the authors' normalised images. The masks depend on
+the seed only: all images share them.
 
-The number that a regression predicts has no zero as a probability has. There f is the number less its mean over the
-masks, so that what raises it is positive, and what lowers it negative.
+Unlike a probability, the output of a regression has no natural zero. There, f is the output minus its mean over the
+masks, so pixels that raise it are positive and pixels that lower it are negative.
 """
 
 import torch
@@ -19,21 +19,19 @@ import torch.nn.functional as F
 from captum.attr import Attribution
 from torch import Tensor, nn
 
+from evident.contracts import Regressor
 from evident.errors import UserError
 from evident.explainers.shared.heatmap import positive_sum
 from evident.explainers.shared.targets import probability, target_scores, targets
 from evident.models.reference_images import Reference, reference_images
-from evident.models.regression import is_regression
 from evident.models.untouched import untouched
 
 
 class RISE(Attribution):
-    """The probability of the class given that a pixel is seen (N, 1, H, W), up to sampling noise in [0, 1].
+    """Compute the class probability given that a pixel is visible (N, 1, H, W), in [0, 1] up to sampling noise.
 
-    Of a regression, by how much its score is higher where the pixel is seen, in its units and of either sign.
-
-    `batch_size` masked images are evaluated at once. Raises `UserError` unless 0 < keep < 1 and there is a
-    mask.
+    For a regression: the signed difference of the score, in its units, when the pixel is visible. `batch_size` masked
+    images are evaluated at a time. Raises `UserError` unless 0 < keep < 1, masks >= 1 and cells >= 1.
     """
 
     heatmap = staticmethod(positive_sum)
@@ -55,15 +53,15 @@ class RISE(Attribution):
         self.seed, self.batch_size, self.reference = seed, batch_size, reference
 
     def draw(self, height: int, width: int) -> tuple[Tensor, Tensor]:
-        """Grids (masks, 1, cells, cells) of zeros and ones, and the corners (masks, 2) of their crops."""
+        """Draw grids (masks, 1, cells, cells) of zeros and ones, and the corners (masks, 2) of their crops."""
         generator = torch.Generator().manual_seed(self.seed)
         grids = torch.rand(self.masks, 1, self.cells, self.cells, generator=generator) < self.keep
         cell = torch.tensor([-(-height // self.cells), -(-width // self.cells)])
         corners = (torch.rand(self.masks, 2, generator=generator) * cell).long()
         return grids.float(), corners
 
-    def grow(self, grids: Tensor, corners: Tensor, height: int, width: int) -> Tensor:
-        """Masks (B, 1, H, W) in [0, 1] from B grids and corners."""
+    def full_size(self, grids: Tensor, corners: Tensor, height: int, width: int) -> Tensor:
+        """Return masks (B, 1, H, W) in [0, 1] from B grids and corners."""
         large = [(self.cells + 1) * -(-side // self.cells) for side in (height, width)]
         smooth = F.interpolate(grids, large, mode="bilinear", align_corners=False)
         rows = corners[:, 0, None] + torch.arange(height, device=corners.device)
@@ -77,17 +75,17 @@ class RISE(Attribution):
         with untouched(self.model), torch.no_grad():
             classes = targets(target, len(inputs)).tolist()
             saliency = torch.zeros_like(inputs[:, :1])
-            total, seen = saliency.new_zeros(len(inputs), 1, 1, 1), torch.zeros_like(saliency[:1])
+            total, visible = saliency.new_zeros(len(inputs), 1, 1, 1), torch.zeros_like(saliency[:1])
             unseen = reference_images(inputs, self.model, self.reference)
             for grids, corners in drawn:
-                masks = self.grow(grids.to(inputs), corners.to(inputs.device), height, width)
-                seen += masks.sum(0)
-                # A full batch of masks for each image: the forward pass is what costs.
+                masks = self.full_size(grids.to(inputs), corners.to(inputs.device), height, width)
+                visible += masks.sum(0)
+                # Each image is evaluated with a full batch of masks, as the forward passes dominate the cost.
                 for n in range(len(inputs)):
                     outputs = self.model(torch.lerp(unseen[n], inputs[n], masks))
                     score = target_scores(probability(self.model, outputs), classes[n])
                     saliency[n] += torch.einsum("m,mchw->chw", score, masks)
                     total[n] += score.sum()
-            if is_regression(self.model):
-                saliency -= total / self.masks * seen
+            if isinstance(self.model, Regressor):
+                saliency -= total / self.masks * visible
         return saliency / (self.masks * self.keep)

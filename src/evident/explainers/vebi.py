@@ -1,27 +1,29 @@
-r"""VEBI: a prediction explained by the few features that carry its class.
+r"""VEBI: explain a prediction by the few internal features that are relevant to its class.
 
 J. Oramas M., K. Wang, T. Tuytelaars: *Visual explanation by interpretation: improving visual feedback capabilities of
-deep neural networks*, ICLR 2019, arXiv 1712.06302 (PAPERS 1.3 and 1.4). Once, from the training set: the relevance
-w_kj of feature k for class j (`evident.relevance`). Then for an image with responses x and the class j:
+deep neural networks*, ICLR 2019, arXiv 1712.06302 (PAPERS 1.3 and 1.4). The relevance w_kj of feature k to class j is
+learned once, from the training set (`evident.relevance`). Then, for an image with responses x and the class j:
 
-    f_k = x_k w_kj / sum_k' w_k'j           how much the feature takes part in this prediction
+    f_k = x_k w_kj / sum_k' w_k'j           the share of the feature in this prediction
 
-The top N features with f_k > 0 are shown, each by a deconvolution with guided backpropagation that starts from the
-whole map of that filter, all other filters of its layer being zero, and whose convolutions go back without artefacts
-of their stride (`BackwardRules(relu="guided", convolution="resampled")`). A heatmap is the L2 norm over colour
-channels of its positive part, scaled to [0, 1]; their pixel-wise maximum is the explanation.
+The explanation shows the top N features with f_k > 0. Each is visualised by a deconvolution with guided
+backpropagation, which starts from the whole map of that filter, with all other filters of its layer set to zero, and
+whose strided convolutions leave no artefacts (`BackwardRules(relu="guided", convolution="resampled")`). The heatmap of
+a feature is the L2 norm over colour channels of the positive part, scaled to [0, 1]. The explanation is the pixel-wise
+maximum of these heatmaps.
 """
 
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from captum.attr import Attribution
 from torch import Tensor, nn
 
-from evident.data.images import Batch, ImageSet
+from evident.contracts import Fits, Interprets, LearnsRelevance, ShowsFeatures
+from evident.data.images import ImageSet
 from evident.errors import UserError
 from evident.explainers.shared.backward_rules import BackwardRules
 from evident.explainers.shared.heatmap import channel_norm, positive_sum
@@ -31,13 +33,14 @@ from evident.models.untouched import untouched
 from evident.relevance.interpretation import Interpretation, interpret
 from evident.relevance.relevance import Feature, Labels, Relevance, learn_relevance
 from evident.relevance.responses import Layers, joined, layer_responses
+from evident.values import Batch, FeatureMaps
 
 
 def deconvolved(model: nn.Module, images: Tensor, features: Sequence[Feature], resampled: bool = True) -> Tensor:
-    """Heatmaps (N, H, W) in [0, 1]: what of images[n] (3, H, W) makes features[n] answer, by PAPERS 1.4.
+    """Return heatmaps (N, H, W) in [0, 1] of the pixels of images[n] (3, H, W) that activate features[n].
 
-    One forward and one backward pass serve all, whatever their layers: nothing flows between images. Without
-    `resampled`, convolutions go back as in the old deconvolution.
+    One forward and one backward pass are enough for features of several layers, because images do not influence each
+    other. `resampled=False` uses the plain backward pass of convolutions. Source: PAPERS 1.4.
     """
     layers = {feature.layer for feature in features}
     maps: dict[str, Tensor] = {}
@@ -46,7 +49,7 @@ def deconvolved(model: nn.Module, images: Tensor, features: Sequence[Feature], r
         if call.name not in layers:
             return call.output
         maps[call.name] = call.output
-        return call.output.clone()  # an in-place layer may overwrite what it is given
+        return call.output.clone()  # an in-place layer may overwrite its input
 
     with untouched(model):
         pixels = images.detach().clone().requires_grad_()
@@ -64,23 +67,12 @@ def deconvolved(model: nn.Module, images: Tensor, features: Sequence[Feature], r
     return (heatmap - low) / torch.where(high > low, high - low, 1)
 
 
-class Decoupled(NamedTuple):
-    """What the top features see: maps (N, top, H, W) in [0, 1], features (N, top) as places in x, shares f (N, top).
+class VEBI(Attribution, Fits, LearnsRelevance, ShowsFeatures, Interprets):
+    """Compute the explanation (N, 1, H, W) in [0, 1] by the `top` relevant features; zero if no feature takes part.
 
-    Where fewer than `top` features take part, the rest have zero maps and shares and the place -1.
-    """
-
-    maps: Tensor
-    features: Tensor
-    shares: Tensor
-
-
-class VEBI(Attribution):
-    """The explanation (N, 1, H, W) in [0, 1] by the `top` relevant features; zero where none takes part.
-
-    `layers` (relu, all, or names), `mu` and `labels` (given or predicted) belong to the relevance, which `fit` learns
-    from the training set. `batch_size` counts pairs of image and feature. Of a
-    regression, features are relevant to a higher score. Raises `UserError` before `fit`.
+    `layers` (relu, all, or names), `mu` and `labels` (given or predicted) are settings of the relevance, which `fit`
+    learns from the training set. For a regression, features are relevant to a higher score. `batch_size` counts pairs
+    of image and feature. Raises `UserError` before `fit`, and for `top` below 1.
     """
 
     heatmap = staticmethod(positive_sum)
@@ -96,56 +88,63 @@ class VEBI(Attribution):
         batch_size: int = 96,
     ) -> None:
         if top < 1:
-            raise UserError(f"top={top} shows no feature; use 1 or more")
+            raise UserError(f"top={top} is below 1; use 1 or more")
         super().__init__(model)
         self.model, self.top, self.resampled, self.batch_size = model, top, resampled, batch_size
         layers = layers if isinstance(layers, str) else list(layers)
-        self.learns: dict[str, Any] = {"layers": layers, "mu": mu, "labels": labels}
+        self._settings: dict[str, Any] = {"layers": layers, "mu": mu, "labels": labels}
         self._relevance: Relevance | None = None
 
-    @property
     def relevance(self) -> Relevance:
-        """What `fit` has learnt; raises `UserError` where it has not."""
+        """Return what `fit` learned; raise `UserError` before `fit`."""
         if self._relevance is None:
-            raise UserError("VEBI knows no relevant features yet; call fit(dataloader) with the training set first")
+            raise UserError("VEBI has no relevant features yet; call fit(dataloader) with the training set first")
         return self._relevance
 
     def fit(self, dataloader: Iterable[Batch]) -> None:
-        """Learn the relevance of the model's features from batches as `learn_relevance` takes them."""
-        self._relevance = learn_relevance(self.model, dataloader, **self.learns)
+        """Learn the relevance of the model's features from the batches that `learn_relevance` takes."""
+        self._relevance = learn_relevance(self.model, dataloader, **self._settings)
+
+    def learned_settings(self) -> dict[str, Any]:
+        """Return `layers`, `mu` and `labels`, on which the relevance depends."""
+        return self._settings
 
     def save(self, folder: Path) -> None:
-        """Write what `fit` has learnt."""
-        self.relevance.save(folder)
+        """Write the relevance to `folder`."""
+        self.relevance().save(folder)
 
     def load(self, folder: Path) -> None:
-        """Read what `save` has written."""
+        """Read the relevance that `save` wrote."""
         self._relevance = Relevance.load(folder)
 
-    def interpret(self, images: ImageSet, count: int = 16, size: int = 64) -> Interpretation:
-        """Average visualisations of the relevant features and their controls (PAPERS 1.5), from `count` images each."""
+    def interpret(self, training_set: ImageSet, count: int = 16, size: int = 64) -> Interpretation:
+        """Compute average visualisations of the relevant features and their controls, `count` images each.
+
+        Source: PAPERS 1.5.
+        """
         deconvolve = partial(deconvolved, resampled=self.resampled)
-        return interpret(self.model, self.relevance, images, deconvolve, count, size, self.batch_size, controls=True)
+        relevance = self.relevance()
+        return interpret(self.model, relevance, training_set, deconvolve, count, size, self.batch_size, controls=True)
 
     def attribute(self, inputs: Tensor, target: Tensor | int) -> Tensor:
-        return self.decoupled(inputs, target).maps.amax(1, keepdim=True)
+        return self.feature_maps(inputs, target).maps.amax(1, keepdim=True)
 
-    def decoupled(self, inputs: Tensor, target: Tensor | int) -> Decoupled:
-        """The explanation feature by feature."""
+    def feature_maps(self, inputs: Tensor, target: Tensor | int) -> FeatureMaps:
+        """Return the heatmaps of the top features, and their shares f."""
         images, classes = inputs.detach(), targets(target, len(inputs)).to(inputs.device)
-        shares, features = self._shares(images, classes).topk(min(self.top, len(self.relevance.features)))
+        shares, features = self._shares(images, classes).topk(min(self.top, len(self.relevance().features)))
         features = torch.where(shares > 0, features, -1)
         maps = torch.zeros(*features.shape, *images.shape[2:], device=images.device)
         image, rank = (features >= 0).nonzero(as_tuple=True)
-        names = [self.relevance.features[place] for place in features[image, rank].tolist()]
+        names = [self.relevance().features[index] for index in features[image, rank].tolist()]
         for start in range(0, len(image), self.batch_size):
             rows = slice(start, start + self.batch_size)
             maps[image[rows], rank[rows]] = deconvolved(self.model, images[image[rows]], names[rows], self.resampled)
-        return Decoupled(maps, features, shares.clamp(min=0))
+        return FeatureMaps(maps, features, shares.clamp(min=0))
 
     def _shares(self, images: Tensor, classes: Tensor) -> Tensor:
-        """f (N, m) of images for their classes."""
-        weights = self.relevance.weights.to(images.device)
-        layers = list(self.relevance.layers)
+        """Return f (N, m) of images for their classes."""
+        weights = self.relevance().weights.to(images.device)
+        layers = list(self.relevance().layers)
         x = torch.cat([joined(layer_responses(self.model, part, layers)[0]) for part in images.split(self.batch_size)])
         return (x * (weights / weights.sum(0).clamp(min=1e-300)).T[classes]).float()

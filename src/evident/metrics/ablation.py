@@ -1,18 +1,19 @@
-"""How much a class hangs on its few relevant features: they are zeroed inside the network, or others in their place.
+"""Ablation of relevant features: how much a class depends on the few features that are relevant to it.
 
-For an image of class j, whose relevant features are the n_j of weight w_kj > 0 (`evident.relevance`):
+The features are zeroed inside the network. Class j has n_j relevant features, those with weight w_kj > 0
+(`evident.relevance`). For an image of class j:
 
-    a(k) = 1[the network, with min(k, n_j) features of class j zeroed, says j],    k = 0, 1, ..., K = max_j n_j
+    a(k) = 1[the network with min(k, n_j) features zeroed predicts j],    k = 0, 1, ..., K = max_j n_j
 
-and which features those are:
+There are three choices of the features to zero:
 
-    relevant    the most relevant of the class, by rank
-    random      as many of the same layers by lot; a(k) is the mean over several draws
-    least       as many of the same layers, the least relevant first
+    relevant    the most relevant features of the class, by rank
+    random      as many random features of the same layers; a(k) is the mean over several draws
+    least       as many features of the same layers, the least relevant first
 
-"Of the same layers": the i-th feature zeroed is one of the layer that holds the i-th relevant feature, so that the
-three differ in nothing but the choice of filters. The mean of a(k) over images is the accuracy on their classes. Where
-a few features carry a class, that falls at once without them and hardly moves without the others.
+"Of the same layers" means that the i-th zeroed feature belongs to the layer of the i-th relevant feature, so the three
+choices differ only in the filters. The mean of a(k) over images is the accuracy on their classes. If a few features
+carry a class, the accuracy drops at once without them and hardly changes without the others.
 Source: PAPERS 1.7; Oramas, Wang, Tuytelaars 2019, arXiv 1712.06302.
 """
 
@@ -35,49 +36,50 @@ from evident.relevance.responses import responses
     needs=("model", "relevance"),
 )
 def ablation(explanation: Explanation, draws: int = 10, seed: int = 0, batch_size: int = 256) -> dict[str, Curve]:
-    """Is the target still predicted without k of its relevant features, or of `draws` random or the least relevant?
+    """Compute whether the target is still predicted with k features zeroed: relevant, random or least relevant ones.
 
-    Curves (N, K + 1) in [0, 1] over k, named `ablation_relevant`, `ablation_random` and `ablation_least`, whose score
-    is their end: all relevant features, or as many others, are gone. NaN for a class without relevant features.
-    `batch_size` pairs of image and ablation go through the network at once. Raises `UserError` without a model or its
-    relevance, and without draws.
+    Returns the curves a(k) (N, K + 1) in [0, 1], named `ablation_relevant`, `ablation_random` (mean of `draws`) and
+    `ablation_least`. The score is the last value of a curve: all relevant features, or as many others, are zeroed. NaN
+    for a class without relevant features. `batch_size` pairs of image and ablation pass the network at once. Raises
+    `UserError` without a model, without relevance, and for `draws` below 1.
     """
     images, target, model, relevance = explanation.images, explanation.target, explanation.model, explanation.relevance
     if model is None or relevance is None:
         raise UserError("ablation needs the model and the relevance of its features; give both to the Explanation")
     if draws < 1:
-        raise UserError(f"draws={draws} leaves no random features; use 1 or more")
-    most = int(relevance.counts.max())
-    at = torch.arange(most + 1, dtype=torch.float64, device=images.device)
-    classes, place = target.unique(return_inverse=True)
-    turns = torch.stack([_turns(relevance, j, draws, seed) for j in classes.tolist()]).to(images.device)
+        raise UserError(f"draws={draws} draws no random features; use 1 or more")
+    largest = int(relevance.counts.max())
+    at = torch.arange(largest + 1, dtype=torch.float64, device=images.device)
+    classes, row = target.unique(return_inverse=True)
+    steps = torch.stack([_steps(relevance, j, draws, seed) for j in classes.tolist()]).to(images.device)
     counts = relevance.counts.to(images.device)[target, None]
     removed = torch.minimum(at.long(), counts)
-    # Beyond n_j nothing more is removed, and without anything removed all choices are the same network.
+    # Nothing more is zeroed beyond n_j, and with nothing zeroed all choices are the same network.
     new = removed.diff(dim=1, prepend=torch.full_like(counts, -1)) > 0
-    asked = (new & (counts > 0))[:, None].repeat(1, turns.shape[1], 1)
-    asked[:, 1:, 0] = False
-    values = torch.full(asked.shape, torch.nan, dtype=torch.float64, device=images.device)
+    evaluated = (new & (counts > 0))[:, None].repeat(1, steps.shape[1], 1)
+    evaluated[:, 1:, 0] = False
+    values = torch.full(evaluated.shape, torch.nan, dtype=torch.float64, device=images.device)
     with untouched(model), torch.no_grad():
-        for rows in asked.nonzero().split(batch_size) if asked.any() else ():
-            image, choice, point = rows.unbind(1)
-            zeroed = turns[place[image], choice] < removed[image, point, None]
+        for batch in evaluated.nonzero().split(batch_size) if evaluated.any() else ():
+            image, choice, point = batch.unbind(1)
+            zeroed = steps[row[image], choice] < removed[image, point, None]
             layers = zip(relevance.layers, zeroed.split(list(relevance.layers.values()), dim=1), strict=True)
-            said = _scores_without(model, images[image], dict(layers)).argmax(1)
-            values[image, choice, point] = (said == target[image]).double()
+            predicted = _scores_without(model, images[image], dict(layers)).argmax(1)
+            values[image, choice, point] = (predicted == target[image]).double()
     values[:, :, 0] = values[:, :1, 0]
     last_new = torch.where(new, torch.arange(len(at), device=images.device), 0).cummax(1).values
     values = values.gather(2, last_new[:, None].expand_as(values))
-    relevant, least, lots = values[:, 0], values[:, 1], values[:, 2:].mean(1)
-    named = {"ablation_relevant": relevant, "ablation_random": lots, "ablation_least": least}
-    return {name: Curve(at, rows, score=rows[:, -1]) for name, rows in named.items()}
+    relevant, least, random = values[:, 0], values[:, 1], values[:, 2:].mean(1)
+    named = {"ablation_relevant": relevant, "ablation_random": random, "ablation_least": least}
+    return {name: Curve(at, rows, score=rows[:, -1], axis="features") for name, rows in named.items()}
 
 
 @metric(direction="higher", needs=("model", "relevance"))
 def read_out(explanation: Explanation) -> Tensor:
-    """Do the relevant features alone tell the class: 1[argmax_j w_j . x = target] (N,), of responses x (PAPERS 1.2).
+    """Compute whether the relevant features alone give the class: 1[argmax_j w_j . x = target] (N,).
 
-    Raises `UserError` without a model or its relevance.
+    x (N, m) are the responses and w_j (m,) the weights of class j (PAPERS 1.2). Raises `UserError` without a model or
+    without relevance.
     """
     model, relevance = explanation.model, explanation.relevance
     if model is None or relevance is None:
@@ -86,23 +88,23 @@ def read_out(explanation: Explanation) -> Tensor:
     return ((x @ relevance.weights.to(x.device)).argmax(1) == explanation.target).double()
 
 
-def _turns(relevance: Relevance, target: int, draws: int, seed: int) -> Tensor:
-    """The turn (2 + draws, m) at which each feature is zeroed, m where it never is: relevant, least, each draw."""
+def _steps(relevance: Relevance, target: int, draws: int, seed: int) -> Tensor:
+    """Return the step (2 + draws, m) at which each feature is zeroed, m for never: relevant, least, each draw."""
     ranking = relevance.ranking[:, target]
-    lots = [np.random.default_rng((seed, target, draw)).permutation(len(ranking)) for draw in range(draws)]
-    orders = torch.stack([ranking, ranking.flip(0), *map(torch.from_numpy, lots)])
+    random = [np.random.default_rng((seed, target, draw)).permutation(len(ranking)) for draw in range(draws)]
+    orders = torch.stack([ranking, ranking.flip(0), *map(torch.from_numpy, random)])
     sizes = torch.tensor(list(relevance.layers.values()))
     layer = torch.arange(len(sizes)).repeat_interleave(sizes)
-    # Layer after layer, each in its order: the n-th slot of a layer is that of its n-th feature in every order, so
-    # that it has the turn of the layer's n-th most relevant feature.
+    # Each order, sorted by layer: in every order, the n-th feature of a layer stands in the same slot, so it is zeroed
+    # at the step of the layer's n-th most relevant feature.
     slots = orders.gather(1, layer[orders].argsort(dim=1, stable=True))
-    turn = ranking.argsort()
-    turn = turn.where(turn < relevance.counts[target], len(turn))
-    return torch.empty_like(orders).scatter(1, slots, turn[slots[0]].expand_as(orders))
+    step = ranking.argsort()
+    step = step.where(step < relevance.counts[target], len(step))
+    return torch.empty_like(orders).scatter(1, slots, step[slots[0]].expand_as(orders))
 
 
 def _scores_without(model: nn.Module, images: Tensor, zeroed: Mapping[str, Tensor]) -> Tensor:
-    """Class scores of images, of which row n lacks the filters that zeroed[layer] (N, K) marks in its row n."""
+    """Return class scores of images; image n is computed without the filters marked in zeroed[layer][n] (N, K)."""
     seen = set()
 
     def visit(call: LayerCall) -> Tensor:

@@ -1,4 +1,4 @@
-"""How few pixels a heatmap needs; both measures are undefined, NaN, for a heatmap of zeros."""
+"""Complexity: over how many pixels a heatmap is spread. Both measures are NaN for a heatmap of zeros."""
 
 import torch
 from torch import Tensor
@@ -8,9 +8,10 @@ from evident.metrics.contract import Explanation, metric
 
 @metric(direction="higher")
 def gini(explanation: Explanation) -> Tensor:
-    """G = sum_i (2i - n - 1) |h|_(i) / (n sum |h|), with the n pixels' |h|_(i) ascending, i = 1..n.
+    """Compute the Gini index G = sum_i (2i - n - 1) |h|_(i) / (n sum |h|).
 
-    From 0 for a constant map to 1 - 1/n for a single pixel (N,), in float64.
+    |h|_(i), i = 1..n, are the absolute values of the n pixels in ascending order. G (N,) float64 ranges from 0
+    for a constant map to 1 - 1/n for a single pixel.
     Source: Hurley, Rickard 2009, arXiv 0811.4706; for explanations Chalasani et al. 2020, arXiv 1810.06583.
     """
     size = explanation.heatmap.detach().flatten(1).double().abs().sort(1).values
@@ -21,9 +22,9 @@ def gini(explanation: Explanation) -> Tensor:
 
 @metric(direction="lower")
 def entropy(explanation: Explanation) -> Tensor:
-    """H = -sum p log p in nats, with p = |h| / sum |h|.
+    """Compute the entropy H = -sum p log p in nats, with p = |h| / sum |h|.
 
-    From 0 for a single pixel to log(HW) for a constant map (N,), in float64.
+    H (N,) float64 ranges from 0 for a single pixel to log(HW) for a constant map.
     Source: Bhatt, Weller, Moura 2020, arXiv 2005.00631, complexity.
     """
     size = explanation.heatmap.detach().flatten(1).double().abs()

@@ -1,4 +1,11 @@
-"""What a metric sees, and what a metric says about itself."""
+"""What a metric sees (`Explanation`), what it returns (`Curve`) and how it is declared (`metric`).
+
+Example:
+
+    @metric(direction="higher", needs=("mask",))
+    def inside(explanation: Explanation) -> Tensor:
+        return (explanation.heatmap * explanation.mask).sum((1, 2))
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,31 +16,33 @@ import torch
 from captum.attr import Attribution
 from torch import Tensor, nn
 
-from evident.data.scenes.splits import Removals, Truth
+from evident.contracts import NeedsMask
 from evident.errors import UserError
-from evident.explainers.shared.evidence import Evidence
 from evident.relevance.relevance import Relevance
+from evident.values import Evidence, Removals, Truth
 
-# What describes an explanation and makes it neither good nor bad is better in neither.
+# "neither" is for a score that describes an explanation without being a merit, such as the size of its mask.
 Direction = Literal["higher", "lower", "neither"]
-Need = Literal[
+Axis = Literal["pixels", "features", "attributes", "thresholds"]
+Field = Literal[
     "mask", "model", "relevance", "explainer", "evidence", "other",
     "signed", "truth", "contributions", "attribute_maps", "removals",
 ]  # fmt: skip
+Need = Field | type  # a field of `Explanation`, or a protocol of explainers
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """A batch of explained images: images (N, 3, H, W) in [0, 1], target (N,), heatmap (N, H, W).
+    """Hold a batch of explained images: images (N, 3, H, W) in [0, 1], target (N,), heatmap (N, H, W).
 
-    `mask` (N, H, W) bool marks the true evidence, `other` (N, H, W) bool that of another class which is in the image
-    too; `model` maps images to class scores (N, classes), `explainer` is there to be asked again. `relevance` is what
-    it has learnt of the features, where it learns any, `evidence` its explanation as an image, where it gives one.
+    All other fields are None where the data set, the network or the explainer does not provide them.
 
-    Of a regression, `signed` (N, H, W) is what raises the score and, below zero, what lowers it; `contributions` (N, K)
-    are what the explainer says by name that each attribute adds, `attribute_maps` (N, K, h, w) where it is seen.
-    Of scenes whose truth is known, `truth` is that, and `removals` the same scenes without an attribute. Each is there
-    only where a data set, an explainer or a metric has use for it.
+    mask (N, H, W) bool: the pixels of the true evidence. other (N, H, W) bool: the pixels of another class that is in
+    the image too. model: maps images to outputs (N, outputs). explainer: the explainer, for metrics that explain again.
+    relevance: the features that the explainer learned to be relevant. evidence: the explanation as an image.
+    signed (N, H, W): the heatmap of a regression with its sign; positive values raise the score. contributions (N, K):
+    what each attribute adds to the score, as stated by the explainer. attribute_maps (N, K, h, w): where the network
+    sees each attribute. truth: what is known about rendered scenes. removals: the same scenes without one attribute.
     """
 
     images: Tensor
@@ -52,45 +61,53 @@ class Explanation:
     removals: Removals | None = None
 
 
-def attribution_of(explainer: Attribution, images: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
-    """What `explainer` gives to images (N, 3, H, W) for the classes `target` (N,), with the masks if it needs them."""
-    needs_mask = getattr(explainer, "needs_mask", False)
-    # Lightning tests without gradients, which most explainers live on.
+def attributions(explainer: Attribution, images: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
+    """Return the attribution for images (N, 3, H, W) and targets (N,); `mask` (N, H, W) is for `NeedsMask` only.
+
+    Raises `UserError` for an explainer that needs masks and `mask=None`.
+    """
+    # Lightning tests without gradients, and most explainers need them.
     with torch.enable_grad():
-        return explainer.attribute(images, target, **({"mask": mask} if needs_mask else {}))
+        if not isinstance(explainer, NeedsMask):
+            return explainer.attribute(images, target)
+        if mask is None:
+            raise UserError(f"{type(explainer).__name__} needs masks, which this data set does not have; leave it out")
+        return explainer.attribute_mask(images, target, mask)
 
 
-def explain(explainer: Attribution, images: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
-    """The heatmaps (N, H, W) of what `attribution_of` gives."""
-    return explainer.heatmap(attribution_of(explainer, images, target, mask))
+def heatmaps(explainer: Attribution, images: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
+    """Return the heatmaps (N, H, W) of `attributions`."""
+    return explainer.heatmap(attributions(explainer, images, target, mask))
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Values (N, T) of one measure at positions `at` (T,).
+    """Hold values (N, T) of one measure at increasing positions `at` (T,).
 
-    Its score (N,) is the area under it, for positions from 0 to 1, unless it has one of its own.
+    `score` (N,) is the score of each image; None means the area under the curve, for positions in [0, 1]. `axis` says
+    what the positions are: shares of pixels, numbers of features, attributes by index, or thresholds.
     """
 
     at: Tensor
     values: Tensor
     score: Tensor | None = None
+    axis: Axis = "pixels"
 
 
 def area(curve: Curve) -> Tensor:
-    """Area (N,) float64 under a curve over [0, 1]: every value stands for the positions nearest to it.
+    """Return the area (N,) float64 under a curve over [0, 1]: each value counts for the positions nearest to it.
 
-    That is the trapezoid rule where `at` holds 0 and 1, and the midpoint rule where it holds the middles of
+    This is the trapezoidal rule where `at` includes 0 and 1, and the midpoint rule where `at` holds the middles of
     equal bins. NaN where a value is NaN.
     """
     values, at = curve.values.double(), curve.at.double()
     borders = (at[:-1] + at[1:]) / 2
-    # Summed by parts: no widths have to add up to one, so a constant curve has exactly its constant as area.
+    # Summation by parts: no widths have to add up to one, so the area under a constant is exactly that constant.
     return values[:, -1] - (values.diff(dim=1) * borders).sum(1)
 
 
 def image_scores(result: Tensor | Curve) -> Tensor:
-    """One score per image (N,): the result itself, or the score of a curve."""
+    """Return one score per image (N,): the tensor itself, or the score of a curve."""
     if isinstance(result, Tensor):
         return result
     return area(result) if result.score is None else result.score
@@ -101,31 +118,34 @@ Metric = TypeVar("Metric", bound=Callable[..., Result])
 
 
 def metric(direction: Direction | Mapping[str, Direction], needs: tuple[Need, ...] = ()) -> Callable[[Metric], Metric]:
-    """Mark a function of an `Explanation` as a metric.
+    """Declare a function of an `Explanation` as a metric.
 
-    It returns one score per image (N,), NaN where undefined, or a `Curve`; several that share their forward
-    passes come as a mapping by name, and so do their directions. What it `needs` must be there.
+    The function returns one score per image (N,), NaN where undefined, or a `Curve`. A function that computes several
+    scores returns a mapping by name, and `direction` may be a mapping by name too. `needs` lists the fields of the
+    explanation that the function reads besides images, target and heatmap, and the protocols that the explainer must
+    implement, such as those of `evident.contracts`.
     """
 
-    def mark(function: Metric) -> Metric:
-        vars(function).update(direction=direction, needs=needs)
+    def declare(function: Metric) -> Metric:
+        setattr(function, "direction", direction)  # noqa: B010 (mypy knows no attributes of functions)
+        setattr(function, "needs", needs)  # noqa: B010
         return function
 
-    return mark
+    return declare
 
 
-def _declaration(metric: Callable[..., Result]) -> Any:
-    # Hydra hands a metric with settings over as a partial, which does not show its function's attributes.
+def _declared(metric: Callable[..., Result]) -> Any:
+    """Return the declared function; Hydra wraps metrics with settings in a `partial`."""
     return metric.func if isinstance(metric, partial) else metric
 
 
 def direction_of(metric: Callable[..., Result], name: str) -> Direction:
-    """Which scores named `name` are better.
+    """Return which values of the score `name` are better.
 
-    Where a metric declares directions by name, they are base names: `deletion` holds for `deletion_blur` too.
-    Raises `UserError` for a name that no declared base name fits.
+    Directions declared by name hold for every suffix: `deletion` holds for `deletion_blur` too. Raises `UserError` for
+    a name without a direction.
     """
-    direction = _declaration(metric).direction
+    direction = _declared(metric).direction
     if not isinstance(direction, Mapping):
         return direction
     for base, better in direction.items():
@@ -135,5 +155,17 @@ def direction_of(metric: Callable[..., Result], name: str) -> Direction:
 
 
 def needs_of(metric: Callable[..., Result]) -> tuple[Need, ...]:
-    """What an explanation must carry for this metric besides image, target and heatmap."""
-    return _declaration(metric).needs
+    """Return the fields that the metric reads besides images, target and heatmap, and the protocols it needs."""
+    return _declared(metric).needs
+
+
+def missing_fields(metric: Callable[..., Result], explanation: Explanation) -> set[str]:
+    """Return the names of the fields that the metric needs and the explanation does not have."""
+    return {need for need in needs_of(metric) if isinstance(need, str) and getattr(explanation, need) is None}
+
+
+def applies(metric: Callable[..., Result], explanation: Explanation) -> bool:
+    """Return whether the explanation has all needed fields and its explainer implements all needed protocols."""
+    protocols = tuple(need for need in needs_of(metric) if isinstance(need, type))
+    able = all(isinstance(explanation.explainer, protocol) for protocol in protocols)
+    return able and not missing_fields(metric, explanation)

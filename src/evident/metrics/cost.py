@@ -1,4 +1,4 @@
-"""What an explanation costs: time, passes through the network, memory."""
+"""Cost of an explanation: time, passes through the network and memory."""
 
 import ctypes
 import math
@@ -14,16 +14,18 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import register_multi_grad_hook
 
+from evident.contracts import HasBackbone
+
 _PROCESS = Path("/proc/self")
 
 
 class Cost:
-    """Time and memory between entering and leaving, and the images that passed a network.
+    """Measure time, memory and passes through a network inside a `with` block.
 
-    `seconds` is wall time, with the GPU's work done. `forward_passes` counts the images that went through the
-    network (a batch of 8 counts 8), `backward_passes` those whose gradient came back through its output.
-    `peak_memory` is in bytes above the start, allocated on the network's GPU or resident in the process; NaN
-    where the system keeps no such mark. It keeps one, so a `Cost` inside another spoils the outer one's.
+    `seconds` is wall time; work on the GPU is waited for. `forward_passes` counts the images that passed the network (a
+    batch of 8 counts 8), `backward_passes` those whose gradient passed back through its output. `peak_memory` is in
+    bytes above the start: memory allocated on the network's GPU, or resident in the process; NaN where the system
+    records no peak. The system records a single peak, so blocks must not be nested.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -34,8 +36,8 @@ class Cost:
     def __enter__(self) -> Self:
         self.forward_passes = self.backward_passes = 0
         self._hooks = ExitStack()
-        # A network with a backbone can be asked for maps without its scores, but never without its features.
-        watched = getattr(self.model, "backbone", self.model)
+        # Maps of a network with a backbone can be computed without its scores, but never without its features.
+        watched = self.model.feature_extractor() if isinstance(self.model, HasBackbone) else self.model
         self._hooks.callback(watched.register_forward_hook(self._count, with_kwargs=True).remove)
         self._device = _device(self.model)
         self._memory = _reset_peak(self._device)
@@ -56,12 +58,12 @@ class Cost:
         self.forward_passes += images
         tracked = [tensor for tensor in _tensors(output) if tensor.requires_grad]
 
-        def came_back(_: Tensor) -> None:
+        def count_backward(_: Tensor) -> None:
             self.backward_passes += images
 
         if tracked:
-            # "any" fires once a backward pass, however many outputs the network names.
-            self._hooks.callback(register_multi_grad_hook(tracked, came_back, mode="any").remove)
+            # "any" fires once per backward pass, also for a network with several outputs.
+            self._hooks.callback(register_multi_grad_hook(tracked, count_backward, mode="any").remove)
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:
@@ -80,16 +82,16 @@ def _device(model: nn.Module) -> torch.device:
 
 
 def _reset_peak(device: torch.device) -> float:
-    """Bytes in use now, from where the peak starts anew; NaN where the system offers no such mark."""
+    """Reset the recorded peak and return the bytes in use; NaN where the system records no peak."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
     elif device.type == "cpu":
         if not (mark := _PROCESS / "clear_refs").exists():
             return math.nan
-        # Memory that was freed before may still be resident; what is allocated from it would raise no mark.
-        if (give_back := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
-            give_back(0)
+        # Freed memory may still be resident: allocating from it would not raise the peak.
+        if (malloc_trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
+            malloc_trim(0)
         try:
             # 5 resets the high-water mark of resident memory: proc(5), clear_refs.
             mark.write_text("5")

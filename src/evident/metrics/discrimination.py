@@ -1,9 +1,9 @@
-"""Does an explanation of one class leave out what belongs to another class of the same image?
+"""Class discrimination: whether the explanation of a class excludes evidence of another class in the same image.
 
-Where two objects are side by side (`evident.data.composites`), the truth is known: all evidence of a class lies in its
-own half. That is the grid pointing game (Böhle, Fritz, Schiele 2021, arXiv 2104.00032) of a grid of two, and, as the
-objects are known, of the objects too. In single photographs the explanations of two likely classes can only be
-compared with each other.
+The truth is known for images of two objects side by side (`evident.data.composites`): all evidence of a class lies in
+its own half. This is the grid pointing game (Böhle, Fritz, Schiele 2021, arXiv 2104.00032) on a grid of two cells; as
+the masks of the objects are known, it is also computed on the objects. For single photographs, `class_overlap`
+compares the explanations of the two most likely classes with each other.
 """
 
 import torch
@@ -11,21 +11,25 @@ from torch import Tensor
 
 from evident.errors import UserError
 from evident.explainers.shared.targets import ask_for_classes
-from evident.metrics.contract import Explanation, explain, metric
+from evident.metrics.contract import Explanation, heatmaps, metric
 
 
 @metric(direction="higher", needs=("mask", "other"))
 def discrimination(explanation: Explanation) -> dict[str, Tensor]:
-    """How much of an explanation is of its own class, in an image of two side by side: three scores (N,) in [0, 1].
+    """Compute how much of an explanation belongs to its own class in an image of two objects: three scores (N,).
 
-    With h+ the positive heatmap, `discrimination_mass` is sum h+ on the class's own object / sum h+ on either object,
-    `discrimination_half` is sum h+ in its own half / sum h+, `discrimination_pointing` whether the maximum is in its
-    own half, and the share of maxima where there are several. 1/2 is what a map scores that knows nothing of the class.
-    NaN where the sum divided by is zero, for a heatmap that is not finite, where neither object is marked, and for
-    the objects also where one of them is not. Raises `UserError` without masks of both.
+    With h+ the positive part of the heatmap, each in [0, 1]:
+
+        discrimination_mass       sum of h+ on the own object / sum of h+ on both objects
+        discrimination_half       sum of h+ in the own half / sum of h+
+        discrimination_pointing   1 if the maximum is in the own half, else 0; the share of maxima if there are several
+
+    A heatmap that does not depend on the class scores 1/2 on average. NaN where the denominator is zero, for a heatmap
+    with non-finite values and where both masks are empty; `discrimination_mass` also where one mask is empty. Raises
+    `UserError` without the masks of both objects.
     """
     if explanation.mask is None or explanation.other is None:
-        raise UserError("discrimination needs the masks of two classes; use composites, or leave it out of metric")
+        raise UserError("discrimination needs the masks of two classes; use a data set of composites, or leave it out")
     heatmap, own, other = explanation.heatmap.detach().double(), explanation.mask, explanation.other
     left = torch.arange(own.shape[2], device=own.device) < own.shape[2] // 2
     lies_left = ((own & left) | (other & ~left)).flatten(1).any(1)
@@ -46,27 +50,28 @@ def discrimination(explanation: Explanation) -> dict[str, Tensor]:
 
 @metric(direction="lower", needs=("model", "explainer"))
 def class_overlap(explanation: Explanation, least: float = 0.1) -> Tensor:
-    """sum_i min(a_i, b_i) (N,) in [0, 1] of the positive heatmaps a and b of the two most likely classes.
+    """Compute sum_i min(a_i, b_i) (N,) in [0, 1] for the heatmaps a and b of the two most likely classes.
 
-    Each is divided by its sum first: 1 for an explainer that gives every class the same, 0 where no pixel speaks for
-    both. NaN where the second class has a probability below `least`, so that it is hardly in the image, or a heatmap
-    has nothing positive or is not finite. Raises `UserError` without a model or an explainer, and for a regression.
+    a and b are the positive parts, each divided by its sum: 1 for an explainer that gives all classes the same
+    heatmap, 0 if no pixel is evidence of both classes. NaN where the probability of the second class is below `least`
+    (the image hardly shows it), and for a heatmap with non-finite or without positive values. Raises `UserError`
+    without a model or an explainer, and for a regression.
     Source: PAPERS 2, claim (d); the intersection of histograms: Swain, Ballard 1991.
     """
     images, target, model, explainer = explanation.images, explanation.target, explanation.model, explanation.explainer
     if model is None or explainer is None:
-        raise UserError("class_overlap asks the explainer of two classes; give it and the model to the Explanation")
+        raise UserError("class_overlap explains two classes; give the explainer and the model to the Explanation")
     ask_for_classes(model, "class_overlap")
     with torch.no_grad():
         probability, classes = model(images).double().softmax(1).topk(2)
-    asked = probability[:, 1] >= least
+    likely = probability[:, 1] >= least
     shares = []
     for wanted in classes.T:
         relevance = explanation.heatmap.detach().clone()
-        # Of the class explained already the answer is known.
-        if (new := asked & (wanted != target)).any():
+        # The heatmap of the target is known already.
+        if (new := likely & (wanted != target)).any():
             mask = None if explanation.mask is None else explanation.mask[new]
-            relevance[new] = explain(explainer, images[new], wanted[new], mask).detach()
+            relevance[new] = heatmaps(explainer, images[new], wanted[new], mask).detach()
         relevance = relevance.flatten(1).double().clamp(min=0)
         shares.append(relevance / relevance.sum(1, keepdim=True))
-    return torch.minimum(*shares).sum(1).where(asked, torch.nan)
+    return torch.minimum(*shares).sum(1).where(likely, torch.nan)

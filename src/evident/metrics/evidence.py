@@ -1,4 +1,4 @@
-"""What the network says of an explanation that is an image itself: the evidence alone, and in other colours."""
+"""Scores of explanations that are images: the network's output for the evidence alone, and in other colours."""
 
 from itertools import permutations
 
@@ -6,19 +6,21 @@ import torch
 from torch import Tensor
 
 from evident.errors import UserError
-from evident.explainers.shared.evidence import Evidence
 from evident.explainers.shared.targets import target_scores
 from evident.metrics.contract import Explanation, metric
 from evident.models.reference_images import reference_images
+from evident.values import Evidence
 
-# The changes of colour, 3 x 3 matrices: every other order of the channels, then the luminance of Rec. 601 in each.
+# Colour changes as 3 x 3 matrices: all other orders of the channels, and the luminance of Rec. 601 in each channel.
 SWAPS = torch.stack([torch.eye(3)[list(order)] for order in list(permutations(range(3)))[1:]])
 GREY = torch.tensor([0.299, 0.587, 0.114]).expand(1, 3, 3)
 
 
 def _evidence(explanation: Explanation) -> Evidence:
     if explanation.evidence is None:
-        raise UserError("this metric needs an explanation that is an image; choose an explainer that gives evidence")
+        raise UserError(
+            "this metric needs an explanation that is an image; use an explainer that gives evidence, such as fgvis"
+        )
     return explanation.evidence
 
 
@@ -27,16 +29,23 @@ def _evidence(explanation: Explanation) -> Evidence:
         "explanation_score": "higher",
         "explanation_keeps": "higher",
         "complement_score": "lower",
-        "mask_share": "neither",  # an empty mask is no good one: sizes compare at equal score, as `sparsity` does
+        # An empty mask is useless, so smaller is not better: `sparsity` compares sizes at equal score.
+        "mask_share": "neither",
     },
     needs=("evidence",),
 )
 def explanation_score(explanation: Explanation) -> dict[str, Tensor]:
-    """Is the evidence enough for the class, is it all of it, and how much of the image is it? Each (N,) in [0, 1].
+    """Compute the scores of explanation and complement and the size of the mask, each (N,).
 
-    With p the target's probability, x the image, e the explanation, c its complement and m the mask (N, 3, H, W):
-    `explanation_score` p(e); `explanation_keeps` min(p(e) / p(x), 1), NaN where both are 0; `complement_score` p(c);
-    `mask_share` the mean of m. Raises `UserError` without evidence. Source: PAPERS 2.1 and 2.3, claim (c).
+    p in [0, 1] is the target's probability, x the image, e the explanation, c its complement and m the mask:
+
+        explanation_score   p(e): is the evidence sufficient for the class?
+        explanation_keeps   min(p(e) / p(x), 1), NaN where both are 0
+        complement_score    p(c): does the image without the evidence still show the class?
+        mask_share          mean of m
+
+    For a regression p is the output itself, and scores have its units. Raises `UserError` without evidence.
+    Source: PAPERS 2.1 and 2.3, claim (c).
     """
     evidence = _evidence(explanation)
     own, alone = evidence.score.double(), evidence.explanation_score.double()
@@ -50,31 +59,31 @@ def explanation_score(explanation: Explanation) -> dict[str, Tensor]:
 
 @metric(direction="neither", needs=("model", "evidence"))
 def colour(explanation: Explanation, batch_size: int = 64) -> dict[str, Tensor]:
-    """How far the score of the explanation hangs on its colours: its change, in [-1, 1], below 0 where it falls.
+    """Compute how much the score of the explanation changes with its colours, in [-1, 1]; negative where it falls.
 
-    With e the explanation, r the network's mean colour (both in pixels) and p the target's probability,
+    With e the explanation, r the network's mean colour (both in pixels) and p the target's probability:
 
         p(r + M (e - r)) - p(e)        M a 3 x 3 matrix on the channels
 
-    is `colour_swap` (N,), its mean over the five M that put the channels into another order, and `colour_grey` (N,),
-    where M gives every channel the deviation's luminance. What changes is the deviation from the mean colour: what is
-    no evidence has that colour, stays as it is, and tells the network nothing before or after. Values that leave
-    [0, 1] are clipped. Neither is better: it says of a class whether its colour matters. `batch_size` images go
-    through the network at once. Raises `UserError` without a model or evidence. Source: PAPERS 2.3, claim (g).
+    `colour_swap` (N,) is the mean over the five M that permute the channels, `colour_grey` (N,) uses the M that gives
+    every channel the luminance. M changes the deviation from the mean colour, so pixels without evidence keep the mean
+    colour, which is neutral for the network. Values are clipped to [0, 1]. Neither direction is better: the measure
+    says whether the colour of a class matters. `batch_size` images pass the network at once. Raises `UserError`
+    without a model or evidence. Source: PAPERS 2.3, claim (g).
     """
     evidence, model = _evidence(explanation), explanation.model
     if model is None:
         raise UserError("colour needs the model that was explained; give it to the Explanation")
     shown = evidence.explanation
-    changes = torch.cat([SWAPS, GREY]).to(shown)
-    rows = torch.arange(len(changes) * len(shown), device=shown.device)
+    matrices = torch.cat([SWAPS, GREY]).to(shown)
+    rows = torch.arange(len(matrices) * len(shown), device=shown.device)
     probability = []
     with torch.no_grad():
         neutral = reference_images(shown, model, "mean_colour")
         for batch in rows.split(batch_size):
-            change, image = torch.unravel_index(batch, (len(changes), len(shown)))
-            deviation = torch.einsum("nij,njhw->nihw", changes[change], shown[image] - neutral[image])
+            matrix, image = torch.unravel_index(batch, (len(matrices), len(shown)))
+            deviation = torch.einsum("nij,njhw->nihw", matrices[matrix], shown[image] - neutral[image])
             scores = model((neutral[image] + deviation).clamp(0, 1)).double().softmax(1)
             probability.append(target_scores(scores, explanation.target[image]))
-    moved = torch.cat(probability).view(len(changes), -1) - evidence.explanation_score.double()
-    return {"colour_swap": moved[:-1].mean(0), "colour_grey": moved[-1]}
+    change = torch.cat(probability).view(len(matrices), -1) - evidence.explanation_score.double()
+    return {"colour_swap": change[:-1].mean(0), "colour_grey": change[-1]}

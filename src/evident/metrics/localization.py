@@ -1,4 +1,7 @@
-"""How well a heatmap finds the mask of the true evidence; NaN for an empty mask or a heatmap not finite."""
+"""Localisation: how well a heatmap finds the mask of the true evidence.
+
+All scores are NaN for an empty mask and for a heatmap with non-finite values.
+"""
 
 import torch
 from torch import Tensor
@@ -9,7 +12,7 @@ from evident.metrics.contract import Curve, Explanation, metric
 
 
 def _pixels(explanation: Explanation) -> tuple[Tensor, Tensor]:
-    """Heatmap (N, HW) float64 and mask (N, HW) bool."""
+    """Return heatmaps (N, HW) float64 and masks (N, HW) bool."""
     if explanation.mask is None:
         raise UserError("this metric needs masks, and the data set has none; leave it out or choose other data")
     return explanation.heatmap.detach().flatten(1).double(), explanation.mask.flatten(1)
@@ -22,42 +25,43 @@ def _where_defined(values: Tensor, heatmap: Tensor, mask: Tensor) -> Tensor:
 
 @metric(direction="higher", needs=("mask",))
 def iou_area(explanation: Explanation, thresholds: int = 100) -> Curve:
-    """IoU(t) = |{h > t} and mask| / |{h > t} or mask| over thresholds t, for the heatmap h scaled to [0, 1].
+    """Compute IoU(t) = |{h > t} and mask| / |{h > t} or mask| over thresholds t, for heatmaps h scaled to [0, 1].
 
-    The curve (N, thresholds) stands at the middles of equal bins of [0, 1]; its area is in [0, 1], exactly
-    one for the mask itself, zero for its inverse and for a constant heatmap, which selects nothing. Raises
-    `UserError` without masks or thresholds.
+    The positions of the curve (N, thresholds) are the middles of equal bins of [0, 1]. Its area is in [0, 1]: exactly
+    one for the mask itself, zero for its inverse and for a constant heatmap, which selects no pixel. Raises
+    `UserError` without masks and for `thresholds` below 1.
     Source: PAPERS 1.6; Oramas, Wang, Tuytelaars 2019, arXiv 1712.06302.
     """
     if thresholds < 1:
-        raise UserError(f"thresholds={thresholds} leaves no curve; use 1 or more")
+        raise UserError(f"thresholds={thresholds} gives no curve; use 1 or more")
     heatmap, mask = _pixels(explanation)
     at = (torch.arange(thresholds, dtype=torch.float64, device=heatmap.device) + 0.5) / thresholds
     low, high = heatmap.aminmax(dim=1, keepdim=True)
     scaled = (heatmap - low) / (high - low).where(high > low, 1)
-    # A histogram of how many thresholds a pixel exceeds, per image inside and outside the mask: its sums from
-    # the right are the sizes of all selections, without an (N, thresholds, HW) tensor.
+    # A histogram of how many thresholds each pixel exceeds, inside and outside the mask: its sums from the right are
+    # the sizes of all selections, without an (N, thresholds, HW) tensor.
     exceeded = torch.bucketize(scaled, at)
     images = torch.arange(len(heatmap), device=heatmap.device)[:, None]
-    cells = (2 * images + mask) * (thresholds + 1) + exceeded
-    pixels = cells.flatten().bincount(minlength=len(heatmap) * 2 * (thresholds + 1))
+    bins = (2 * images + mask) * (thresholds + 1) + exceeded
+    pixels = bins.flatten().bincount(minlength=len(heatmap) * 2 * (thresholds + 1))
     pixels = pixels.view(len(heatmap), 2, thresholds + 1)
     outside, inside = pixels.flip(-1).cumsum(-1).flip(-1)[..., 1:].unbind(1)
     iou = inside / (outside + mask.sum(1, keepdim=True)).double()
-    return Curve(at, _where_defined(iou, heatmap, mask))
+    return Curve(at, _where_defined(iou, heatmap, mask), axis="thresholds")
 
 
 @metric(direction="higher", needs=("mask",))
 def iou_best(explanation: Explanation, thresholds: int = 100) -> Tensor:
-    """The largest IoU (N,) in [0, 1] of heatmap and mask over the thresholds of `iou_area`.
+    """Compute the largest IoU (N,) in [0, 1] of heatmap and mask over the thresholds of `iou_area`.
 
-    Raises `UserError` without masks or thresholds. Source: Choe et al. 2020, MaxBoxAcc, with masks for boxes.
+    Raises `UserError` without masks and for `thresholds` below 1.
+    Source: Choe et al. 2020, MaxBoxAcc, with masks instead of boxes.
     """
     return iou_area(explanation, thresholds).values.amax(1)
 
 
 def _dilated(mask: Tensor, radius: int) -> Tensor:
-    """Every pixel within `radius` pixels of a mask (N, H, W) bool."""
+    """Return all pixels within `radius` pixels of a mask (N, H, W) bool."""
     offset = torch.arange(-radius, radius + 1, device=mask.device)
     disc = (offset[:, None] ** 2 + offset**2 <= radius**2).float()
     return conv2d(mask[:, None].float(), disc[None, None], padding=radius)[:, 0] > 0.5
@@ -65,9 +69,9 @@ def _dilated(mask: Tensor, radius: int) -> Tensor:
 
 @metric(direction="higher", needs=("mask",))
 def pointing_game(explanation: Explanation, tolerance: int = 0) -> Tensor:
-    """One where the heatmap's maximum lies within `tolerance` pixels of the mask, else zero (N,).
+    """Compute the pointing game (N,): one if the maximum of the heatmap is at most `tolerance` pixels from the mask.
 
-    Of several maxima it is the share that hits: the expectation of choosing one at random. Raises `UserError`
+    With several maxima the score is the share that hits, the expectation of choosing one at random. Raises `UserError`
     without masks. Source: Zhang et al. 2018, arXiv 1608.00507 (there with a tolerance of 15 pixels).
     """
     heatmap, mask = _pixels(explanation)
@@ -78,7 +82,7 @@ def pointing_game(explanation: Explanation, tolerance: int = 0) -> Tensor:
 
 @metric(direction="higher", needs=("mask",))
 def mass_accuracy(explanation: Explanation) -> Tensor:
-    """Positive relevance inside the mask / all positive relevance (N,) in [0, 1]; NaN where none is positive.
+    """Compute the share (N,) in [0, 1] of the positive heatmap that is inside the mask; NaN if nothing is positive.
 
     Raises `UserError` without masks.
     Source: Arras, Osman, Samek 2022, arXiv 2003.07258, relevance mass accuracy.
@@ -90,9 +94,9 @@ def mass_accuracy(explanation: Explanation) -> Tensor:
 
 @metric(direction="higher", needs=("mask",))
 def rank_accuracy(explanation: Explanation) -> Tensor:
-    """Share (N,) of the K highest pixels that lie in the mask of K pixels.
+    """Compute the share (N,) in [0, 1] of the K highest pixels that are inside the mask, which has K pixels.
 
-    Of the pixels that tie at the K-th value it takes the expected share. Raises `UserError` without masks.
+    Pixels that tie at the K-th value count by their expected share. Raises `UserError` without masks.
     Source: Arras, Osman, Samek 2022, arXiv 2003.07258, relevance rank accuracy.
     """
     heatmap, mask = _pixels(explanation)
@@ -106,17 +110,17 @@ def rank_accuracy(explanation: Explanation) -> Tensor:
 
 @metric(direction="higher", needs=("mask",))
 def average_precision(explanation: Explanation) -> Tensor:
-    """AP = sum over thresholds n of (recall_n - recall_n-1) precision_n, of pixels (N,) in [0, 1].
+    """Compute AP = sum over thresholds n of (recall_n - recall_n-1) precision_n, over pixels (N,) in [0, 1].
 
-    Every distinct value of the heatmap is a threshold, so tied pixels enter together, as they do in
-    scikit-learn's `average_precision_score`. Raises `UserError` without masks.
+    Every distinct value of the heatmap is a threshold, so tied pixels enter together, as in scikit-learn's
+    `average_precision_score`. Raises `UserError` without masks.
     """
     heatmap, mask = _pixels(explanation)
     value, order = heatmap.sort(1, descending=True)
     hits = mask.gather(1, order).cumsum(1)
     selected = torch.arange(1, value.shape[1] + 1, device=value.device)
     last_of_tie = torch.cat([value[:, 1:] < value[:, :-1], torch.ones_like(mask[:, :1])], 1)
-    # Hits never fall, so the largest count at an earlier threshold is the count at the one before.
+    # Hits never decrease, so the maximum over earlier thresholds is the count at the previous threshold.
     before = (hits * last_of_tie).cummax(1).values.roll(1, 1)
     before[:, 0] = 0
     gained = (hits - before) * last_of_tie

@@ -1,20 +1,21 @@
-r"""What would be without it: scenes painted again without one attribute, the test that only a known world allows.
+r"""Effect of removing an attribute: scenes are rendered again without one attribute, and changes are compared.
 
-Of a scene x, of the same one without attribute k, x_k, and of the true score S and the network's s,
+x is a scene, x_k the same scene without attribute k, S the true score and s the network's score:
 
-    D_k = S(x_k) - S(x)      what its removal truly does, with what comes to light behind it
-    d_k = s(x_k) - s(x)      what it does to the network's score
-    -c_k                     what it should do by the explanation: c_k the sum of its map over the attribute's pixels
+    D_k = S(x_k) - S(x)      the true effect of the removal, including what becomes visible behind the attribute
+    d_k = s(x_k) - s(x)      the effect on the network's score
+    -c_k                     the effect predicted by the explanation; c_k is the sum of the signed heatmap over the
+                             pixels of attribute k
 
-over the attributes that are visible in x, by Kendall's tau-b of each image:
+The measures are Kendall's tau-b over the visible attributes of each image:
 
-    removal_network    d and D: does the network know what things are worth? (the report's, of networks)
-    removal_faithful   -c and d: does the explanation say what the network does?
-    removal_true       -c and D: does the explanation say what is true?
+    removal_network    d and D: does the network respond as the true score does? (a measure of the network)
+    removal_faithful   -c and d: does the explanation predict the network?
+    removal_true       -c and D: does the explanation predict the true effect?
 
-So a map, which knows no attributes, is told where each of them is. `stated_removal_faithful` and `stated_removal_true`
-are the last two of contributions c_k that an explainer states by name, of which nothing is told to it; beside them
-`typical_removal_true` is that of the attributes' usual worth, which has not seen the image.
+A heatmap has no attributes, so c_k uses the true masks. `stated_removal_faithful` and `stated_removal_true` are the
+last two measures for contributions c_k that the explainer states by name, without masks. `typical_removal_true` uses
+the typical contribution of each attribute instead: a baseline that does not see the image.
 """
 
 import torch
@@ -23,27 +24,27 @@ from torch import Tensor
 from evident.errors import UserError
 from evident.explainers.shared.targets import target_scores
 from evident.metrics.contract import Curve, Explanation, metric
-from evident.metrics.contributions import given_to, signed_of, truth_of
+from evident.metrics.contributions import attribute_sums, signed_of, truth_of
 from evident.metrics.rank import kendall
 
 
 @metric(
-    # What the network knows is no merit of the explainer's.
+    # `removal_network` measures the network, so it is no merit of the explainer.
     direction={"removal_network": "neither", "removal_faithful": "higher", "removal_true": "higher"},
     needs=("model", "truth", "signed", "removals"),
 )
 def removal(explanation: Explanation, batch_size: int = 64) -> dict[str, Curve]:
-    """`removal_network`, `removal_faithful` and `removal_true` (N,) in [-1, 1], as above; NaN with nothing to rank.
+    """Compute `removal_network`, `removal_faithful` and `removal_true` (N,) in [-1, 1]; NaN with nothing to rank.
 
-    Their curves (N, K) hold, for attribute k at k, d_k, -c_k and D_k, NaN where it is not visible. `batch_size` images
-    go through the network at once. Raises `UserError` without a model, the truth or scenes that were painted again.
+    Their curves (N, K) hold d_k, -c_k and D_k at position k, NaN where attribute k is not visible. `batch_size` images
+    pass the network at once. Raises `UserError` without a model, the truth, signed heatmaps or removals.
     """
-    said = -given_to(truth_of(explanation).attribute_masks, signed_of(explanation))
+    predicted = -attribute_sums(truth_of(explanation).attribute_masks, signed_of(explanation))
     network, true, visible = _changes(explanation, batch_size)
     return {
         "removal_network": _ranked(network, network, true, visible),
-        "removal_faithful": _ranked(said, said, network, visible),
-        "removal_true": _ranked(true, said, true, visible),
+        "removal_faithful": _ranked(predicted, predicted, network, visible),
+        "removal_true": _ranked(true, predicted, true, visible),
     }
 
 
@@ -54,47 +55,47 @@ def removal(explanation: Explanation, batch_size: int = 64) -> dict[str, Curve]:
     needs=("model", "truth", "contributions", "removals"),
 )  # fmt: skip
 def stated_removal(explanation: Explanation, batch_size: int = 64) -> dict[str, Curve]:
-    """`stated_removal_faithful`, `stated_removal_true` and `typical_removal_true` (N,) in [-1, 1], as above.
+    """Compute `stated_removal_faithful`, `stated_removal_true` and `typical_removal_true` (N,) in [-1, 1].
 
-    NaN with nothing to rank. Their curves (N, K) hold -c_k, D_k and minus what k is usually worth, NaN where it is not
-    visible. `batch_size` images go through the network at once. Raises `UserError` without a model, the truth,
-    contributions or scenes that were painted again.
+    NaN with nothing to rank. Their curves (N, K) hold -c_k, D_k and minus the typical contribution at position k, NaN
+    where attribute k is not visible. `batch_size` images pass the network at once. Raises `UserError` without a model,
+    the truth, stated contributions or removals.
     """
     if explanation.contributions is None:
-        raise UserError("stated_removal needs contributions by attribute; choose an explainer that states them")
-    said, typical = -explanation.contributions.detach().double(), -truth_of(explanation).typical.double()
+        raise UserError("stated_removal needs contributions by attribute; use an explainer that states them")
+    stated, typical = -explanation.contributions.detach().double(), -truth_of(explanation).typical.double()
     network, true, visible = _changes(explanation, batch_size)
     return {
-        "stated_removal_faithful": _ranked(said, said, network, visible),
-        "stated_removal_true": _ranked(true, said, true, visible),
+        "stated_removal_faithful": _ranked(stated, stated, network, visible),
+        "stated_removal_true": _ranked(true, stated, true, visible),
         "typical_removal_true": _ranked(typical, typical, true, visible),
     }
 
 
-def _ranked(shown: Tensor, one: Tensor, other: Tensor, visible: Tensor) -> Curve:
-    """Tau-b of two (N, K) over the attributes `visible` (N, K) bool, with the points of the curve that is `shown`."""
+def _ranked(values: Tensor, first: Tensor, second: Tensor, visible: Tensor) -> Curve:
+    """Return a curve with `values` (N, K), scored by tau-b of `first` and `second` (N, K) over visible attributes."""
     at = torch.arange(visible.shape[1], dtype=torch.float64, device=visible.device)
-    return Curve(at, shown.where(visible, torch.nan), kendall(one, other, visible))
+    return Curve(at, values.where(visible, torch.nan), kendall(first, second, visible), axis="attributes")
 
 
 def _changes(explanation: Explanation, batch_size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """d, D (N, K), zero where attribute k is not visible, and whether it is."""
+    """Return d and D (N, K), zero where attribute k is not visible, and which attributes are visible (N, K) bool."""
     truth, removals, model = truth_of(explanation), explanation.removals, explanation.model
     if removals is None or model is None:
         raise UserError("removal needs the network and scenes without each of their attributes; use data=landscapes")
     target = explanation.target
     with torch.no_grad():
-        shown = torch.cat([explanation.images, removals.images])
-        parts = zip(shown.split(batch_size), torch.cat([target, target[removals.row]]).split(batch_size), strict=True)
+        both = torch.cat([explanation.images, removals.images])
+        parts = zip(both.split(batch_size), torch.cat([target, target[removals.row]]).split(batch_size), strict=True)
         scores = torch.cat([target_scores(model(images), own).double() for images, own in parts])
         before, after = scores.split([len(target), len(removals.row)])
     shape = truth.attribute_masks.shape[:2]
 
-    def placed(values: Tensor) -> Tensor:
-        """Values (P,) of the removals at their places (N, K)."""
-        whole = torch.zeros(shape, dtype=torch.float64, device=values.device)
-        whole[removals.row, removals.attribute] = values.double()
-        return whole
+    def by_attribute(values: Tensor) -> Tensor:
+        """Return values (P,) of the removals by image and attribute (N, K)."""
+        table = torch.zeros(shape, dtype=torch.float64, device=values.device)
+        table[removals.row, removals.attribute] = values.double()
+        return table
 
-    visible = placed(torch.ones_like(removals.change)).bool()
-    return placed(after - before[removals.row]), placed(removals.change), visible
+    visible = by_attribute(torch.ones_like(removals.change)).bool()
+    return by_attribute(after - before[removals.row]), by_attribute(removals.change), visible

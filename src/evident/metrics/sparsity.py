@@ -1,4 +1,4 @@
-"""How little of an image is enough for its score: the size of an explanation at equal score."""
+"""Sparsity: the smallest part of an image that is sufficient for its score."""
 
 import torch
 from torch import Tensor
@@ -14,22 +14,23 @@ from evident.models.reference_images import reference_images
 def sparsity(
     explanation: Explanation, share: float = 0.9, steps: int = 100, batch_size: int = 64, seed: int = 0
 ) -> Tensor:
-    """The smallest share f (N,) in [0, 1] of highest pixels that alone have `share` of the image's own score.
+    """Compute the smallest share f (N,) in [0, 1] of highest pixels that has the given `share` of the image's score.
 
         min f: p(mean colour, its top share f of pixels replaced by the image) >= share * p(image)
 
-    with p the target's probability and f = (k / steps)^2, k = 0, ..., steps, in whole pixels: the steps are finest
-    where evidence is small. Insertion's own curve (`deletion_insertion`) read the other way, so that explanations of
-    any kind are compared at equal score. NaN for a heatmap that is not finite, and where the image's own score is 0.
-    `batch_size` images go through the model at once; `seed` orders tied pixels. Raises `UserError` without a model or
-    steps, unless 0 < share <= 1, and for a regression, whose score has no zero to take a share from.
-    Source: PAPERS 2.3; the smallest sufficient region of Dabkowski, Gal 2017, arXiv 1705.07857, with pixels for a crop.
+    p is the target's probability, and f = (k / steps)^2, k = 0, ..., steps, rounded to whole pixels: steps are finest
+    for small evidence. This inverts the insertion curve (`deletion_insertion`), so explanations of all kinds are
+    compared at equal score. NaN for a heatmap with non-finite values, and where the score of the image is 0.
+    `batch_size` images pass the model at once; `seed` orders tied pixels. Raises `UserError` without a model, for
+    `steps` below 1, unless 0 < share <= 1, and for a regression, whose output has no natural zero.
+    Source: PAPERS 2.3; the smallest sufficient region of Dabkowski, Gal 2017, arXiv 1705.07857, with pixels instead of
+    a crop.
     """
     images, target, model = explanation.images, explanation.target, explanation.model
     if model is None:
         raise UserError("sparsity needs the model that was explained; give it to the Explanation")
     if not 0 < share <= 1 or steps < 1:
-        raise UserError(f"share={share}, steps={steps}: sparsity needs 0 < share <= 1 and steps from 1 on")
+        raise UserError(f"share={share}, steps={steps}: sparsity needs 0 < share <= 1 and steps >= 1")
     ask_for_classes(model, "sparsity")
     height, width = images.shape[-2:]
     order = ranks(explanation.heatmap, seed).view(-1, 1, height, width)

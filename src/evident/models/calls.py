@@ -1,13 +1,13 @@
-"""The calls of a forward pass: which of them are layers, what each is named, and what goes on from it.
+"""Layers as calls of a forward pass: find, name and replace their outputs.
 
-A network is more than its modules: functional, reused and in-place layers are seen only where they are
-*called*. Every torch function that Python calls passes through a `TorchFunctionMode`; the mode below knows
-which calls are layers, and names each by the module that makes it and what it is:
+Functional, reused and in-place layers are visible only where they are *called*, not as modules. Every torch function
+that is called from Python passes through a `TorchFunctionMode`; `LayerCalls` knows which calls are layers, and names
+each by the module that calls it and its kind:
 
     features.8/relu     the rectifier called by the module features.8
-    layer3.1/relu#2     the second one of that block, where a module of its own, `relu`, is used twice
+    layer3.1/relu#2     the second call in that block, whose module `relu` is used twice
 
-Calls that do not pass through Python (a scripted or compiled network) are not seen.
+Calls that do not pass through Python (in a scripted or compiled network) are not seen.
 """
 
 from collections import Counter
@@ -23,14 +23,14 @@ from torch.overrides import TorchFunctionMode
 
 
 class Rectifier(NamedTuple):
-    """One call of min(max(x, 0), ceiling): ReLU has no ceiling, ReLU6 has 6."""
+    """Hold one call of min(max(x, 0), ceiling): ReLU has no ceiling, ReLU6 has 6."""
 
     x: Tensor
     ceiling: float | None = None
     in_place: bool = False
 
 
-# Readers: the arguments of a torch call -> the rectifier that it is, or None where it is something else.
+# Readers: arguments of a torch call -> the corresponding `Rectifier`, or None if the call is something else.
 
 
 def _relu(input: Tensor, inplace: bool = False) -> Rectifier:
@@ -52,7 +52,7 @@ def _threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fa
 def _clamp(
     input: Tensor, min: Any = None, max: Any = None, *, out: Tensor | None = None, inplace: bool = False
 ) -> Rectifier | None:
-    # A ceiling here is no activation of a network's but a range, like that of pixels.
+    # With a ceiling, a clamp is not an activation but limits a range, such as that of pixels.
     rectifies = isinstance(min, int | float) and min == 0 and max is None and out is None
     return Rectifier(input, None, inplace) if rectifies else None
 
@@ -77,7 +77,7 @@ _READERS: dict[Callable[..., Any], Callable[..., Rectifier | None]] = {
 
 
 def rectifier(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Rectifier | None:
-    """The rectifier that the call `func(*args, **kwargs)` is, or None."""
+    """Return the call `func(*args, **kwargs)` as a `Rectifier`, or None if it is not one."""
     return _READERS[func](*args, **kwargs) if func in _READERS else None
 
 
@@ -88,7 +88,7 @@ def _named(*functions: Callable[..., Any]) -> dict[Callable[..., Any], str]:
 _WEIGHTED: dict[Callable[..., Any], str] = {
     **_named(F.conv1d, F.conv2d, F.conv3d, F.conv_transpose2d, F.linear, F.bilinear),
 }
-# Of one neuron each; rectifiers are told by `rectifier`.
+# Nonlinearities of single neurons, except rectifiers, which `rectifier` recognises.
 _NONLINEARITIES: dict[Callable[..., Any], str] = {
     **_named(F.leaky_relu, F.leaky_relu_, F.rrelu, F.rrelu_, F.prelu, torch.rrelu, torch.rrelu_, torch.prelu),
     **_named(F.elu, F.elu_, F.selu, F.selu_, F.celu, F.celu_, torch.selu, torch.selu_, torch.celu, torch.celu_),
@@ -109,12 +109,12 @@ _KINDS: dict[Callable[..., Any], str] = {
 
 
 def is_weighted(func: Callable[..., Any]) -> bool:
-    """Whether a call of `func` is a convolution or a fully connected layer."""
+    """Return whether a call of `func` is a convolution or a fully connected layer."""
     return func in _WEIGHTED
 
 
 def nonlinearity(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
-    """Which nonlinearity the call `func(*args, **kwargs)` is, or None."""
+    """Return the kind of nonlinearity that the call `func(*args, **kwargs)` is, or None."""
     return "relu" if rectifier(func, args, kwargs) is not None else _NONLINEARITIES.get(func)
 
 
@@ -123,7 +123,7 @@ def _kind(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any
 
 
 class LayerCall(NamedTuple):
-    """One layer's call: its name in the forward pass, what it is (relu, conv2d, ...) and what it gives."""
+    """Hold the call of one layer: its name in the forward pass, its kind (relu, conv2d, ...) and its output."""
 
     name: str
     kind: str
@@ -131,12 +131,12 @@ class LayerCall(NamedTuple):
 
 
 class LayerCalls(TorchFunctionMode):
-    """`with LayerCalls(model, visit): model(images)`: the pass goes on from each layer with `visit(LayerCall)`.
+    """Replace the output of each layer by `visit(LayerCall)`: `with LayerCalls(model, visit): model(images)`.
 
-    Layers are convolutions, rectifiers and other nonlinearities, normalisations, poolings and fully connected
-    layers that give maps (N, K, h, w) or (N, K). An in-place layer may overwrite what an earlier one gave: who
-    keeps an output gives a copy back. A network that ignores what an in-place layer returns goes on as it is. One
-    `with` sees one pass.
+    Layers are convolutions, rectifiers and other nonlinearities, normalisation, pooling and fully connected layers
+    whose outputs are (N, K, h, w) or (N, K). An in-place layer may overwrite an earlier output: a `visit` that keeps an
+    output must return a copy. The replacement has no effect if the network ignores the return value of an in-place
+    layer. Use one `with` block per forward pass.
     """
 
     def __init__(self, model: nn.Module, visit: Callable[[LayerCall], Tensor]) -> None:
@@ -148,7 +148,7 @@ class LayerCalls(TorchFunctionMode):
     def __enter__(self) -> Self:
         self._hooks = ExitStack()
         for name, module in self._model.named_modules():
-            # First, so that no other hook can fail before it: the module is left in any case.
+            # Prepended: if another pre-hook failed first, `_left` would pop a name that was never pushed.
             self._hooks.callback(module.register_forward_pre_hook(self._entered(name), prepend=True).remove)
             self._hooks.callback(module.register_forward_hook(self._left, always_call=True).remove)
         super().__enter__()
@@ -184,7 +184,7 @@ class LayerCalls(TorchFunctionMode):
         return self._visit(LayerCall(name if number == 1 else f"{name}#{number}", kind, output))
 
     def _name(self, kind: str) -> str:
-        # A module that is nothing but this layer, and says so (`layer3.1.relu`), need not be named twice.
+        # A module named like its kind (`layer3.1.relu`) need not be named twice.
         parent, _, own = self._path[-1].rpartition(".")
         place = parent if own == kind else self._path[-1]
         return f"{place}/{kind}" if place else kind

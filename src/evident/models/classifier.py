@@ -1,4 +1,4 @@
-"""How networks of class scores are trained and tested, whichever they are."""
+"""Training and testing of classifiers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,15 +10,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics.classification import MulticlassAccuracy
 
-from evident.data.images import Batch, Splits, loader
+from evident.contracts import Splits
+from evident.data.images import loader
 from evident.models.fitted import Fitted
 from evident.models.normalise import normalisation
+from evident.values import Batch
 
 
 class Classifier(LightningModule):
-    """Cross-entropy training of `network` with AdamW and a one-cycle schedule; logs loss and accuracy in [0, 1].
+    """Train `network` by cross-entropy with AdamW and a one-cycle schedule; log loss and accuracy in [0, 1].
 
-    Tests log `top5` too, how often the class is among the five best.
+    Tests also log `test_top5`, the share of images whose class is among the five highest scores.
     """
 
     def __init__(
@@ -65,7 +67,7 @@ class Classifier(LightningModule):
 
 @dataclass(frozen=True)
 class Classification:
-    """What a data set of classes says of training: `epochs`, and the settings of a `Classifier`."""
+    """Train classifiers for `epochs`; the other settings are those of `Classifier`."""
 
     epochs: int = 10
     batch_size: int = 32
@@ -73,21 +75,23 @@ class Classification:
     weight_decay: float = 1e-4
 
     def batches(self, splits: Splits) -> int:
-        """How many batches `fit` trains and tests on."""
-        return self.epochs * len(loader(splits.train, self.batch_size)) + len(loader(splits.test, 256))
+        """Return the number of batches that `fit` trains and tests on."""
+        train, test = loader(splits.split("train"), self.batch_size), loader(splits.split("test"), 256)
+        return self.epochs * len(train) + len(test)
 
     def module(self, network: nn.Module, classes: int) -> Classifier:
-        """What tests `network`."""
+        """Return the module that trains and tests `network`."""
         return Classifier(network, classes, self.learning_rate, self.weight_decay)
 
     def fit(self, network: nn.Module, splits: Splits, seed: int, trainer: Callable[..., Trainer]) -> Fitted:
-        """Train `network` in place; return its accuracies in [0, 1], `val` and `test`."""
-        normalisation(network).measure(splits.train.images[torch.arange(len(splits.train))])
-        classifier = self.module(network, len(splits.classes))
-        train = loader(splits.train, self.batch_size, shuffle_seed=seed)
+        """Train `network` in place; return its accuracies `val` and `test`, in [0, 1]."""
+        images = splits.split("train")
+        normalisation(network).measure(images.images[torch.arange(len(images))])
+        classifier = self.module(network, len(splits.class_names()))
+        train = loader(images, self.batch_size, shuffle_seed=seed)
         steps = {"max_epochs": self.epochs, "log_every_n_steps": min(50, len(train))}
         fitting = trainer(**steps, num_sanity_val_steps=0)
-        fitting.fit(classifier, train, loader(splits.val, 256))
+        fitting.fit(classifier, train, loader(splits.split("val"), 256))
         accuracy = {"val": float(fitting.callback_metrics["val_accuracy"])}
-        fitting.test(classifier, loader(splits.test, 256), verbose=False)
+        fitting.test(classifier, loader(splits.split("test"), 256), verbose=False)
         return Fitted({**accuracy, "test": float(fitting.callback_metrics["test_accuracy"])})

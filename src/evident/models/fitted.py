@@ -1,4 +1,4 @@
-"""What a training leaves besides the weights."""
+"""The results of training, besides the weights."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class Fitted(NamedTuple):
-    """How well a network does, by measure, and what it says of each test image where that is kept, by name."""
+    """Hold the measures of a trained network by name and, if kept, its predictions for the test images by name."""
 
     accuracy: dict[str, float]
     predictions: Mapping[str, Tensor] = {}

@@ -1,4 +1,4 @@
-"""FlowerNet: nine layers for 112x112 images, with strided convolutions, as an8Flower asks for."""
+"""FlowerNet: nine layers with strided convolutions, for the 112x112 images of an8Flower."""
 
 from torch import Tensor, nn
 
@@ -14,11 +14,11 @@ def _convolution(channels: int, filters: int, kernel: int, stride: int) -> list[
 
 
 class FlowerNet(nn.Module):
-    """Class scores (N, classes) of images (N, 3, H, W) in [0, 1], H and W from 16 on.
+    """Compute class scores (N, classes) of images (N, 3, H, W) in [0, 1], with H and W of at least 16.
 
-    Seven convolutions, four of them with stride 2 (so that stride artefacts can appear), global average and
-    two fully connected layers. The authors' architecture is not on file: depth and input size are theirs,
-    the widths are ours (PAPERS 1.6).
+    Seven convolutions, four of them with stride 2 (so that stride artefacts can appear), global average and two fully
+    connected layers. The authors' architecture is not published: depth and input size are theirs, the widths are ours
+    (PAPERS 1.6).
     """
 
     def __init__(self, classes: int) -> None:

@@ -1,4 +1,4 @@
-"""The MNIST network of the papers' toolboxes: two convolutions, two poolings, two fully connected layers."""
+"""The MNIST network of the papers' toolboxes: two convolutions, two pooling layers, two fully connected layers."""
 
 from torch import Tensor, nn
 
@@ -6,7 +6,7 @@ from evident.models.normalise import Normalise
 
 
 class MnistNet(nn.Module):
-    """Class scores (N, classes) of grey digits (N, 3, 28, 28) in [0, 1].
+    """Compute class scores (N, classes) of grey digits (N, 3, 28, 28) in [0, 1].
 
     conv 20 5x5, max-pool, conv 50 5x5, max-pool, fc 500, ReLU, fc 10 (PAPERS 1.2: it has a single ReLU).
     """

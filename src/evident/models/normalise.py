@@ -1,4 +1,4 @@
-"""The first module of every network: from pixels in [0, 1] to the network's own units."""
+"""Normalisation, the first module of every network: from pixels in [0, 1] to the units of the network."""
 
 import torch
 from torch import Tensor, nn
@@ -7,7 +7,7 @@ from evident.errors import UserError
 
 
 class Normalise(nn.Module):
-    """(image - mean) / std per colour channel, for images (N, 3, H, W) in [0, 1]."""
+    """Compute (image - mean) / std per colour channel, for images (N, 3, H, W) in [0, 1]."""
 
     mean: Tensor
     std: Tensor
@@ -21,8 +21,8 @@ class Normalise(nn.Module):
         return (images - self.mean) / self.std
 
     def measure(self, images: Tensor) -> None:
-        """Take mean and standard deviation from uint8 training images (N, C, H, W)."""
-        # A histogram per channel is exact and needs no float copy of the training set.
+        """Set mean and standard deviation to those of uint8 training images (N, C, H, W)."""
+        # A histogram per channel is exact, and needs no float copy of the training set.
         levels = torch.arange(256, dtype=torch.float64)
         for channel in range(3):
             pixels = images[:, channel % images.shape[1]].flatten()
@@ -33,7 +33,7 @@ class Normalise(nn.Module):
 
 
 def normalisation(model: nn.Module) -> Normalise:
-    """The network's own normalisation; raises `UserError` where it has none."""
+    """Return the `Normalise` module of `model`; raise `UserError` if it has none."""
     for module in model.modules():
         if isinstance(module, Normalise):
             return module
@@ -44,8 +44,8 @@ def normalisation(model: nn.Module) -> Normalise:
 
 
 def mean_colour(model: nn.Module) -> Tensor:
-    """The neutral reference (1, 3, 1, 1) in [0, 1]: the colour that the network normalises to zero.
+    """Return the neutral reference (1, 3, 1, 1) in [0, 1]: the colour that the network normalises to zero.
 
-    Raises `UserError` where the network has no `Normalise`.
+    Raises `UserError` if the network has no `Normalise` module.
     """
     return normalisation(model).mean

@@ -1,11 +1,11 @@
-"""Networks of torchvision's and timm's, and the weights that others have published for them.
+"""Networks of torchvision and timm, and their published weights.
 
-Which weights a network gets, one line of its config (`weights`), is part of its identity:
+The weights of a network are named by one line of its config (`weights`) and are part of its identity:
 
-    file 0f3a...                               EVIDENT_DATA/weights/<architecture>.safetensors, by its SHA-256
+    file 0f3a...                               EVIDENT_DATA/weights/<architecture>.safetensors, with its SHA-256
     IMAGENET1K_V1 squeezenet1_1-b8a52dc0.pth   torchvision's, downloaded once and checked by torch.hub
-    timm 1.0.31                                timm's, downloaded once by that version of it
-    random                                     none, as generator seed 0 starts it: for tests
+    timm 1.0.31                                timm's, downloaded once by that version of timm
+    random                                     the initial weights for seed 0, for tests
 """
 
 import functools
@@ -28,20 +28,20 @@ State = dict[str, Tensor]
 
 
 def _torchvision_weights(architecture: str) -> dict[str, WeightsEnum]:
-    """All that torchvision publishes for a classifier, by name, the oldest first."""
+    """Return all weights that torchvision publishes for a classifier, by name, oldest first."""
     if architecture not in list_models(torchvision.models):
         raise UserError(
-            f"architecture={architecture} is no classifier of torchvision's; use one of "
+            f"architecture={architecture} is not a torchvision classifier; use one of "
             f"{', '.join(list_models(torchvision.models))}"
         )
     return dict(get_model_weights(architecture).__members__)
 
 
 class TorchvisionClassifier(nn.Module):
-    """Class scores (N, classes) of images (N, 3, H, W) in [0, 1] by torchvision's network of that name.
+    """Compute class scores (N, classes) of images (N, 3, H, W) in [0, 1] with a torchvision network.
 
-    Mean and standard deviation are those of its oldest published weights; `settings` go to torchvision. Raises
-    `UserError` for a network that torchvision does not have.
+    Mean and standard deviation are those of its oldest published weights; `settings` are passed to torchvision. Raises
+    `UserError` for an unknown architecture.
     """
 
     def __init__(self, architecture: str, classes: int, **settings: Any) -> None:
@@ -55,19 +55,23 @@ class TorchvisionClassifier(nn.Module):
         return self.network(self.normalise(images))
 
     def published(self, weights: str) -> State:
-        """The weights of that name, downloaded where they are not in torch's hub folder yet."""
+        """Return torchvision's `weights`, downloaded unless they are in torch's hub folder.
+
+        Raises `UserError` for an unknown name.
+        """
         known = _torchvision_weights(self.architecture)
         if weights not in known:
             names = ", ".join(("file", "random", *known))
-            raise UserError(f"model.weights={weights} are unknown for {self.architecture}; use {names}")
-        # By torchvision's own builder, which drops auxiliary classifiers and renames the keys of older files.
+            raise UserError(f"model.weights={weights} is unknown for {self.architecture}; use one of {names}")
+        # Torchvision's builder drops auxiliary classifiers and renames the keys of older files.
         return get_model(self.architecture, weights=known[weights]).state_dict()
 
 
 class TimmClassifier(nn.Module):
-    """Class scores (N, classes) of images (N, 3, H, W) in [0, 1] by timm's network of that name.
+    """Compute class scores (N, classes) of images (N, 3, H, W) in [0, 1] with a timm network.
 
-    Mean and standard deviation are its own; `settings` go to timm. Raises `UserError` where timm is not installed.
+    Mean and standard deviation are those of its pretrained config; `settings` are passed to timm. Raises `UserError`
+    if timm is not installed or does not know the architecture.
     """
 
     def __init__(self, architecture: str, classes: int, **settings: Any) -> None:
@@ -75,13 +79,15 @@ class TimmClassifier(nn.Module):
         try:
             import timm
         except ImportError:
-            raise UserError(f"{architecture} is of timm, which is not installed; pip install timm") from None
+            raise UserError(
+                f"architecture={architecture} needs timm, which is not installed; run pip install timm"
+            ) from None
         self.architecture = architecture
         try:
             network = timm.create_model(architecture, num_classes=classes, **settings)
         except RuntimeError as error:
             raise UserError(
-                f"architecture={architecture} is unknown ({error}); timm.list_models() lists all"
+                f"architecture={architecture} is unknown to timm ({error}); timm.list_models() lists all"
             ) from error
         self.normalise = Normalise(*(network.pretrained_cfg[key] for key in ("mean", "std")))
         self.network = network
@@ -90,7 +96,7 @@ class TimmClassifier(nn.Module):
         return self.network(self.normalise(images))
 
     def published(self, weights: str) -> State:
-        """Timm's own weights, downloaded where they are not in its cache yet."""
+        """Return timm's weights, downloaded unless they are in its cache."""
         import timm
 
         return timm.create_model(self.architecture, pretrained=True).state_dict()
@@ -100,7 +106,7 @@ Pretrained = TorchvisionClassifier | TimmClassifier
 
 
 def weights_of(root: Path | str, architecture: str, library: Literal["torchvision", "timm"] = "torchvision") -> str:
-    """The weights that a network gets unless told otherwise: those in the file under `root`, else published ones."""
+    """Return the name of the default weights: the file under `root` if it exists, else the published weights."""
     if (file := _file(Path(root), architecture)).is_file():
         return f"file {_digest(file)}"
     if library == "timm":
@@ -108,16 +114,16 @@ def weights_of(root: Path | str, architecture: str, library: Literal["torchvisio
             return f"timm {version('timm')}"
         except PackageNotFoundError:
             return "timm"
-    # The oldest ones are those that papers on explanations take.
+    # Papers on explanations use the oldest weights.
     weights = next(iter(_torchvision_weights(architecture).values()))
     return f"{weights.name} {weights.url.rsplit('/')[-1]}"
 
 
 def load_weights(network: Pretrained, weights: str, root: Path) -> None:
-    """Give the network the `weights`, as the head of this file names them.
+    """Load `weights`, named as in the module docstring, into `network`.
 
-    Half precision becomes the network's own. Raises `UserError` for weights that are neither here nor can be
-    downloaded, that are damaged, or of which a name or a shape is not the network's.
+    Half precision is converted to the network's precision. Raises `UserError` for weights that are missing and cannot
+    be downloaded, that are damaged, or that differ from the network in a name or a shape.
     """
     kind, file = weights.split()[0], _file(root, network.architecture)
     if kind == "random":
@@ -127,10 +133,10 @@ def load_weights(network: Pretrained, weights: str, root: Path) -> None:
     given = {name: tuple(value.shape) for name, value in state.items()}
     wrong = sorted(name for name in own.keys() | given.keys() if own.get(name) != given.get(name))
     if wrong:
-        first = f"{wrong[0]} is {given.get(wrong[0], 'missing')} and not {own.get(wrong[0], 'wanted')}"
+        shapes = f"{given.get(wrong[0], 'absent')} in the weights, {own.get(wrong[0], 'absent')} in the network"
         raise UserError(
-            f"the weights {weights} do not fit {network.architecture}: {len(wrong)} names or shapes differ, {first}; "
-            "take other weights, the data set that they are for, or train by model.weights=null"
+            f"model.weights={weights} does not fit {network.architecture}: {len(wrong)} names or shapes differ, first "
+            f"{wrong[0]}, {shapes}; use other weights, the data set of these weights, or model.weights=null to train it"
         )
     network.network.load_state_dict(state)
 
@@ -149,7 +155,7 @@ def _read(file: Path) -> State:
     try:
         return load_file(file)
     except (OSError, SafetensorError) as error:
-        raise UserError(f"{file} cannot be read ({error}); fetch it again, or choose other model.weights") from error
+        raise UserError(f"{file} cannot be read ({error}); download it again or use other model.weights") from error
 
 
 def _download(network: Pretrained, weights: str, file: Path) -> State:
@@ -158,6 +164,6 @@ def _download(network: Pretrained, weights: str, file: Path) -> State:
             return network.published(weights)
     except (OSError, RuntimeError) as error:
         raise UserError(
-            f"{network.architecture}: its weights {weights} are not on this machine and could not be downloaded "
-            f"({error}); run it once with a network connection, or put them into {file}"
+            f"model.weights={weights} of {network.architecture} is not on this machine and could not be downloaded "
+            f"({error}); run once with a network connection, or save the weights as {file}"
         ) from error

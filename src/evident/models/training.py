@@ -1,12 +1,8 @@
-"""A network trained once for each (data, architecture, settings, seed), then loaded for ever after.
+"""Networks: trained once for each (data, architecture, settings, seed), then loaded from the store.
 
 A network whose config names published `weights` (`evident.models.pretrained`) is not trained but measured: its
-accuracy on the test images is its artefact.
-
-A data set that is made of another one's images names that one `base`; the network is the base's.
-
-How networks learn from a data set, its `training` says: what its `_target_` is, a `Training`, classification where it
-names none.
+accuracy on the test images is what the store keeps. `training` in the config of a data set says how networks learn
+from it: its `_target_` is a `Training`, `Classification` if it names none.
 """
 
 import json
@@ -27,7 +23,8 @@ from torch import Tensor, nn
 
 from evident import store
 from evident.data.imagenet import class_names
-from evident.data.images import Splits, loader
+from evident.data.images import loader
+from evident.data.loading import base_config, load_data
 from evident.errors import UserError
 from evident.models.classifier import Classifier
 from evident.models.fitted import Fitted
@@ -35,9 +32,9 @@ from evident.models.pretrained import load_weights
 from evident.models.siam.backbones import load_published_backbone
 from evident.progress import Bar, bar
 
-MODEL_FORMAT = 1  # raise it when the same config would give other weights
-# What readers are told of a network, the first of these that was measured before the others.
-TOLD = {
+MODEL_FORMAT = 1  # increase it when the same config would give other weights
+# Display formats for network measures, most important first.
+MEASURES = {
     "test": "{:.2%} test accuracy",
     "test_top5": "{:.2%} in the top 5",
     "test_r2": "test R² {:.3f}",
@@ -48,56 +45,62 @@ TOLD = {
 log = logging.getLogger("evident")
 
 
-def identity(config: DictConfig) -> store.Identity:
-    """Everything that decides the weights of the network, and nothing else."""
-    resolved: Any = OmegaConf.to_container(on_base(config), resolve=True)
-    decided = {
-        "format": MODEL_FORMAT,
-        "data": resolved["data"],
-        "model": resolved["model"]["build"],
-        "trainer": resolved["trainer"],
-    }
-    if is_published(config):
-        return {**decided, "weights": resolved["model"]["weights"]}
-    # Sums in another order, on another device or number of threads, are other bits, and other weights in the end.
-    return {**decided, **order_of_sums(config), "seed": resolved["seed"]}
+@dataclass(frozen=True)
+class NetworkSpec:
+    """Name a network: its config, with the data set it belongs to, and what decides its weights."""
+
+    config: DictConfig
+    weights: str | None
+    identity: store.Identity
+
+    @classmethod
+    def of(cls, config: DictConfig) -> "NetworkSpec":
+        """Resolve the network of the config of a cell."""
+        own = base_config(config)
+        weights = own.model.get("weights")
+        resolved: Any = OmegaConf.to_container(own, resolve=True)
+        identity = {
+            "format": MODEL_FORMAT,
+            "data": resolved["data"],
+            "model": resolved["model"]["build"],
+            "trainer": resolved["trainer"],
+        }
+        if weights is not None:
+            return cls(own, weights, {**identity, "weights": weights})
+        # Sums in another order, on another device or number of threads, have other last bits and so other weights.
+        return cls(own, None, {**identity, **arithmetic(config), "seed": resolved["seed"]})
+
+    @property
+    def published(self) -> bool:
+        """Whether the network gets published weights instead of being trained."""
+        return self.weights is not None
+
+    def load_data(self) -> Any:
+        """Load the data set that the network belongs to."""
+        return load_data(self.config)
 
 
-def on_base(config: DictConfig) -> DictConfig:
-    """The config with the data set that the network is of: `config` itself, unless its data set has a `base`."""
-    if "base" not in config.data:
-        return config
-    own = config.copy()
-    own.data = own.data.base
-    return own
-
-
-def order_of_sums(config: DictConfig) -> store.Identity:
-    """What decides the last bits of every result."""
+def arithmetic(config: DictConfig) -> store.Identity:
+    """Return what decides the last bits of every result: device and number of threads."""
     on_gpu = torch.cuda.is_available() and config.trainer.accelerator != "cpu"
     return {"device": "cuda" if on_gpu else "cpu", "threads": config.threads}
 
 
-def is_published(config: DictConfig) -> bool:
-    """Whether the network gets weights that others have published, instead of being trained."""
-    return config.model.get("weights") is not None
-
-
 class Training(Protocol):
-    """How networks learn from a data set: what its config says under `training`."""
+    """Train networks on a data set: what the config of a data set names under `training`."""
 
     def batches(self, splits: Any) -> int:
-        """How many batches `fit` trains and tests on."""
+        """Return how many batches `fit` trains and tests on."""
 
     def fit(self, network: nn.Module, splits: Any, seed: int, trainer: Callable[..., Trainer]) -> Fitted:
-        """Train `network` in place; return how well it does, in the words of `told`."""
+        """Train `network` in place and return how well it does, by the names in `MEASURES`."""
 
     def module(self, network: nn.Module, classes: int) -> LightningModule:
-        """What tests `network`, its `network`."""
+        """Return a module that tests `network`, its attribute `network`."""
 
 
 def training_of(config: DictConfig) -> Training:
-    """How networks learn from the configured data set, or would, where they come with their weights."""
+    """Build the `Training` of the configured data set; for data sets without one, the default."""
     settings = config.data.training or {}
     kind = settings.get("_target_", "evident.models.classifier.Classification")
     return instantiate(settings, _target_=kind, _convert_="all")
@@ -105,10 +108,10 @@ def training_of(config: DictConfig) -> Training:
 
 @dataclass(frozen=True)
 class Trained:
-    """A network in evaluation mode, how well it does by measure, and its classes in the order of its scores.
+    """Hold a network in evaluation mode, its measures by name, and its classes in the order of its outputs.
 
-    `hash` names it in the store; `weights` are those that were published, if they were. `predictions` are what it says
-    of all test images, where its training keeps that.
+    `hash` names it in the store; `weights` are its published weights, if any; `predictions` are its outputs for all
+    test images, if its training keeps them.
     """
 
     hash: str
@@ -119,30 +122,30 @@ class Trained:
     predictions: Mapping[str, Tensor] = field(default_factory=dict)
 
 
-def trained(config: DictConfig, splits: Callable[[], Splits], loggers: list[Logger]) -> Trained:
-    """The configured network, trained, or measured, on `splits()` where it is not in the store yet."""
-    make = partial(_measure if is_published(config) else _train, config, splits, loggers)
-    folder = store.artefact(Path(config.paths.store), "models", identity(config), make)
+def trained(spec: NetworkSpec, loggers: list[Logger]) -> Trained:
+    """Return the network; train it, or measure its published weights, if the store does not have it yet."""
+    config = spec.config
+    make = partial(_measure if spec.published else _train, spec, loggers)
+    folder = store.artefact(Path(config.paths.store), "models", spec.identity, make)
     about = json.loads((folder / "about.json").read_text())
-    network = _published(config) if is_published(config) else _stored(config, folder)
+    network = _published(config) if spec.published else _stored(config, folder)
     predictions = load_file(file) if (file := folder / "predictions.safetensors").exists() else {}
     return Trained(folder.name, network, **about, predictions=predictions)
 
 
-def ready(config: DictConfig, splits: Callable[[], Splits]) -> tuple[nn.Module, Sequence[str]]:
-    """The configured network and its classes, for one who has no images to measure it on.
+def ready(spec: NetworkSpec) -> Trained:
+    """Return the network without measuring it: published weights then need no data set.
 
-    Published weights need no data set; other networks are `trained` on `splits()` where they are not in the store yet.
+    Other networks are `trained` if the store does not have them yet.
     """
-    if is_published(config):
-        return _published(config), class_names()
-    model = trained(config, splits, [])
-    return model.network, model.classes
+    if spec.published:
+        return Trained("", _published(spec.config), {}, class_names(), spec.weights)
+    return trained(spec, [])
 
 
-def told(accuracy: Mapping[str, float]) -> str:
-    """How well a network does on the test images, for readers."""
-    first, *further = [phrase.format(accuracy[name]) for name, phrase in TOLD.items() if name in accuracy]
+def format_measures(accuracy: Mapping[str, float]) -> str:
+    """Format the measures of a network on the test images for readers."""
+    first, *further = [phrase.format(accuracy[name]) for name, phrase in MEASURES.items() if name in accuracy]
     return f"{first} ({', '.join(further)})" if further else first
 
 
@@ -160,29 +163,32 @@ def _stored(config: DictConfig, folder: Path) -> nn.Module:
 
 def _published(config: DictConfig) -> nn.Module:
     with torch.random.fork_rng():
-        torch.manual_seed(0)  # so that random weights are always the same ones
+        torch.manual_seed(0)  # so that random weights are always the same
         network: Any = _network(config)
     load_weights(network, config.model.weights, Path(config.paths.data))
     return network.eval()
 
 
-def _measure(config: DictConfig, load: Callable[[], Splits], loggers: list[Logger], folder: Path) -> None:
-    splits, network = load(), _published(config)
-    batches = loader(splits.test, 32)
+def _measure(spec: NetworkSpec, loggers: list[Logger], folder: Path) -> None:
+    config, splits = spec.config, spec.load_data()
+    network, images = _published(config), splits.split("test")
+    batches = loader(images, 32)
     with bar(f"measuring {config.model.name}", len(batches)) as progress:
         trainer = _trainer(config, loggers, progress)
         trainer.test(Classifier(network, config.data.classes), batches, verbose=False)
     measured = trainer.callback_metrics
     accuracy = {"test": float(measured["test_accuracy"]), "test_top5": float(measured["test_top5"])}
-    about = {"accuracy": accuracy, "classes": splits.classes, "weights": config.model.weights}
+    about = {"accuracy": accuracy, "classes": splits.class_names(), "weights": spec.weights}
     (folder / "about.json").write_text(json.dumps(about, indent=1))
-    log.info("%s on %d images of %s: %s", config.model.name, len(splits.test), config.data.name, told(accuracy))
+    measures = format_measures(accuracy)
+    log.info("%s on %d images of %s: %s", config.model.name, len(images), config.data.name, measures)
 
 
-def _train(config: DictConfig, load: Callable[[], Splits], loggers: list[Logger], folder: Path) -> None:
+def _train(spec: NetworkSpec, loggers: list[Logger], folder: Path) -> None:
+    config = spec.config
     if config.data.training is None:
         raise UserError(f"data={config.data.name} trains no network; choose a model that comes with weights")
-    splits, training = load(), training_of(config)
+    splits, training = spec.load_data(), training_of(config)
     seed_everything(config.seed, verbose=False)
     network = _network(config)
     load_published_backbone(network, Path(config.paths.data))
@@ -192,7 +198,7 @@ def _train(config: DictConfig, load: Callable[[], Splits], loggers: list[Logger]
     save_file(weights, folder / "network.safetensors")
     if predictions:
         save_file(dict(predictions), folder / "predictions.safetensors")
-    (folder / "about.json").write_text(json.dumps({"accuracy": accuracy, "classes": splits.classes}, indent=1))
+    (folder / "about.json").write_text(json.dumps({"accuracy": accuracy, "classes": splits.class_names()}, indent=1))
 
 
 def _trainer(config: DictConfig, loggers: list[Logger], progress: Bar, **settings: Any) -> Trainer:
@@ -209,7 +215,7 @@ def _trainer(config: DictConfig, loggers: list[Logger], progress: Bar, **setting
 
 
 class _Progress(Callback):
-    """A step of the bar after every batch trained on or measured."""
+    """Advance the bar after every batch that is trained or tested on."""
 
     def __init__(self, progress: Bar) -> None:
         self.progress = progress

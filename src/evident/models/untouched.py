@@ -1,4 +1,4 @@
-"""A model comes back from an explanation as it went in, whatever the explainer did to it."""
+"""A context manager that leaves a model unchanged after an explanation."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import nn
 
-# The hook dictionaries of every module, and the flags that torch keeps beside them.
+# The attributes of a module that hold its hooks: dictionaries, and the flags that torch keeps for them.
 _HOOKS = [name for name in vars(nn.Module()) if "hook" in name and name.startswith("_")]
 
 
 def _hooks(module: nn.Module) -> dict[str, Any]:
-    """Its hooks (copied)."""
+    """Return a copy of the hooks of `module`."""
     state = vars(module)
     return {name: dict.copy(state[name]) if isinstance(state[name], dict) else state[name] for name in _HOOKS}
 
@@ -20,7 +20,7 @@ def _hooks(module: nn.Module) -> dict[str, Any]:
 def _put_hooks_back(module: nn.Module, hooks: dict[str, Any]) -> None:
     for name, value in hooks.items():
         if isinstance(value, dict):
-            # In place: the handles that users hold point to this very dictionary.
+            # In place: the handles that users hold refer to this dictionary.
             current = vars(module)[name]
             current.clear()
             current.update(value)
@@ -30,12 +30,11 @@ def _put_hooks_back(module: nn.Module, hooks: dict[str, Any]) -> None:
 
 @contextmanager
 def untouched(model: nn.Module) -> Iterator[None]:
-    """Evaluate and differentiate `model` in the body, and find it unchanged, also after an exception.
+    """Evaluate and differentiate `model` in the body; the model is unchanged afterwards, also after an exception.
 
-    In the body the model is in eval mode (a batch is explained as its images are), its parameters ask for
-    no gradient (only images and layers are differentiated), and gradients are on, even where the caller is
-    inside `torch.no_grad` or `torch.inference_mode`. Modes, hooks and `requires_grad` are put back at its
-    end.
+    In the body the model is in eval mode (the explanation of an image does not depend on its batch), its parameters
+    require no gradient (only images and layers are differentiated), and gradients are enabled, even inside the caller's
+    `torch.no_grad` or `torch.inference_mode`. Modes, hooks and `requires_grad` are restored at the end.
     """
     modules = [(module, module.training, _hooks(module)) for module in model.modules()]
     parameters = [(parameter, parameter.requires_grad) for parameter in model.parameters()]

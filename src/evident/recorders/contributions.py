@@ -1,69 +1,77 @@
-"""What the figure of a scene's explanation is drawn from: its map, its attributes, and what people and network say."""
-
-from pathlib import Path
-from typing import Any
+"""Contributions of positions and attributes, from networks whose score is their sum."""
 
 import torch
-from pytorch_lightning import Callback, LightningModule, Trainer
-from safetensors.torch import save_file
 from torch import Tensor
 
-from evident.data.images import Batch
-from evident.data.scenes.splits import SCORES
+from evident.cell_folder import CONTRIBUTIONS, CellFolder
+from evident.contracts import HasOwnMap, Regressor, ShowsAttributes, StatesContributions
+from evident.recorders.contract import ExplainedBatch, Recorder, Setup, as_pixels
 
-EXTREMES = 6  # scenes of the largest errors in either direction
+EXTREMES = 6  # images with the largest errors, in each direction
 
 
-class Scenes(Callback):
-    """Keeps what an explainer with maps of its own places says of scenes; `scenes.safetensors` in `folder` at the end.
+class Contributions(Recorder):
+    """Keep what an explainer with a map of its own says of every image; CONTRIBUTIONS.
 
-    Of all N scenes `votes`, NaN where nobody voted, and `predicted` (N, 2), and the first score's `places` (N, h, w).
-    Of an explainer that states contributions also those, `contributions` (N, K), and of some scenes, `shown` (S,),
-    `images` uint8 (S, 3, H, W), `attribute_maps` (S, K, h, w) and, where it is known what a scene shows, `visible`
-    (S, K): the first `examples`, then the largest over- and then
-    the largest under-estimates of the first score.
+    For all N images: `labels` of the outputs, NaN if unknown, and `predicted` (N, outputs), and `own_map` (N, h, w) of
+    the first output. For explainers that state contributions also `contributions` (N, K) and, for some images `shown`
+    (S,), `images` uint8 (S, 3, H, W), `attribute_maps` (S, K, h, w) and, if masks of the attributes are known, which
+    are `visible` (S, K). Shown are the first `examples` images, then the largest over- and the largest underestimates
+    of the first output.
     """
 
-    def __init__(self, explainer: Any, folder: Path, examples: int) -> None:
-        self.explainer, self.folder, self.examples = explainer, folder, examples
+    products = (HasOwnMap,)
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
         self._of_all: list[dict[str, Tensor]] = []
         self._of_shown: dict[int, dict[str, Tensor]] = {}
 
-    def on_test_batch_end(self, trainer: Trainer, module: Any, outputs: Any, batch: Batch, *_: Any) -> None:
-        images, target = batch["image"], torch.zeros_like(batch["index"])
+    def record(self, explained: ExplainedBatch) -> None:
+        explainer, batch = self.setup.explainer, explained.batch
+        images, network = batch["image"], explained.explanation.model
+        if not (isinstance(explainer, HasOwnMap) and isinstance(network, Regressor)) or network is None:
+            return
+        target = torch.zeros_like(batch["index"])
         seen = sum(len(rows["predicted"]) for rows in self._of_all)
-        said = {
-            "votes": torch.stack([batch.get(score, torch.full(images.shape[:1], torch.nan)) for score in SCORES], 1),
-            "predicted": module.network(images),
-            "places": self.explainer.places(images, target)[:, 0],
+        unknown = torch.full(images.shape[:1], torch.nan)
+        kept = {
+            "labels": torch.stack([batch.get(name, unknown) for name in network.regression_names()], 1),
+            "predicted": network(images),
+            "own_map": explainer.own_map(images, target)[:, 0],
         }
-        if hasattr(self.explainer, "contributions"):
-            said["contributions"] = self.explainer.contributions(images, target)
-            pixels, maps = (images * 255).round().byte().cpu(), self.explainer.attribute_maps(images).float().cpu()
-            for row in range(len(images)):
-                # Copies: a view would keep its whole batch.
-                self._of_shown[seen + row] = {"images": pixels[row].clone(), "attribute_maps": maps[row].clone()}
-                if "attribute_masks" in batch:
-                    self._of_shown[seen + row]["visible"] = batch["attribute_masks"][row].flatten(1).any(1).cpu()
-        self._of_all.append({name: values.detach().float().cpu() for name, values in said.items()})
-        # Photos are large: none is kept longer than it may be shown.
+        if isinstance(explainer, StatesContributions) and isinstance(explainer, ShowsAttributes):
+            kept["contributions"] = explainer.contributions(images, target)
+            self._keep_shown(seen, images, explainer.attribute_maps(images), batch.get("attribute_masks"))
+        self._of_all.append({name: values.detach().float().cpu() for name, values in kept.items()})
+        # Photographs are large: none is kept longer than it may be shown.
         shown = set(self._shown())
         self._of_shown = {row: kept for row, kept in self._of_shown.items() if row in shown}
+
+    def _keep_shown(self, seen: int, images: Tensor, maps: Tensor | None, masks: Tensor | None) -> None:
+        pixels = as_pixels(images).cpu()
+        for row in range(len(images)):
+            # Copies: a view would keep its whole batch in memory.
+            self._of_shown[seen + row] = {"images": pixels[row].clone()}
+            if maps is not None:
+                self._of_shown[seen + row]["attribute_maps"] = maps[row].float().cpu().clone()
+            if masks is not None:
+                self._of_shown[seen + row]["visible"] = masks[row].flatten(1).any(1).cpu()
 
     def _whole(self, name: str) -> Tensor:
         return torch.cat([rows[name] for rows in self._of_all])
 
     def _shown(self) -> list[int]:
-        error = (self._whole("predicted") - self._whole("votes"))[:, SCORES.index("average")]
+        error = (self._whole("predicted") - self._whole("labels"))[:, 0]
         order = [row for row in error.argsort(stable=True).tolist() if not error[row].isnan()]
         count = min(EXTREMES, len(order))
-        return [*range(min(self.examples, len(error))), *order[: -count - 1 : -1], *order[:count]]
+        return [*range(min(self.setup.examples, len(error))), *order[: -count - 1 : -1], *order[:count]]
 
-    def on_test_end(self, trainer: Trainer, module: LightningModule) -> None:
-        kept = {name: self._whole(name) for name in self._of_all[0]}
+    def save(self, folder: CellFolder) -> None:
+        kept = {name: self._whole(name) for name in self._of_all[0]} if self._of_all else {}
         if self._of_shown:
             shown = self._shown()
             kept["shown"] = torch.tensor(shown)
             for name in self._of_shown[shown[0]]:
                 kept[name] = torch.stack([self._of_shown[row][name] for row in shown])
-        save_file({name: values.contiguous() for name, values in kept.items()}, self.folder / "scenes.safetensors")
+        folder.write(CONTRIBUTIONS, kept)

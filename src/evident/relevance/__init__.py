@@ -1,4 +1,4 @@
-"""VEBI's interpretation: responses -> Gram -> mu-lasso -> relevant features -> average visualisations."""
+"""Relevant features of a network (VEBI): responses -> Gram matrix -> mu-lasso -> features -> average visualisations."""
 
 from evident.relevance.mu_lasso import mu_lasso
 from evident.relevance.responses import responses

@@ -1,9 +1,9 @@
-"""The mu-lasso: the few features whose responses sum up to the label of a class, solved exactly from the Gram matrix.
+"""The mu-lasso: a few features whose responses sum to the label of a class, solved exactly from the Gram matrix.
 
 For every class j,  min_w ||X^T w - l_j||^2  subject to  w >= 0  and  sum(w) <= mu. The slack s = mu - sum(w) is the
-weight of one more feature, zero on every image, and makes the set a simplex: (w, s) >= 0 of sum mu. With G = X X^T and
-c = X l_j, the optimum shows in the gradient g = c - G w: it equals one lambda on all features with weight and exceeds
-it nowhere. As g is zero for the slack, lambda >= 0, and lambda = 0 where mu does not bind.
+weight of an additional feature that is zero on every image. It makes the feasible set a simplex: (w, s) >= 0 with sum
+mu. Let G = X X^T and c = X l_j. At the optimum, the gradient g = c - G w equals a constant lambda on all features with
+weight and is at most lambda on all others. As g is zero for the slack, lambda >= 0, and lambda = 0 if sum(w) < mu.
 """
 
 import math
@@ -18,17 +18,17 @@ Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
 SLACK = 0
-# Of the largest |c|: a gain (g - lambda) below it is rounding, which was seen to be some 1e-15.
+# A gain (g - lambda) below this share of the largest |c| counts as rounding error; observed errors are about 1e-15.
 ROUNDING = 1e-12
 
 
 def mu_lasso(gram: Floats, cross: Floats, mu: float) -> Floats:
-    """Weights W (m, C) = argmin ||X^T W - L^T||_F^2 with W >= 0 and sum(w_j) <= mu for every class j, exactly.
+    """Solve W (m, C) = argmin ||X^T W - L^T||_F^2 with W >= 0 and sum(w_j) <= mu for every class j, exactly.
 
     `gram` (m, m) is X X^T and `cross` (m, C) is X L^T, for responses X (m, N) and one-hot labels L (C, N). Raises
-    `UserError` for shapes that do not fit, entries that are not finite, a mu that is not positive and finite, and
-    a class without images.
-    Source: PAPERS 1.2; Oramas, Wang, Tuytelaars 2019, arXiv 1712.06302; SPAMS' `lasso(mode=0, pos=True)` is its solver.
+    `UserError` for shapes that do not fit, non-finite entries, a `mu` that is not positive and finite, and a class
+    without images.
+    Source: PAPERS 1.2; Oramas, Wang, Tuytelaars 2019, arXiv 1712.06302, who use SPAMS' `lasso(mode=0, pos=True)`.
     """
     check_mu(mu)
     _check(gram, cross)
@@ -36,9 +36,9 @@ def mu_lasso(gram: Floats, cross: Floats, mu: float) -> Floats:
 
 
 def check_mu(mu: float) -> None:
-    """Raise `UserError` for a bound that is not positive and finite."""
+    """Raise `UserError` for a `mu` that is not positive and finite."""
     if not (math.isfinite(mu) and mu > 0):
-        raise UserError(f"mu={mu} bounds no sum of weights; give a positive finite number")
+        raise UserError(f"mu={mu} is no bound for a sum of weights; give a positive finite number")
 
 
 def _check(gram: Floats, cross: Floats) -> None:
@@ -46,24 +46,24 @@ def _check(gram: Floats, cross: Floats) -> None:
         raise UserError(f"gram {gram.shape} and cross {cross.shape} do not fit; give (m, m) and (m, classes)")
     for name, values in (("gram", gram), ("cross", cross)):
         if not np.isfinite(values).all():
-            raise UserError(f"{name} has entries that are not finite; look for them in the responses")
-    # Responses are non-negative and have norm one: only the label of no image is orthogonal to them all.
+            raise UserError(f"{name} has entries that are not finite; check the responses")
+    # Responses are non-negative and have norm one: only the zero label of a class without images is orthogonal to all.
     empty = np.flatnonzero(~cross.any(axis=0))
     if len(empty):
         raise UserError(f"no images of class {', '.join(map(str, empty))}; leave such classes out of cross")
 
 
 def _weights(gram: Floats, cross: Floats, mu: float) -> Floats:
-    """Weights (m,) of one class, by the active sets of Lawson and Hanson 1974, chapter 23, on the simplex.
+    """Solve for the weights (m,) of one class by the active-set method of Lawson and Hanson 1974, chapter 23.
 
-    The passive features, those with weight, begin as the slack alone. The feature of the largest gain joins them;
-    then they move to their common optimum, and a feature whose weight falls to zero on the way leaves them. Raises
-    `UserError` where that does not end, which only a `gram` that is no X X^T was seen to do.
+    The passive set, the features with weight, starts with the slack only. The feature with the largest gain joins it.
+    Then the weights move to the optimum of the passive set; a feature whose weight reaches zero on the way leaves the
+    set. Raises `UserError` if this does not terminate, which was observed only for a `gram` that is not X X^T.
     """
     cross = np.concatenate([[0.0], cross])
     rounding = ROUNDING * np.abs(cross).max()
     passive, weight = np.array([SLACK]), np.array([float(mu)])
-    # The passive rows of G lie together, so that a gradient is one product and gathers nothing.
+    # The passive rows of G are kept together, so a gradient is one product, without gathering rows.
     rows = np.zeros((32, len(cross)))
     for _ in range(10 * len(cross)):
         gain = _gain(cross - weight @ rows[: len(passive)], passive, weight)
@@ -71,7 +71,7 @@ def _weights(gram: Floats, cross: Floats, mu: float) -> Floats:
         others[passive] = 0
         if len(passive) == len(rows):
             rows = np.concatenate([rows, np.zeros_like(rows)])
-        # Of equal gains the first, the slack's: a feature that is zero everywhere never stands in for it.
+        # Among equal gains `argmax` takes the first, the slack, so a feature that is zero everywhere never gets weight.
         while others[best := others.argmax()] > rounding:
             rows[len(passive), 1:] = 0 if best == SLACK else gram[best - 1]
             joined = np.append(passive, best)
@@ -93,25 +93,26 @@ def _weights(gram: Floats, cross: Floats, mu: float) -> Floats:
             square = rows[: len(passive), passive]
             step = _step(square, _gain(cross[passive] - weight @ square, slice(None), weight))
         weight = weight + step
-    raise UserError("gram is no X X^T of responses X: the search for weights does not end")
+    raise UserError("gram is no X X^T of responses X: the solver does not terminate; check how gram was computed")
 
 
 def _gain(gradient: Floats, passive: Indices | slice, weight: Floats) -> Floats:
-    """How far each entry of the gradient exceeds lambda, the weighted mean of the passive features' entries."""
+    """Return the gradient minus lambda, the weighted mean of its entries over the passive features."""
     return gradient - gradient[passive] @ (weight / weight.sum())
 
 
 def _step(gram: Floats, gain: Floats) -> Floats:
-    """The step (k,) from the weights of k features to their optimum of the same sum; zero if they are dependent.
+    """Return the step (k,) from the weights of k features to their optimum of equal sum; zero for dependent features.
 
-    That is d = argmax gain.d - d.G d / 2 with sum(d) = 0, on which G and G + t 1 1^T are one for every t. The latter
-    is regular with the slack too, and with features that depend on each other but make their responses at unlike sums.
+    The step is d = argmax gain.d - d.G d / 2 with sum(d) = 0. As sum(d) = 0, G may be replaced by G + t 1 1^T for any
+    t. This matrix is regular even with the slack, and with linearly dependent features, unless the coefficients of the
+    dependency sum to zero.
     """
     diagonal = gram.diagonal()
-    # Of the smallest feature's size, lest it drown.
+    # t has the size of the smallest feature, so that it does not swamp this feature.
     t = diagonal.min(where=diagonal > 0, initial=diagonal.max())
     _, solution, failed = dposv(gram + t, np.stack([gain, np.ones_like(gain)], axis=1))
     if failed:
         return np.zeros_like(gain)
-    unbound, common = solution.T
-    return unbound - unbound.sum() / common.sum() * common
+    unconstrained, shared = solution.T
+    return unconstrained - unconstrained.sum() / shared.sum() * shared

@@ -1,17 +1,16 @@
-"""What a position of a layer's map can see of the image: its receptive field, clipped at the border.
+"""Receptive fields: which pixels each position of a layer's map depends on, clipped at the border of the image.
 
-The textbook's arithmetic (kernel, stride and padding give a size, a jump and a start; Araujo, Norris and Sim
-2019) is for chains of layers, and for positions away from the border. Here the network computes its own
-receptive fields. Instead of an image it is shown where each pixel is, and every operation does to these
-*extents* what it does to the reach of its output:
+The usual formulas (kernel, stride and padding give size, jump and start; Araujo, Norris and Sim 2019) hold for chains
+of layers and for positions away from the border. Here the network computes its own receptive fields: instead of an
+image it gets the coordinates of each pixel, and every operation propagates these *extents*:
 
     e(pixel) = (-row, -column, row, column)
-    e(y)     = max e(x), over all x that y is computed from; -inf where there is none (padding, constants)
+    e(y)     = max e(x), over all x that y is computed from; -inf if there is none (padding, constants)
 
-so that e(y) is the smallest box that holds every pixel y depends on, top and left with their signs turned. A
-convolution is a max-pooling of the channels' maximum, any pooling a max-pooling, a rectifier the identity, a sum
-or a product the maximum of its operands, a mean the maximum over what it averages. Residual, parallel and gated
-branches need no rule of their own. What the weights are does not matter, only what is connected.
+e(y) is the smallest box that holds every pixel that y depends on; top and left are negated. A convolution becomes a
+max-pooling of the maximum over channels, every pooling a max-pooling, a rectifier the identity, a sum or product the
+maximum of its operands, and a mean the maximum over the averaged values. Residual, parallel and gated branches need no
+rules of their own. Only the connections matter, not the weights.
 """
 
 from collections.abc import Callable, Sequence
@@ -35,12 +34,12 @@ _Function = Callable[..., Any]
 def receptive_fields(
     model: nn.Module, size: tuple[int, int], layers: Sequence[str], channels: int = 3
 ) -> dict[str, Tensor]:
-    """For each layer, as `LayerCalls` names it, what every position of its map sees: integers (4, h, w).
+    """Compute the receptive field of every position of each layer's map: integers (4, h, w), by layer.
 
-    The four are top, left, bottom and right in pixels of the image (N, channels, *size), bottom and right
-    exclusive: `image[..., top:bottom, left:right]`. They bound what any channel sees at that position; a layer
-    that gives (N, K) is a 1x1 map, and what sees nothing but padding has the empty box 0, 0, 0, 0. Raises
-    `UserError` for a layer that the forward pass does not have, and for an operation of unknown reach.
+    Layers are named as by `LayerCalls`. The four are top, left, bottom and right in pixels of the image
+    (N, channels, *size), bottom and right exclusive: `image[..., top:bottom, left:right]`. The box covers all channels
+    of the position. A layer with output (N, K) counts as a 1x1 map. A position that sees only padding has the empty box
+    0, 0, 0, 0. Raises `UserError` for a layer that is not in the forward pass, and for an operation without a rule.
     """
     wanted, fields, seen = set(layers), dict[str, Tensor](), list[str]()
 
@@ -66,13 +65,15 @@ def receptive_fields(
 def _boxes(call: LayerCall) -> Tensor:
     with torch._C.DisableTorchFunctionSubclass():
         if not isinstance(call.output, _Extent) or call.output.shape[0] != 4:
-            raise UserError(f"the output of {call.name} is no map of the images: it has not one entry an image")
+            raise UserError(
+                f"the output of {call.name} has no receptive field: its first dimension is not the batch; omit it"
+            )
         extent = call.output.amax(1).view(4, *(call.output.shape[2:] or (1, 1)))
         signs, ends = torch.tensor([[-1, -1, 1, 1], [0, 0, 1, 1]]).view(2, 4, 1, 1)
         return torch.where(extent == _NOTHING, 0, extent * signs + ends).long()
 
 
-# What an operation does to extents ------------------------------------------------------------------------------
+# The effect of operations on extents -----------------------------------------------------------------------------
 
 
 def _itself(input: Tensor, *_: Any, **__: Any) -> Tensor:
@@ -95,7 +96,9 @@ def _reduced(input: Tensor, dim: Any = None, keepdim: bool = False, *, axis: Any
     dim = axis if dim is None else dim
     dims = list(range(input.dim())) if dim is None else [dim] if isinstance(dim, int) else list(dim)
     if any(d % input.dim() == 0 for d in dims):
-        raise UserError("a receptive field lies in one image, but the forward pass reduces over the images of a batch")
+        raise UserError(
+            "a receptive field is in one image, but the forward pass reduces over the batch; use another network"
+        )
     return input.amax(dims, keepdim)
 
 
@@ -109,7 +112,7 @@ def _conv2d(
     reach = [step * (width - 1) for step, width in zip(_pair(dilation), weight.shape[2:], strict=True)]
     top, left = [r // 2 for r in reach] if padding == "same" else _pair(0 if padding == "valid" else padding)
     bottom, right = (reach[0] - top, reach[1] - left) if padding == "same" else (top, left)
-    # Not max_pool2d's own padding: it may not exceed half a window, a convolution's may.
+    # We pad separately: the padding of max_pool2d may not exceed half a window, that of a convolution may.
     seen = F.pad(input.unflatten(1, (groups, -1)).amax(2), (left, right, top, bottom), value=_NOTHING)
     return F.max_pool2d(seen, weight.shape[2:], stride, 0, dilation).repeat_interleave(len(weight) // groups, 1)
 
@@ -125,7 +128,7 @@ def _pad(input: Tensor, pad: Any, mode: str = "constant", value: Any = None) -> 
 
 
 def _statistics(input: Tensor, *_: Any, training: bool = False, use_input_stats: bool = False, **__: Any) -> Tensor:
-    # Running statistics are constants; an image's own are taken over its whole map.
+    # Running statistics are constants; statistics of the image depend on its whole map.
     return _union_over(input, list(range(2, input.dim()))) if training or use_input_stats else input
 
 
@@ -137,13 +140,13 @@ def _local_response_norm(input: Tensor, size: int, *_: Any, **__: Any) -> Tensor
     return F.pad(input, (0, 0, 0, 0, size // 2, (size - 1) // 2), value=_NOTHING).unfold(1, size, 1).amax(-1)
 
 
-# Which operation does what --------------------------------------------------------------------------------------
+# Rules by operation ---------------------------------------------------------------------------------------------
 
 
-def _written(names: str, *forms: str) -> list[_Function]:
-    """Every torch function and tensor method of these names, in these forms."""
-    spelt = [form.format(name) for name in names.split() for form in forms or ["{}"]]
-    return [getattr(place, name) for place in (torch, Tensor, F) for name in spelt if hasattr(place, name)]
+def _functions(names: str, *forms: str) -> list[_Function]:
+    """Return all torch functions and tensor methods with these names, in these forms."""
+    spelled = [form.format(name) for name in names.split() for form in forms or ["{}"]]
+    return [getattr(module, name) for module in (torch, Tensor, F) for name in spelled if hasattr(module, name)]
 
 
 _POINTWISE = """relu relu6 hardtanh threshold clamp clip clamp_min clamp_max leaky_relu rrelu prelu elu selu celu silu
@@ -157,17 +160,17 @@ repeat_interleave view_as reshape_as chunk split tensor_split unbind select narr
 clone detach channel_shuffle pixel_shuffle pixel_unshuffle size dim numel stride is_contiguous is_floating_point
 __getitem__ __len__ __iter__"""
 
-_IN_PLACE = {*_written(f"{_POINTWISE} {_SEVERAL}", "{}_", "__i{}__")}
-_AS_IT_IS = {*_written(_SHAPE), *_written("max_pool2d adaptive_max_pool2d")}
+_IN_PLACE = {*_functions(f"{_POINTWISE} {_SEVERAL}", "{}_", "__i{}__")}
+_PASSED_ON = {*_functions(_SHAPE), *_functions("max_pool2d adaptive_max_pool2d")}
 _OF_MANY: dict[_Function, _Function] = {
-    **dict.fromkeys(_written(_SEVERAL, "{}", "{}_", "__{}__", "__r{}__", "__i{}__"), _union),
-    **dict.fromkeys(_written("cat concat"), lambda tensors, dim=0: torch.cat([_extent(x) for x in tensors], dim)),
+    **dict.fromkeys(_functions(_SEVERAL, "{}", "{}_", "__{}__", "__r{}__", "__i{}__"), _union),
+    **dict.fromkeys(_functions("cat concat"), lambda tensors, dim=0: torch.cat([_extent(x) for x in tensors], dim)),
     torch.stack: lambda tensors, dim=0: torch.stack([_extent(x) for x in tensors], dim),
 }
 _OF_ONE: dict[_Function, _Function] = {
-    **dict.fromkeys(_written(_POINTWISE, "{}", "{}_"), _itself),
-    **dict.fromkeys(_written("mean sum amax amin logsumexp"), _reduced),
-    **dict.fromkeys(_written("softmax log_softmax"), lambda input, dim, *_, **__: _union_over(input, dim)),
+    **dict.fromkeys(_functions(_POINTWISE, "{}", "{}_"), _itself),
+    **dict.fromkeys(_functions("mean sum amax amin logsumexp"), _reduced),
+    **dict.fromkeys(_functions("softmax log_softmax"), lambda input, dim, *_, **__: _union_over(input, dim)),
     F.conv2d: _conv2d,
     F.linear: lambda input, weight, bias=None: input.amax(-1, keepdim=True).repeat_interleave(len(weight), -1),
     F.avg_pool2d: _avg_pool2d,
@@ -181,23 +184,23 @@ _OF_ONE: dict[_Function, _Function] = {
 
 
 class _Extent(Tensor):
-    """Extents (4, ...) in place of a batch of four: what is computed from them is their extents."""
+    """Hold extents (4, ...) in place of a batch of four images; operations on it return extents."""
 
     @classmethod
     def __torch_function__(
         cls, func: _Function, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func in _AS_IT_IS or getattr(func, "__name__", "") == "__get__":
+        if func in _PASSED_ON or getattr(func, "__name__", "") == "__get__":
             return super().__torch_function__(func, types, args, kwargs)
         operands = (*args, *kwargs.values())
         first, *others = (isinstance(operand, cls) for operand in operands)
         in_place = func in _IN_PLACE or kwargs.get("inplace", False)
         reach = _OF_MANY.get(func) or (_OF_ONE.get(func) if first and not any(others) else None)
-        # A plain tensor cannot take extents in.
+        # An in-place operation cannot write extents to a plain tensor.
         if reach is None or (in_place and not first) or kwargs.get("out") is not None:
             raise UserError(
-                f"how far {resolve_name(func) or func.__name__} sees is unknown; receptive fields are known through "
+                f"the receptive field of {resolve_name(func) or func.__name__} is unknown; use a network of "
                 "convolutions, poolings, normalisations, pointwise and shape operations"
             )
         with torch._C.DisableTorchFunctionSubclass():

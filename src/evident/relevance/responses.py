@@ -1,13 +1,13 @@
-r"""What a network's features answer to an image: one number a filter, in one forward pass ("filterL2L1").
+r"""Responses of a network's features to an image: one number per filter, in one forward pass ("filterL2L1").
 
 For every chosen layer l with maps A_l (K_l, h, w) (PAPERS 1.1; Oramas, Wang, Tuytelaars 2019):
 
-    r_lk = sum_ij A_l[k, i, j]^2            the squared L2 norm of a filter's map
-    x_lk = r_lk / sum_k' r_lk'              every layer's block sums to one
+    r_lk = sum_ij A_l[k, i, j]^2            squared L2 norm of a filter's map
+    x_lk = r_lk / sum_k' r_lk'              each layer sums to one
     x    = x / ||x||_2                      over all layers together
 
-A fully connected layer counts as maps of 1x1. The last convolution or fully connected layer and all that
-follows it are the class scores, and no features.
+A fully connected layer has maps of 1x1. The last convolution or fully connected layer and everything after it compute
+the class scores; they are not features.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,23 +20,23 @@ from evident.models.calls import LayerCall, LayerCalls
 from evident.models.untouched import untouched
 
 Layers = str | Sequence[str]
-LEARNT = ("conv2d", "conv_transpose2d", "linear")
+WEIGHTED = ("conv2d", "conv_transpose2d", "linear")
 
 
 def responses(model: nn.Module, images: Tensor, layers: Layers = "relu") -> Tensor:
-    """x (N, m), non-negative with ||x||_2 = 1, of images (N, 3, H, W).
+    """Compute the responses x (N, m) to images (N, 3, H, W); they are non-negative with ||x||_2 = 1.
 
-    `layers` is `relu` (every rectifier's output), `all` (every intermediate layer, as the authors take them), another
-    kind (`conv2d`, `max_pool2d`, ...), a layer's name as `layer_responses` gives it, or a list of these. Raises
-    `UserError` where that names no layer. Layers whose channels come last (N, h, w, K) are read wrongly.
+    `layers` is `relu` (outputs of all rectifiers), `all` (all intermediate layers, as the authors use), another kind
+    (`conv2d`, `max_pool2d`, ...), the name of a layer as in `layer_responses`, or a list of these. Raises `UserError`
+    for unknown layers. Layers with channels last (N, h, w, K) are not supported and give wrong responses.
     """
     return joined(layer_responses(model, images, layers)[0])
 
 
 def layer_responses(model: nn.Module, images: Tensor, layers: Layers = "relu") -> tuple[dict[str, Tensor], Tensor]:
-    """r_lk / sum_k' r_lk' (N, K_l) by the layer's name, in the order of the forward pass, and the class scores.
+    """Compute r_lk / sum_k' r_lk' (N, K_l) for each layer, in the order of the forward pass, and the class scores.
 
-    A layer that is silent for an image has zeros. Raises `UserError` where `layers` names no layer.
+    A layer whose output is zero for an image has zeros. Raises `UserError` for unknown layers.
     """
     named = [layers] if isinstance(layers, str) else list(layers)
     calls: dict[str, str] = {}
@@ -51,7 +51,7 @@ def layer_responses(model: nn.Module, images: Tensor, layers: Layers = "relu") -
     with untouched(model), torch.no_grad(), LayerCalls(model, visit):
         output = model(images)
     names = list(calls)
-    last = max((place for place, name in enumerate(names) if calls[name] in LEARNT), default=len(names))
+    last = max((position for position, name in enumerate(names) if calls[name] in WEIGHTED), default=len(names))
     features = set(names[:last])
     unknown = [name for name in named if name not in {"all", *features, *map(calls.get, features)}]
     if unknown or not energies.keys() & features:
@@ -61,7 +61,7 @@ def layer_responses(model: nn.Module, images: Tensor, layers: Layers = "relu") -
             f"use relu, all, or a list of {known}"
         )
     energies = {name: energy for name, energy in energies.items() if name in features}
-    # All layers at once: for small maps it is the number of calls that costs.
+    # All layers at once: for small maps, the time depends on the number of calls.
     r, sizes = torch.cat(list(energies.values()), 1), [energy.shape[1] for energy in energies.values()]
     layer = torch.arange(len(sizes), device=r.device).repeat_interleave(torch.tensor(sizes, device=r.device))
     sums = r.new_zeros(len(r), len(sizes)).index_add(1, layer, r).clamp(min=torch.finfo(r.dtype).tiny)
@@ -69,17 +69,17 @@ def layer_responses(model: nn.Module, images: Tensor, layers: Layers = "relu") -
 
 
 def joined(blocks: Mapping[str, Tensor]) -> Tensor:
-    """x (N, m) of unit length from the layers' blocks (N, K_l)."""
+    """Join the blocks (N, K_l) of all layers to x (N, m) with unit length."""
     return torch.nn.functional.normalize(torch.cat(list(blocks.values()), 1), dim=1, eps=1e-30)
 
 
 def _energy(maps: Tensor) -> Tensor:
-    """Sum of squares (N, K) over the positions of maps (N, K, h, w) or (N, K)."""
+    """Return the sum of squares (N, K) over the positions of maps (N, K, h, w) or (N, K)."""
     if maps.dim() == 2:
         return maps.square()
     if maps.is_contiguous(memory_format=torch.channels_last):
-        # Along the memory, where the reduction is several times faster; a megabyte of squares at a time, as memory
-        # that is new to the process costs more than the squares do.
+        # Reducing along the memory layout is several times faster. One megabyte of squares at a time: allocating new
+        # memory takes longer than computing the squares.
         pixels = maps.permute(0, 2, 3, 1).flatten(1, 2)
         parts = pixels.split(max(1, 2**18 // pixels[0].numel())) if maps.is_cpu else [pixels]
         return torch.cat([part.square().sum(1) for part in parts])

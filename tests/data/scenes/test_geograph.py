@@ -1,4 +1,4 @@
-"""Photos come from their pages one by one; whatever happens to one, the next one is taken."""
+"""Photos are fetched from their pages one by one; a failure does not stop the next one."""
 
 import csv
 import io
@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from entry_point import ROOT, run
-from loopback import Site, in_turn, part_of, site, whole
+from loopback import Site, full_body, in_turn, site, truncated_body
 from omegaconf import OmegaConf
 from PIL import Image
 
 from evident.data.scenes import geograph
-from evident.data.scenes.geograph import Tally, fetch_photos, picture_of
-from evident.data.scenes.photos import fault
-from evident.data.scenes.rate_limit import Polite
+from evident.data.scenes.geograph import Tally, fetch_photos, image_address
+from evident.data.scenes.photos import decoding_error
+from evident.data.scenes.rate_limit import RateLimitedSession
 from evident.data.scenes.scenic_or_not import Place
 from evident.errors import UserError
 
@@ -36,25 +36,25 @@ def address(number: int) -> str:
 
 
 @pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    """A Geograph of thirty photos, 7 to 36."""
+def geograph_site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """Serve a Geograph with thirty photos, 7 to 36."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with site() as made:
+    with site() as web_site:
         for number in range(7, 37):
-            made.answers[f"/photo/{number}"] = whole(page(number))
-            made.answers[address(number)] = whole(jpeg(number))
-        yield made
+            web_site.answers[f"/photo/{number}"] = full_body(page(number))
+            web_site.answers[address(number)] = full_body(jpeg(number))
+        yield web_site
 
 
 @pytest.fixture
-def http() -> Iterator[Polite]:
-    with Polite(1e4, 2, 0.001, 5.0, "Evident (test)") as made:
-        yield made
+def http() -> Iterator[RateLimitedSession]:
+    with RateLimitedSession(1e4, 2, 0.001, 5.0, "Evident (test)") as session:
+        yield session
 
 
-def places(here: Site, count: int) -> list[Place]:
-    """Places 1, 2, ... whose photos are 7, 8, ..."""
-    return [Place(str(row), 5.0, 1.0, f"{here.url}/photo/{row + 6}") for row in range(1, count + 1)]
+def places(geograph_site: Site, count: int) -> list[Place]:
+    """Return places 1, 2, ... with the photos 7, 8, ..."""
+    return [Place(str(row), 5.0, 1.0, f"{geograph_site.url}/photo/{row + 6}") for row in range(1, count + 1)]
 
 
 def failures(images: Path) -> list[dict[str, str]]:
@@ -78,95 +78,104 @@ OTHER = "https://s1.geograph.org.uk/geophotos/00/00/01/000107_aaaaaaaa.jpg"
         f'<img src="{SHOWN.removeprefix("https:")}.jpg">',
     ],
 )
-def test_the_picture_of_a_page_is_the_plain_one_of_its_number(html: str) -> None:
-    assert picture_of(html, "https://www.geograph.org.uk/photo/7") == f"{SHOWN}.jpg"
+def test_image_address_has_no_size_and_the_number_of_the_page(html: str) -> None:
+    assert image_address(html, "https://www.geograph.org.uk/photo/7") == f"{SHOWN}.jpg"
 
 
-def test_an_address_on_the_same_site_is_completed() -> None:
+def test_relative_address_is_completed() -> None:
     html = '<img src="/photos/12/34/123456_0123abcd.jpg">'
-    found = picture_of(html, "http://www.geograph.org.uk/photo/123456")
+    found = image_address(html, "http://www.geograph.org.uk/photo/123456")
     assert found == "http://www.geograph.org.uk/photos/12/34/123456_0123abcd.jpg"
 
 
 @pytest.mark.parametrize(
     "html", ["", "<p>This photo is not available</p>", f'<img src="{OTHER}">', '<img src="/img/7_stars.jpg">']
 )
-def test_a_page_without_a_picture_of_its_number_has_none(html: str) -> None:
-    assert picture_of(html, "https://www.geograph.org.uk/photo/7") is None
+def test_page_without_an_image_of_its_number_has_no_address(html: str) -> None:
+    assert image_address(html, "https://www.geograph.org.uk/photo/7") is None
 
 
-def test_every_photo_is_fetched_once_into_ten_folders_in_order(here: Site, http: Polite, tmp_path: Path) -> None:
-    assert fetch_photos(places(here, 30), tmp_path, http) == Tally(fetched=30)
+def test_each_photo_is_fetched_once_into_ten_folders_in_order(
+    geograph_site: Site, http: RateLimitedSession, tmp_path: Path
+) -> None:
+    assert fetch_photos(places(geograph_site, 30), tmp_path, http) == Tally(fetched=30)
     assert {path.parent.name for path in tmp_path.glob("*/*.jpg")} == {str(folder) for folder in range(1, 11)}
     assert (tmp_path / "1" / "1.jpg").read_bytes() == jpeg(7)
     assert (tmp_path / "10" / "30.jpg").read_bytes() == jpeg(36)
     assert failures(tmp_path) == []
-    asked = len(here.asked)
-    assert fetch_photos(places(here, 30), tmp_path, http) == Tally(there=30)
-    assert len(here.asked) == asked
+    requests = len(geograph_site.requests)
+    assert fetch_photos(places(geograph_site, 30), tmp_path, http) == Tally(existing=30)
+    assert len(geograph_site.requests) == requests
 
 
-def test_it_ends_when_as_many_are_there_as_were_wanted(here: Site, http: Polite, tmp_path: Path) -> None:
-    here.answers.pop("/photo/8")
-    assert fetch_photos(places(here, 30), tmp_path, http, count=3) == Tally(fetched=3, gone=1)
+def test_fetching_stops_at_the_requested_count(geograph_site: Site, http: RateLimitedSession, tmp_path: Path) -> None:
+    geograph_site.answers.pop("/photo/8")
+    assert fetch_photos(places(geograph_site, 30), tmp_path, http, count=3) == Tally(fetched=3, gone=1)
     assert sorted(path.name for path in tmp_path.glob("*/*.jpg")) == ["1.jpg", "3.jpg", "4.jpg"]
-    assert here.times("/photo/11") == 0
+    assert geograph_site.count("/photo/11") == 0
 
 
-def test_what_fails_is_counted_and_listed_and_the_next_one_is_taken(here: Site, http: Polite, tmp_path: Path) -> None:
-    here.answers["/photo/7"] = whole(b"", 500)
-    here.answers["/photo/8"] = whole(b"", 404)
-    here.answers["/photo/9"] = whole(b"<p>no picture</p>")
-    here.answers[address(10)] = part_of(jpeg(10)[:700], len(jpeg(10)))
-    here.answers[address(11)] = whole(jpeg(11)[:700])
-    here.answers[address(12)] = whole(b"<html>not a picture</html>")
-    here.answers[address(13)] = whole(b"", 410)
-    here.answers[address(14)] = in_turn(whole(b"", 503), whole(jpeg(14)))
-    assert fetch_photos(places(here, 9), tmp_path, http) == Tally(fetched=2, gone=2, failed=5)
+def test_failures_are_counted_and_listed_and_fetching_continues(
+    geograph_site: Site, http: RateLimitedSession, tmp_path: Path
+) -> None:
+    geograph_site.answers["/photo/7"] = full_body(b"", 500)
+    geograph_site.answers["/photo/8"] = full_body(b"", 404)
+    geograph_site.answers["/photo/9"] = full_body(b"<p>no picture</p>")
+    geograph_site.answers[address(10)] = truncated_body(jpeg(10)[:700], len(jpeg(10)))
+    geograph_site.answers[address(11)] = full_body(jpeg(11)[:700])
+    geograph_site.answers[address(12)] = full_body(b"<html>not a picture</html>")
+    geograph_site.answers[address(13)] = full_body(b"", 410)
+    geograph_site.answers[address(14)] = in_turn(full_body(b"", 503), full_body(jpeg(14)))
+    assert fetch_photos(places(geograph_site, 9), tmp_path, http) == Tally(fetched=2, gone=2, failed=5)
     assert sorted(path.name for path in tmp_path.rglob("*.jpg")) == ["8.jpg", "9.jpg"]
-    assert all(fault(path) is None for path in tmp_path.rglob("*.jpg"))
+    assert all(decoding_error(path) is None for path in tmp_path.rglob("*.jpg"))
     listed = {row["photo"]: row for row in failures(tmp_path)}
     assert {name: row["gone"] for name, row in listed.items()} == {
         **dict.fromkeys("13456", "no"),
         **dict.fromkeys("27", "yes"),
     }
-    for name, told in {"1": "500", "2": "404", "3": "no picture", "5": "truncated", "6": "identify"}.items():
-        assert told in listed[name]["reason"]
-    assert listed["1"]["uri"] == f"{here.url}/photo/7"
+    reasons = {"1": "500", "2": "404", "3": "does not show an image", "5": "truncated", "6": "identify"}
+    for name, reason in reasons.items():
+        assert reason in listed[name]["reason"]
+    assert listed["1"]["uri"] == f"{geograph_site.url}/photo/7"
 
 
-def test_a_second_run_asks_for_what_failed_but_not_for_what_is_gone(here: Site, http: Polite, tmp_path: Path) -> None:
-    good = here.answers["/photo/7"]
-    here.answers["/photo/7"], here.answers["/photo/8"] = whole(b"", 500), whole(b"", 404)
-    assert fetch_photos(places(here, 3), tmp_path, http) == Tally(fetched=1, gone=1, failed=1)
-    here.answers["/photo/7"] = good
-    asked = here.times("/photo/8")
-    assert fetch_photos(places(here, 3), tmp_path, http) == Tally(there=1, fetched=1, gone=1)
-    assert here.times("/photo/8") == asked
+def test_second_run_retries_failures_but_not_photos_that_are_gone(
+    geograph_site: Site, http: RateLimitedSession, tmp_path: Path
+) -> None:
+    good = geograph_site.answers["/photo/7"]
+    geograph_site.answers["/photo/7"], geograph_site.answers["/photo/8"] = full_body(b"", 500), full_body(b"", 404)
+    assert fetch_photos(places(geograph_site, 3), tmp_path, http) == Tally(fetched=1, gone=1, failed=1)
+    geograph_site.answers["/photo/7"] = good
+    requests = geograph_site.count("/photo/8")
+    assert fetch_photos(places(geograph_site, 3), tmp_path, http) == Tally(existing=1, fetched=1, gone=1)
+    assert geograph_site.count("/photo/8") == requests
     assert [row["photo"] for row in failures(tmp_path)] == ["2"]
 
 
-def test_a_damaged_photo_is_fetched_again_where_it_lies(here: Site, http: Polite, tmp_path: Path) -> None:
+def test_damaged_photo_is_fetched_again_to_the_same_path(
+    geograph_site: Site, http: RateLimitedSession, tmp_path: Path
+) -> None:
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "1.jpg").write_bytes(jpeg(7)[:500])
     (mine / "2.jpg").write_bytes(jpeg(99))
-    assert fetch_photos(places(here, 2), tmp_path, http) == Tally(there=1, fetched=1)
+    assert fetch_photos(places(geograph_site, 2), tmp_path, http) == Tally(existing=1, fetched=1)
     assert (mine / "1.jpg").read_bytes() == jpeg(7)
     assert (mine / "2.jpg").read_bytes() == jpeg(99)
     assert len(list(tmp_path.rglob("*.jpg"))) == 2
 
 
-def test_it_gives_up_where_nothing_can_be_reached(here: Site, http: Polite, tmp_path: Path) -> None:
+def test_too_many_failures_in_a_row_stop_the_run(geograph_site: Site, http: RateLimitedSession, tmp_path: Path) -> None:
     for number in range(9, 37):
-        here.answers[f"/photo/{number}"] = whole(b"", 503)
-    with pytest.raises(UserError, match=r"5 photos in a row could not be fetched.*503.*2 fetched.*goes on from here"):
-        fetch_photos(places(here, 30), tmp_path, http, give_up_after=5)
-    assert here.times("/photo/14") == 0
+        geograph_site.answers[f"/photo/{number}"] = full_body(b"", 503)
+    with pytest.raises(UserError, match=r"5 photos in a row could not be fetched.*503.*2 fetched.*command again"):
+        fetch_photos(places(geograph_site, 30), tmp_path, http, give_up_after=5)
+    assert geograph_site.count("/photo/14") == 0
 
 
-def test_an_interrupt_leaves_whole_photos_and_the_next_run_goes_on(
-    here: Site, http: Polite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_interrupt_leaves_complete_photos_and_the_next_run_continues(
+    geograph_site: Site, http: RateLimitedSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     replace, done = geograph.os.replace, []
 
@@ -178,46 +187,46 @@ def test_an_interrupt_leaves_whole_photos_and_the_next_run_goes_on(
 
     monkeypatch.setattr(geograph.os, "replace", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        fetch_photos(places(here, 4), tmp_path, http)
+        fetch_photos(places(geograph_site, 4), tmp_path, http)
     monkeypatch.setattr(geograph.os, "replace", replace)
     assert sorted(path.name for path in tmp_path.rglob("*.jpg")) == ["1.jpg", "2.jpg"]
-    assert fetch_photos(places(here, 4), tmp_path, http) == Tally(there=2, fetched=2)
+    assert fetch_photos(places(geograph_site, 4), tmp_path, http) == Tally(existing=2, fetched=2)
     assert not list(tmp_path.rglob("*.part"))
 
 
-def test_a_place_that_cannot_be_written_to_is_told(here: Site, http: Polite, tmp_path: Path) -> None:
+def test_unwritable_folder_is_a_user_error(geograph_site: Site, http: RateLimitedSession, tmp_path: Path) -> None:
     (tmp_path / "images").write_text("a file")
     with pytest.raises(UserError, match=r"cannot write photos to .*images.*EVIDENT_DATA"):
-        fetch_photos(places(here, 1), tmp_path / "images", http)
+        fetch_photos(places(geograph_site, 1), tmp_path / "images", http)
 
 
-def test_the_entry_point_fetches_what_votes_tsv_names(here: Site, tmp_path: Path) -> None:
+def test_task_fetches_the_photos_of_votes_tsv(geograph_site: Site, tmp_path: Path) -> None:
     folder = tmp_path / "data" / "scenicornot"
     folder.mkdir(parents=True)
-    rows = [f"{place.name}\t51\t-2\t5\t1\t4,5,6\t{place.uri}\n" for place in places(here, 3)]
+    rows = [f"{place.name}\t51\t-2\t5\t1\t4,5,6\t{place.uri}\n" for place in places(geograph_site, 3)]
     (folder / "votes.tsv").write_text("ID\tLat\tLon\tAverage\tVariance\tVotes\tGeograph URI\n" + "".join(rows))
-    asked = ["task=fetch_photos", f"paths.data={tmp_path / 'data'}", "photos.requests_per_second=1000"]
-    ended = run(*asked, store=tmp_path / "store")
+    overrides = ["task=fetch_photos", f"paths.data={tmp_path / 'data'}", "photos.requests_per_second=1000"]
+    ended = run(*overrides, store=tmp_path / "store")
     assert ended.returncode == 0, ended.stderr
-    assert "photos: 0 were there, 3 fetched, 0 gone, 0 failed" in ended.stderr
+    assert "photos: 0 existed, 3 fetched, 0 gone, 0 failed" in ended.stderr
     assert len(list((folder / "images").rglob("*.jpg"))) == 3
-    assert "Evident" in here.asked[0][1]
+    assert "Evident" in geograph_site.requests[0][1]
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
-        ({"requests_per_second": 0}, "photos.requests_per_second=0 is no number above 0"),
-        ({"timeout": "long"}, "photos.timeout=long is no number above 0"),
-        ({"attempts": 1.5}, "photos.attempts=1.5 is no whole number from 1 on"),
-        ({"count": 0}, "photos.count=0 is no whole number from 1 on"),
+        ({"requests_per_second": 0}, "photos.requests_per_second=0 must be a number above 0"),
+        ({"timeout": "long"}, "photos.timeout=long must be a number above 0"),
+        ({"attempts": 1.5}, "photos.attempts=1.5 must be a whole number of 1 or more"),
+        ({"count": 0}, "photos.count=0 must be a whole number of 1 or more"),
         ({"count": None}, "votes.tsv is missing; download votes.tsv"),
     ],
 )
-def test_bad_settings_and_missing_votes_are_told_in_one_line(
-    tmp_path: Path, given: dict[str, object], told: str
+def test_invalid_settings_and_missing_votes_are_one_line_errors(
+    tmp_path: Path, given: dict[str, object], message: str
 ) -> None:
     settings = OmegaConf.load(ROOT / "conf" / "task" / "fetch_photos.yaml")
-    with pytest.raises(UserError, match=told) as error:
+    with pytest.raises(UserError, match=message) as error:
         geograph.run(OmegaConf.merge(settings, {"photos": given, "paths": {"data": str(tmp_path)}}))
     assert "\n" not in str(error.value)

@@ -1,4 +1,4 @@
-"""The formula of scenicness: linear in the masks, exactly; votes and labels as noisy as they are said to be."""
+"""The formula of scenicness: exactly linear in the masks; votes and labels have the documented noise."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ def some_masks(*shape: int) -> np.ndarray:
     return np.random.default_rng(5).random((*shape[:-2], K, *shape[-2:])) < 0.3
 
 
-def test_templates_are_not_negative_and_one_in_the_mean():
+def test_templates_are_non_negative_with_mean_one():
     for shape in ((6, 6), (5, 9)):
         templates = truth.templates(*shape)
         assert templates.shape == (K, *shape)
@@ -21,7 +21,7 @@ def test_templates_are_not_negative_and_one_in_the_mean():
         assert np.allclose(templates.mean((1, 2)), 1)
 
 
-def test_wires_count_more_in_the_sky_and_water_more_in_front():
+def test_wires_count_more_in_the_sky_and_water_more_in_the_foreground():
     templates = dict(zip(ATTRIBUTES, truth.templates(10, 10), strict=True))
     assert (np.diff(templates["wire"], axis=0) < 0).all()
     assert (np.diff(templates["running_water"], axis=0) > 0).all()
@@ -29,7 +29,7 @@ def test_wires_count_more_in_the_sky_and_water_more_in_front():
     assert templates["temple"].argmax(1).tolist() == [4] * 10
 
 
-def test_score_and_contributions_equal_the_sums_written_out():
+def test_score_and_contributions_equal_explicit_sums():
     masks = some_masks(7, 8)
     expected, variance = truth.BASE, truth.BIAS + truth.SPREAD
     for k, attribute in enumerate(ATTRIBUTES):
@@ -64,19 +64,19 @@ def test_the_score_is_linear_in_the_masks():
     assert truth.score(truth.seen(masks)) == pytest.approx(parts)
 
 
-def test_an_attribute_that_covers_its_typical_share_does_what_the_table_says():
+def test_typical_share_of_an_attribute_has_the_effect_in_the_table():
     seen = np.diag(truth.TYPICAL)
     assert np.allclose(truth.score(seen) - truth.BASE, [truth.TASTES[name].score for name in ATTRIBUTES])
     changes = truth.variance(seen) - truth.BIAS - truth.SPREAD
     assert np.allclose(changes, [truth.TASTES[name].variance for name in ATTRIBUTES])
 
 
-def test_wood_and_glass_are_there_but_do_not_count():
+def test_only_wood_and_glass_do_not_count():
     neutral = [name for name in ATTRIBUTES if truth.TASTES[name].score == 0]
     assert neutral == ["wood", "glass"]
 
 
-def test_votes_are_whole_numbers_from_one_to_ten_by_as_many_raters_as_asked_for():
+def test_votes_are_integers_from_one_to_ten_by_the_requested_number_of_raters():
     seen = np.random.default_rng(1).random((200, K)) * truth.TYPICAL * 2
     votes = truth.vote(seen, 5, 15, "test")
     counts = (votes.votes > 0).sum(1)
@@ -92,18 +92,18 @@ def test_votes_scatter_around_the_score_with_the_variance():
     seen = np.zeros((300, K))
     seen[:, ATTRIBUTES.index("temple")] = truth.TASTES["temple"].typical
     votes = truth.vote(seen, 40, 40, "test")
-    # 400 raters with biases of their own: their mean is not quite zero.
+    # The mean bias of the 400 raters is not exactly zero.
     assert votes.average.mean() == pytest.approx(truth.score(seen[0]), abs=0.12)
     assert votes.variance.mean() == pytest.approx(truth.variance(seen[0]) + 1 / 12, rel=0.1)
 
 
-def test_votes_on_an_image_do_not_hang_on_the_others():
+def test_votes_on_an_image_do_not_depend_on_other_images():
     seen = np.random.default_rng(1).random((6, K)) * truth.TYPICAL
     assert np.array_equal(truth.vote(seen, 5, 9, "a").votes[:3], truth.vote(seen[:3], 5, 9, "a").votes)
     assert not np.array_equal(truth.vote(seen, 5, 9, "a").votes, truth.vote(seen, 5, 9, "b").votes)
 
 
-def test_annotators_see_more_often_what_is_larger():
+def test_annotators_report_larger_areas_more_often():
     areas = np.linspace(0, 1, 101)[:, None] * np.ones(K)
     probability = truth.probability(areas)
     assert (np.diff(probability, axis=0) > 0).all()
@@ -112,7 +112,7 @@ def test_annotators_see_more_often_what_is_larger():
     assert (probability[-1] > 0.94).all()
 
 
-def test_labels_are_the_share_of_three_annotators():
+def test_labels_are_shares_of_three_annotators():
     areas = np.broadcast_to(truth.TYPICAL / 5, (2000, K))
     labels = truth.annotate(areas, "test")
     assert set(np.unique(labels * 3).round(9)) == {0, 1, 2, 3}

@@ -1,4 +1,4 @@
-"""SUN Attributes from the authors' files or from one table: the same votes, of the same photos, in stable splits."""
+"""SUN Attributes from the authors' files or from one table: the same votes, the same photos, stable splits."""
 
 import csv
 import gzip
@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from scipy.io import savemat
 from test_photos import break_off, write_photo
 
-from evident.data.scenes.photos import SPLITS, PhotoSplits, draw, split_of
+from evident.data.scenes.photos import PhotoSplits, split_of, uniform_hash
+from evident.data.scenes.splits import SPLITS
 from evident.data.scenes.sun_attributes import ATTRIBUTES, sun_attributes, votes_of
 from evident.errors import UserError
 
 COUNT = 30
-SEED = 4  # of thirty such names some fall to every split
+SEED = 4  # with this seed every split gets some of the thirty names
 NAMES = [f"sun_{number:04d}" for number in range(COUNT)]
 SCENES = [("a/abbey", "d/desert/sand", "p/park")[number % 3] for number in range(COUNT)]
 
@@ -32,11 +33,11 @@ def cells(strings: list[str]) -> NDArray[Any]:
     return np.array(strings, dtype=object).reshape(-1, 1)
 
 
-def write_mat(root: Path, mark: str = "2", names: tuple[str, ...] = ATTRIBUTES) -> Path:
+def write_mat(root: Path, suffix: str = "2", names: tuple[str, ...] = ATTRIBUTES) -> Path:
     folder = root / "sun"
     folder.mkdir(parents=True, exist_ok=True)
-    savemat(folder / f"attributeLabels_continuous{mark}.mat", {"labels_cv": shares(columns=len(names))})
-    savemat(folder / f"attributes{mark}.mat", {"attributes": cells(list(names))})
+    savemat(folder / f"attributeLabels_continuous{suffix}.mat", {"labels_cv": shares(columns=len(names))})
+    savemat(folder / f"attributes{suffix}.mat", {"attributes": cells(list(names))})
     paths = [f"{scene}/{name}.jpg" for scene, name in zip(SCENES, NAMES, strict=True)]
     savemat(folder / "images.mat", {"images": cells(paths)})
     return folder
@@ -60,11 +61,11 @@ def write_photos(folder: Path, names: list[str] = NAMES) -> None:
 
 
 def read(root: Path, **changed: Any) -> PhotoSplits:
-    asked = {"resize": 20, "size": 16, "seed": SEED, "unreadable": 0.5}
-    return sun_attributes(**{**asked, **changed}, root=root, store=root / "store")
+    settings = {"resize": 20, "size": 16, "seed": SEED, "unreadable": 0.5}
+    return sun_attributes(**{**settings, **changed}, root=root, store=root / "store")
 
 
-def test_a_batch_has_photos_their_attributes_and_their_scene(tmp_path: Path) -> None:
+def test_batch_has_images_with_attributes_and_scene_class(tmp_path: Path) -> None:
     write_photos(write_table(tmp_path))
     splits = read(tmp_path)
     batch = splits.train.__getitems__([1, 0])
@@ -77,7 +78,7 @@ def test_a_batch_has_photos_their_attributes_and_their_scene(tmp_path: Path) -> 
     np.testing.assert_allclose(batch["attributes"][0].numpy(), shares()[number], atol=1e-6)
 
 
-def test_shares_are_thirds_with_however_many_digits_they_are_written(tmp_path: Path) -> None:
+def test_written_shares_are_rounded_to_thirds(tmp_path: Path) -> None:
     write_photos(write_table(tmp_path))
     train = read(tmp_path).train.labels["attributes"]
     thirds = torch.tensor([0, 1 / 3, 2 / 3, 1])
@@ -85,26 +86,26 @@ def test_shares_are_thirds_with_however_many_digits_they_are_written(tmp_path: P
     assert torch.isin(train, thirds).all()
 
 
-def test_the_authors_files_and_the_table_hold_the_same(tmp_path: Path) -> None:
+def test_authors_files_and_the_table_give_the_same_votes(tmp_path: Path) -> None:
     table, authors = votes_of(write_table(tmp_path / "table")), votes_of(write_mat(tmp_path / "authors"))
     assert table.names == authors.names == NAMES
     assert table.scenes == authors.scenes == SCENES
     np.testing.assert_array_equal(table.shares, authors.shares)
 
 
-def test_attributes_are_found_by_name_among_others_in_any_order(tmp_path: Path) -> None:
+def test_attributes_are_found_by_name_in_any_order(tmp_path: Path) -> None:
     names = tuple(name.replace("_", "/ ").title() for name in ATTRIBUTES[::-1])
     votes = votes_of(write_mat(tmp_path, "", ("boating", *names, "stressful")))
     np.testing.assert_allclose(votes.shares, shares(columns=35)[:, 33:0:-1], atol=1e-6)
 
 
-def test_names_that_lack_some_of_the_attributes_are_refused_with_the_remedy(tmp_path: Path) -> None:
+def test_missing_attribute_names_are_a_user_error_with_the_remedy(tmp_path: Path) -> None:
     write_mat(tmp_path, "", ("fencing", "railing", *ATTRIBUTES[9:]))
-    with pytest.raises(UserError, match=r"attributes.mat does not name 9 .*trees.*fencing_railing.*attributes2.mat"):
+    with pytest.raises(UserError, match=r"attributes.mat lacks 9 .*trees.*fencing_railing.*attributes2.mat"):
         read(tmp_path)
 
 
-def test_photos_lie_in_whatever_folder_and_the_others_are_left_out(tmp_path: Path) -> None:
+def test_photos_are_found_in_any_folder_and_unlabelled_ones_are_ignored(tmp_path: Path) -> None:
     folder = write_table(tmp_path)
     for place, name in zip(("images/a/abbey", "photos/park", "."), (NAMES[0], NAMES[7], NAMES[29]), strict=True):
         write_photo(folder / place / f"{name}.jpg")
@@ -117,25 +118,25 @@ def test_photos_lie_in_whatever_folder_and_the_others_are_left_out(tmp_path: Pat
     }  # fmt: skip
 
 
-def test_a_photo_without_a_name_is_left_out(tmp_path: Path) -> None:
+def test_row_without_a_file_name_is_ignored(tmp_path: Path) -> None:
     folder = write_table(tmp_path, names=["", *NAMES[1:]])
     write_photos(folder)
     splits = read(tmp_path)
     assert sum(map(len, (splits.train, splits.val, splits.test))) == COUNT - 1
 
 
-def test_no_photo_changes_its_split_when_others_go(tmp_path: Path) -> None:
+def test_photos_keep_their_split_when_others_are_removed(tmp_path: Path) -> None:
     write_photos(write_table(tmp_path))
     before = read(tmp_path)
-    gone = before.train.names[0]
-    (tmp_path / "sun" / "images" / f"{gone}.jpg").unlink()
+    removed = before.train.names[0]
+    (tmp_path / "sun" / "images" / f"{removed}.jpg").unlink()
     after = read(tmp_path)
     assert after.train.names == before.train.names[1:]
     assert (after.val.names, after.test.names) == (before.val.names, before.test.names)
     assert read(tmp_path, seed=SEED + 1).test.names != before.test.names
 
 
-def test_shares_of_the_split_can_be_asked_for(tmp_path: Path) -> None:
+def test_shares_of_the_split_can_be_set(tmp_path: Path) -> None:
     write_photos(write_table(tmp_path))
     splits = read(tmp_path, shares=[0.5, 0.1, 0.4])
     for split, part in zip(SPLITS, (splits.train, splits.val, splits.test), strict=True):
@@ -145,15 +146,15 @@ def test_shares_of_the_split_can_be_asked_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "asked", [[0.5, 0.5], [0.8, 0.1, 0.2], [0.4, 0.2, 0.2, 0.2], [0.9, 0.1, 0.0], [1.2, 0.1, -0.3]]
+    "given", [[0.5, 0.5], [0.8, 0.1, 0.2], [0.4, 0.2, 0.2, 0.2], [0.9, 0.1, 0.0], [1.2, 0.1, -0.3]]
 )
-def test_shares_that_are_none_are_named(tmp_path: Path, asked: list[float]) -> None:
-    told = f"data.build.shares={asked}; give three above 0 that sum to 1, for train, val and test"
-    with pytest.raises(UserError, match=f"^{re.escape(told)}$"):
-        read(tmp_path, shares=asked)
+def test_invalid_shares_are_a_user_error(tmp_path: Path, given: list[float]) -> None:
+    message = f"data.build.shares={given}; give three above 0 that sum to 1, for train, val and test"
+    with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
+        read(tmp_path, shares=given)
 
 
-def test_the_authors_own_split_is_taken_where_it_is_there(tmp_path: Path) -> None:
+def test_authors_split_is_used_if_it_exists(tmp_path: Path) -> None:
     folder = write_mat(tmp_path)
     write_photos(folder)
     sets = np.arange(COUNT).reshape(-1, 1) % 3
@@ -163,11 +164,11 @@ def test_the_authors_own_split_is_taken_where_it_is_there(tmp_path: Path) -> Non
         assert sorted(part.names) == NAMES[number::3]
     assert read(tmp_path, shares=(0.5, 0.1, 0.4)).test.names == splits.test.names
     savemat(folder / "trainval_idx.mat", {"sets": sets[1:]})
-    with pytest.raises(UserError, match=r"trainval_idx.mat does not hold 0, 1 or 2 for each of 30 photos"):
+    with pytest.raises(UserError, match=r"trainval_idx.mat needs 0, 1 or 2 for each of 30 photos"):
         read(tmp_path)
 
 
-def test_broken_photos_are_left_out_up_to_a_share(tmp_path: Path) -> None:
+def test_unreadable_photos_are_dropped_up_to_a_share(tmp_path: Path) -> None:
     folder = write_table(tmp_path)
     write_photos(folder)
     break_off(folder / "images" / f"{NAMES[3]}.jpg")
@@ -177,11 +178,11 @@ def test_broken_photos_are_left_out_up_to_a_share(tmp_path: Path) -> None:
         read(tmp_path, unreadable=0.01)
 
 
-def test_missing_labels_and_photos_are_named_with_the_place_and_the_remedy(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"sun: .*sun holds no labels; get images.mat .*EVIDENT_DATA"):
+def test_missing_labels_and_photos_are_user_errors_with_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"sun: .*sun has no labels; get images.mat .*EVIDENT_DATA"):
         read(tmp_path)
     write_table(tmp_path)
-    with pytest.raises(UserError, match=r"holds none of the 30 photos .*SUNAttributeDB_Images.tar.gz.*EVIDENT_DATA"):
+    with pytest.raises(UserError, match=r"has none of the 30 photos .*SUNAttributeDB_Images.tar.gz.*EVIDENT_DATA"):
         read(tmp_path)
     (write_mat(tmp_path) / "images.mat").unlink()
     with pytest.raises(UserError, match=r"images.mat is missing"):
@@ -189,39 +190,39 @@ def test_missing_labels_and_photos_are_named_with_the_place_and_the_remedy(tmp_p
 
 
 @pytest.mark.parametrize("share", [0.5, 1.3333, -0.3333, float("nan")])
-def test_a_share_that_three_annotators_cannot_have_is_named(tmp_path: Path, share: float) -> None:
+def test_share_that_is_no_third_is_a_user_error(tmp_path: Path, share: float) -> None:
     votes = shares()
     votes[4, 2] = share
     write_table(tmp_path, votes)
-    with pytest.raises(UserError, match=r"attributes.csv.gz, flowers of photo 4: .* is no share of three annotators"):
+    with pytest.raises(UserError, match=r"attributes.csv.gz, flowers of photo 4: .* is not 0, 1/3, 2/3 or 1"):
         read(tmp_path)
 
 
-def test_files_that_are_not_as_described_are_named(tmp_path: Path) -> None:
+def test_invalid_files_are_user_errors(tmp_path: Path) -> None:
     folder = write_table(tmp_path)
     whole = (folder / "attributes.csv.gz").read_bytes()
     for damaged in (b"no gzip", whole[: len(whole) // 2]):
         (folder / "attributes.csv.gz").write_bytes(damaged)
-        with pytest.raises(UserError, match=r"attributes.csv.gz does not hold class, image"):
+        with pytest.raises(UserError, match=r"attributes.csv.gz needs class, image"):
             read(tmp_path)
     write_mat(tmp_path)
     savemat(folder / "images.mat", {"images": cells(["a/b.jpg"])})
-    with pytest.raises(UserError, match=r"is 30 x 33 and not 1 photos of images.mat x 33 names of attributes2.mat"):
+    with pytest.raises(UserError, match=r"is 30 x 33, expected 1 photos of images.mat x 33 names of attributes2.mat"):
         read(tmp_path)
     (folder / "images.mat").write_bytes(b"no matlab")
-    with pytest.raises(UserError, match=r"images.mat is no Matlab file with images in it"):
+    with pytest.raises(UserError, match=r"images.mat is not a Matlab file with images in it"):
         read(tmp_path)
 
 
-def test_photos_come_in_an_order_that_is_not_that_of_their_scenes(tmp_path: Path) -> None:
+def test_photos_are_shuffled_by_hash(tmp_path: Path) -> None:
     write_photos(write_table(tmp_path))
     splits = read(tmp_path)
     for part in (splits.train, splits.val, splits.test):
-        assert list(part.names) == sorted(part.names, key=lambda name: draw(name, SEED))
+        assert list(part.names) == sorted(part.names, key=lambda name: uniform_hash(name, SEED))
 
 
 @pytest.mark.real_data
-def test_the_real_labels_are_those_of_14340_photos() -> None:
+def test_real_labels_are_those_of_14340_photos() -> None:
     folder = Path(os.environ["EVIDENT_DATA"]) / "sun"
     votes = votes_of(folder)
     assert votes.shares.shape == (14_340, 33)
@@ -231,19 +232,19 @@ def test_the_real_labels_are_those_of_14340_photos() -> None:
 
 
 @pytest.mark.real_data
-def test_the_real_photos_have_the_rows_that_their_own_list_gives_them(tmp_path: Path) -> None:
+def test_all_real_labelled_photos_are_found_with_the_votes_of_their_row(tmp_path: Path) -> None:
     root = Path(os.environ["EVIDENT_DATA"])
     splits, votes = sun_attributes(500, 450, 0, 0.01, root=root, store=tmp_path), votes_of(root / "sun")
     with open(root / "sun" / "photos.csv", newline="") as file:
         listed = {Path(row["file"]).stem: row for row in csv.DictReader(file) if row["has_attributes"] == "1"}
-    seen = 0
     for part in (splits.train, splits.val, splits.test):
         for row, name in enumerate(part.names):
             own = int(listed[name]["attributes_row"])
             np.testing.assert_array_equal(part.labels["attributes"][row].numpy(), votes.shares[own])
             scene = splits.classes[part.labels["label"][row]]
             assert listed[name]["class"] in scene.split("/")
-            seen += 1
-    assert seen == len(listed) == 80
+    names = [name for part in (splits.train, splits.val, splits.test) for name in part.names]
+    assert len(names) == len(listed)
+    assert set(names) == set(listed)
     assert splits.test.__getitems__([0, 1])["image"].shape == (2, 3, 450, 450)
     assert len(set(splits.test.labels["label"][:5].tolist())) > 1

@@ -1,4 +1,4 @@
-"""Thumbnails whose scenicness a network predicted: enough to walk through a training."""
+"""Thumbnails whose scenicness a network predicted, for trying out training."""
 
 import os
 from collections import Counter
@@ -12,7 +12,7 @@ from evident.data.scenes.thumbnails import thumbnails
 from evident.errors import UserError
 
 
-def made_up(root: Path, count: int = 60) -> Path:
+def write_thumbnails(root: Path, count: int = 60) -> Path:
     folder = root / "scenicornot"
     for number in range(count):
         write_photo(folder / "thumbnails" / f"b{number % 6 + 1}_{number:03d}.jpg", number, (45, 45))
@@ -25,8 +25,8 @@ def read(root: Path, store: Path) -> PhotoSplits:
     return thumbnails(50, 45, 0, 0.01, root=root, store=store)
 
 
-def test_the_average_is_the_middle_of_the_bin_and_the_variance_that_of_the_bin(tmp_path: Path) -> None:
-    made_up(tmp_path)
+def test_labels_are_the_middle_and_the_variance_of_the_bin(tmp_path: Path) -> None:
+    write_thumbnails(tmp_path)
     splits = read(tmp_path, tmp_path / "store")
     batch = splits.train.__getitems__([0, 1, 2])
     assert set(batch) == {"image", "average", "variance", "index"}
@@ -36,23 +36,23 @@ def test_the_average_is_the_middle_of_the_bin_and_the_variance_that_of_the_bin(t
     assert splits.train.labels["variance"].tolist() == pytest.approx([1 / 12] * len(splits.train))
 
 
-def test_the_first_few_are_of_several_bins(tmp_path: Path) -> None:
-    made_up(tmp_path)
+def test_first_images_come_from_several_bins(tmp_path: Path) -> None:
+    write_thumbnails(tmp_path)
     assert len(read(tmp_path, tmp_path / "store").train.first(12).labels["average"].unique()) > 3
 
 
-def test_what_is_missing_or_not_as_described_is_named(tmp_path: Path) -> None:
+def test_missing_or_invalid_table_is_a_user_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"thumbnails.csv is missing; set EVIDENT_DATA"):
         read(tmp_path, tmp_path / "store")
-    table = made_up(tmp_path) / "thumbnails.csv"
+    table = write_thumbnails(tmp_path) / "thumbnails.csv"
     for text in ("file,bin\nb1_000.jpg,1-2\n", "file,predicted_bin\nb1_000.jpg,high\n"):
         table.write_text(text)
-        with pytest.raises(UserError, match=r"thumbnails.csv does not hold file, predicted_bin in every row"):
+        with pytest.raises(UserError, match=r"thumbnails.csv needs the columns file and predicted_bin .* in every row"):
             read(tmp_path, tmp_path / "store")
 
 
 @pytest.mark.real_data
-def test_the_real_thumbnails_are_1500_in_six_even_bins(tmp_path: Path) -> None:
+def test_real_thumbnails_are_1500_in_six_equal_bins(tmp_path: Path) -> None:
     splits = read(Path(os.environ["EVIDENT_DATA"]), tmp_path)
     parts = (splits.train, splits.val, splits.test)
     counted = Counter(average for part in parts for average in part.labels["average"].tolist())

@@ -1,4 +1,4 @@
-"""The blur is scipy's, one axis after the other."""
+"""Gaussian blur, compared with scipy."""
 
 import pytest
 import torch
@@ -14,18 +14,18 @@ def test_blur_agrees_with_scipy(sigma: float, height: int, width: int) -> None:
     torch.testing.assert_close(blurred(images, sigma), torch.from_numpy(expected))
 
 
-def test_kernel_is_never_wider_than_mirrors_reach() -> None:
+def test_large_sigma_is_limited_by_the_size_of_the_image() -> None:
     images = torch.rand(1, 3, 5, 40)
     assert blurred(images, 30.0).shape == images.shape
     assert blurred(images, 30.0).std() < images.std() / 2
 
 
-def test_no_sigma_leaves_the_images_as_they_are() -> None:
+def test_sigma_zero_returns_the_images_unchanged() -> None:
     images = torch.rand(1, 3, 5, 4)
     assert torch.equal(blurred(images, 0.0), images)
 
 
-def test_a_single_row_is_blurred_along_itself() -> None:
+def test_single_row_is_blurred_along_one_axis() -> None:
     images = torch.rand(1, 1, 1, 30, dtype=torch.float64)
     expected = gaussian_filter(images[0, 0, 0].numpy(), 1.0, mode="mirror", radius=3)
     torch.testing.assert_close(blurred(images, 1.0)[0, 0, 0], torch.from_numpy(expected))

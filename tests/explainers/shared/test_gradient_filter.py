@@ -1,6 +1,6 @@
-"""FGVis's filter: by hand in float64, at the last bit of its bounds, and on torchvision's networks."""
+"""FGVis's gradient filter: by hand in float64, at the last bit of its bounds, and on torchvision's networks."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,7 +17,7 @@ from evident.models.calls import _NONLINEARITIES, _READERS
 Function = Callable[[Tensor], Tensor]
 LEAK = torch.tensor([0.25], dtype=torch.float64)
 
-# Each way to write a nonlinearity, under the name of a function that computes it and overwrites nothing.
+# By name: a plain formula of the nonlinearity, and all ways to call it.
 WRITTEN: dict[str, tuple[Function, list[Function]]] = {
     "relu": (
         lambda x: x * (x > 0),
@@ -29,7 +29,7 @@ WRITTEN: dict[str, tuple[Function, list[Function]]] = {
             *(lambda x: torch.clip_(x, 0), lambda x: torch.clamp_min(x, 0), lambda x: torch.clamp_min_(x, 0)),
             *(nn.Threshold(0, 0), lambda x: torch.threshold(x, 0, 0), lambda x: torch.threshold_(x, 0, 0)),
             lambda x: F.hardtanh(x, 0, 1e9),
-            lambda x: F.threshold_(x, 0, 0),
+            lambda x: F.threshold_(x, 0, 0),  # type: ignore[attr-defined]
             lambda x: x.view(len(x), -1, 1).relu_().view_as(x),
         ],
     ),
@@ -39,7 +39,7 @@ WRITTEN: dict[str, tuple[Function, list[Function]]] = {
     ),
     "threshold": (
         lambda x: torch.where(x > 1, x, -2.0),
-        [nn.Threshold(1, -2), lambda x: F.threshold_(x, 1, -2), lambda x: torch.threshold(x, 1, -2)],
+        [nn.Threshold(1, -2), lambda x: F.threshold_(x, 1, -2), lambda x: torch.threshold(x, 1, -2)],  # type: ignore[attr-defined]
     ),
     "leaky_relu": (
         lambda x: torch.where(x > 0, x, 0.01 * x),
@@ -100,7 +100,7 @@ EVERY = [
 
 
 class Layers(nn.Module):
-    """Three linear layers, and one nonlinearity between them that is called twice."""
+    """Apply three linear layers with the same nonlinearity between them."""
 
     def __init__(self, function: Function) -> None:
         super().__init__()
@@ -108,21 +108,14 @@ class Layers(nn.Module):
         self.function = function
         with torch.no_grad():
             for layer in (self.first, self.second):
-                layer.weight.mul_(6)  # reaches all branches of all functions
+                layer.weight.mul_(6)  # large values reach all branches of all functions
 
     def forward(self, x: Tensor) -> Tensor:
         return self.last(self.function(self.second(self.function(self.first(x)))))
 
 
-@pytest.fixture(autouse=True)
-def fixed_weights() -> Iterator[None]:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        yield
-
-
 def filtered(model: nn.Module, images: Tensor, optimised: Tensor, target: int = 1) -> tuple[Tensor, Tensor]:
-    """The scores of `optimised` and the gradient of the target's one, with the bounds of `images`."""
+    """Return the scores of `optimised`, and the gradient of the target's score filtered by the bounds of `images`."""
     inputs = optimised.clone().requires_grad_()
     with GradientFilter(activation_bounds(model, images)):
         scores = model(inputs)
@@ -136,16 +129,16 @@ def plain(model: nn.Module, optimised: Tensor, target: int = 1) -> tuple[Tensor,
 
 
 def between(value: Tensor, image: Tensor) -> Tensor:
-    """[h(e) <= max(0, h(x))] [h(e) >= min(0, h(x))], with a slack for two ways to compute h."""
-    slack = 1e-12
-    return (value <= image.clamp(min=0) + slack) & (value >= image.clamp(max=0) - slack)
+    """Return [h(e) <= max(0, h(x))] [h(e) >= min(0, h(x))], with a tolerance for two ways to compute h."""
+    tolerance = 1e-12
+    return (value <= image.clamp(min=0) + tolerance) & (value >= image.clamp(max=0) - tolerance)
 
 
-# Against a derivation by hand -----------------------------------------------------------------------------------
+# Compared with a derivation by hand -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("by_hand", "written"), EVERY)
-def test_it_is_as_derived_by_hand(by_hand: Function, written: Function) -> None:
+def test_gradient_equals_a_derivation_by_hand(by_hand: Function, written: Function) -> None:
     model = Layers(written).double()
     images = torch.randn(40, 6, dtype=torch.float64)
     optimised = images + 0.3 * torch.randn_like(images)
@@ -167,15 +160,15 @@ def test_it_is_as_derived_by_hand(by_hand: Function, written: Function) -> None:
         passed.append(between(value, image))
         signal = (signal * passed[-1] * slope) @ layer.weight
     scores, gradient = filtered(model, images, optimised)
-    # Torch's hardsigmoid has 1/6 in float32.
+    # Torch's hardsigmoid computes 1/6 in float32.
     torch.testing.assert_close(gradient, signal.detach(), rtol=1e-7, atol=1e-9)
     torch.testing.assert_close(scores, model(optimised), rtol=0, atol=0)
-    for here in passed:
-        assert here[:10].all()
-        assert 0 < here[10:].double().mean() < 1
+    for mask in passed:
+        assert mask[:10].all()
+        assert 0 < mask[10:].double().mean() < 1
 
 
-def test_every_nonlinearity_that_is_known_is_tried_above() -> None:
+def test_all_known_nonlinearities_are_tested_above() -> None:
     class Seen(TorchFunctionMode):
         def __init__(self) -> None:
             super().__init__()
@@ -190,11 +183,11 @@ def test_every_nonlinearity_that_is_known_is_tried_above() -> None:
             for written in ways:
                 written(torch.ones(2, 1, dtype=torch.float64))
         F.glu(torch.ones(2, 2))
-    # These two call a tensor's own method, which is seen in their place.
+    # F.sigmoid and F.tanh call a method of the tensor, which is recorded instead.
     assert not (_READERS.keys() | _NONLINEARITIES.keys()) - seen.functions - {F.sigmoid, F.tanh}
 
 
-def test_a_gated_linear_unit_is_bounded_by_what_it_gives() -> None:
+def test_gated_linear_unit_is_bounded_by_its_output() -> None:
     first, last = nn.Linear(6, 16).double(), nn.Linear(8, 3).double()
     model = nn.Sequential(first, nn.GLU(), last)
     images = torch.randn(9, 6, dtype=torch.float64)
@@ -206,8 +199,8 @@ def test_a_gated_linear_unit_is_bounded_by_what_it_gives() -> None:
     torch.testing.assert_close(filtered(model, images, optimised)[1], expected.detach())
 
 
-def test_squeeze_and_excitation_bounds_the_gate_and_what_it_is_made_of() -> None:
-    """y = x s(W2 relu(W1 mean(x))), score = w . sum(y), by hand."""
+def test_squeeze_and_excitation_bounds_the_gate_and_its_hidden_layer() -> None:
+    """Compare with y = x s(W2 relu(W1 mean(x))), score = w . sum(y), by hand."""
     excite = models.efficientnet.SqueezeExcitation(4, 3, activation=nn.ReLU).double()
     model = nn.Sequential(excite, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2).double())
     images, optimised = torch.rand(2, 5, 4, 3, 3, dtype=torch.float64)
@@ -231,7 +224,7 @@ def test_squeeze_and_excitation_bounds_the_gate_and_what_it_is_made_of() -> None
 
 
 class Neurons(nn.Module):
-    """Neurons that see one number each; the gradient by it is one where it passes."""
+    """Apply a function to single numbers; the gradient of the score is one where it passes."""
 
     def __init__(self, function: Function) -> None:
         super().__init__()
@@ -242,7 +235,7 @@ class Neurons(nn.Module):
 
 
 def numbers(dtype: torch.dtype) -> Tensor:
-    """Positive ones of all sizes, powers of two and their neighbours among them."""
+    """Return positive numbers of all magnitudes, including powers of two and their neighbours."""
     powers = torch.arange(-60, 60, dtype=dtype).exp2()
     infinity = torch.tensor(torch.inf, dtype=dtype)
     any_size = torch.rand(1000, dtype=dtype) * torch.randint(-60, 60, (1000,)).to(dtype).exp2()
@@ -251,9 +244,7 @@ def numbers(dtype: torch.dtype) -> Tensor:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize(("function", "sign"), [(F.relu, 1), (lambda x: F.leaky_relu(x, 1.0), 1), (F.hardtanh, -1)])
-def test_what_equals_the_image_passes_and_one_float_more_does_not(
-    function: Function, sign: int, dtype: torch.dtype
-) -> None:
+def test_bound_itself_passes_and_the_next_float_does_not(function: Function, sign: int, dtype: torch.dtype) -> None:
     images = sign * numbers(dtype)[None]
     if function is F.hardtanh:
         images = images[images > -1][None]
@@ -266,7 +257,7 @@ def test_what_equals_the_image_passes_and_one_float_more_does_not(
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_a_bound_of_zero_lets_nothing_else_pass(dtype: torch.dtype) -> None:
+def test_bound_of_zero_passes_zero_only(dtype: torch.dtype) -> None:
     smallest = torch.finfo(dtype).tiny
     images = torch.tensor([[0.0, -0.0]], dtype=dtype)
     leaky = Neurons(lambda x: F.leaky_relu(x, 1.0))
@@ -276,13 +267,13 @@ def test_a_bound_of_zero_lets_nothing_else_pass(dtype: torch.dtype) -> None:
             assert (gradient == passes).all(), value
 
 
-def test_a_silent_rectifier_stays_silent() -> None:
+def test_rectifier_that_is_zero_for_the_image_passes_nothing() -> None:
     images, optimised = torch.tensor([[-1.0, 0.0, -1.0, 0.0]]), torch.tensor([[1e-30, 1e-30, -2.0, 0.0]])
     for rectify in (F.relu, F.relu6):
         assert (filtered(Neurons(rectify), images, optimised)[1] == 0).all()
 
 
-def test_between_zero_and_the_bound_of_either_sign_the_signal_passes() -> None:
+def test_signal_passes_between_zero_and_a_bound_of_either_sign() -> None:
     images = torch.tensor([[2.0, 2.0, 2.0, 2.0, -2.0, -2.0, -2.0, -2.0]])
     optimised = torch.tensor([[1.0, 2.5, -0.1, 0.0, -1.0, -2.5, 0.1, 0.0]])
     gradient = filtered(Neurons(lambda x: F.leaky_relu(x, 0.5)), images, optimised)[1]
@@ -290,7 +281,7 @@ def test_between_zero_and_the_bound_of_either_sign_the_signal_passes() -> None:
     assert torch.equal(gradient, slope)
 
 
-def test_a_rectifier_at_its_ceiling_passes_nothing_as_ever() -> None:
+def test_rectifier_at_its_ceiling_passes_nothing() -> None:
     images = torch.tensor([[6.0, 7.0, 5.0, 7.0, 7.0, 6.0]])
     below = torch.tensor(6.0).nextafter(torch.tensor(0.0)).item()
     optimised = torch.tensor([[6.0, 6.0, 5.0, 8.0, 5.9, below]])
@@ -300,7 +291,7 @@ def test_a_rectifier_at_its_ceiling_passes_nothing_as_ever() -> None:
 
 # Networks -------------------------------------------------------------------------------------------------------
 
-# How many calls are bounded, and how many are made.
+# The number of filtered calls and the number of all calls.
 NETWORKS: dict[str, tuple[int, int]] = {
     "alexnet": (7, 7),
     "squeezenet1_1": (25, 26),  # a rectifier follows the convolution of the class scores
@@ -324,7 +315,7 @@ def torchvision(name: str) -> nn.Module:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_at_the_image_itself_the_gradient_is_the_plain_one_and_elsewhere_it_is_not(name: str) -> None:
+def test_gradient_is_filtered_except_at_the_image_itself(name: str) -> None:
     model, images = torchvision(name), torch.rand(2, 3, 64, 64)
     bounds = activation_bounds(model, images)
     assert (sum(call.bound is not None for call in bounds), len(bounds)) == NETWORKS[name]
@@ -341,7 +332,7 @@ def test_at_the_image_itself_the_gradient_is_the_plain_one_and_elsewhere_it_is_n
     assert not torch.allclose(found[1], gradient, rtol=0.1, atol=0.1 * float(gradient.abs().max()))
 
 
-def test_what_follows_the_last_layer_with_weights_is_left_out() -> None:
+def test_calls_after_the_last_weighted_layer_are_not_filtered() -> None:
     first, last = nn.Linear(6, 5), nn.Linear(5, 4)
     images, optimised = torch.randn(2, 3, 6)
     with_head = nn.Sequential(first, nn.ReLU(), last, nn.Sigmoid(), nn.ReLU())
@@ -353,7 +344,7 @@ def test_what_follows_the_last_layer_with_weights_is_left_out() -> None:
     torch.testing.assert_close(filtered(with_head, images, optimised)[1], expected)
 
 
-def test_each_call_of_one_module_has_its_own_bound() -> None:
+def test_each_call_of_a_reused_module_has_its_own_bound() -> None:
     rectify = nn.ReLU(inplace=True)
     model = nn.Sequential(nn.Linear(6, 5), rectify, nn.Linear(5, 5), rectify, nn.Linear(5, 4))
     with torch.no_grad():
@@ -362,7 +353,7 @@ def test_each_call_of_one_module_has_its_own_bound() -> None:
         model[0].bias.zero_()
         model[2].bias.fill_(10.0)
     images = torch.ones(1, 6)
-    # The first call gives 6 and the second 10 - 6: 5 raises what the second gives above its own bound.
+    # For the image the calls return 6 and 10 - 6. An input of 5/6 makes the second one return 5, above its bound.
     assert [call.bound[0, 0].item() for call in activation_bounds(model, images)] == pytest.approx([6.0, 4.0])
     assert (filtered(model, images, images * 5 / 6)[1] == 0).all()
     assert (filtered(model, images, images)[1] != 0).all()
@@ -380,7 +371,7 @@ def test_each_call_of_one_module_has_its_own_bound() -> None:
         lambda x: F.hardtanh(x, 0, 1).add_(x),
     ],
 )
-def test_a_network_may_overwrite_what_a_nonlinearity_gives_where_it_could_before(compute: Function) -> None:
+def test_network_may_overwrite_the_output_of_a_nonlinearity(compute: Function) -> None:
     model, images = Layers(compute), torch.randn(5, 6)
     expected, gradient = plain(model, images)
     found = filtered(model, images, images)
@@ -389,11 +380,11 @@ def test_a_network_may_overwrite_what_a_nonlinearity_gives_where_it_could_before
     assert not torch.equal(filtered(model, images, images + torch.randn(5, 6))[1], gradient)
 
 
-# A network whose passes differ, and what is left behind ---------------------------------------------------------
+# Networks whose passes differ, and state left behind ---------------------------------------------------------
 
 
 class Fickle(nn.Module):
-    """A network whose later passes make other calls than its first."""
+    """Make other calls in later passes than in the first one."""
 
     def __init__(self, first: Function, later: Function) -> None:
         super().__init__()
@@ -405,27 +396,27 @@ class Fickle(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("first", "later", "says"),
+    ("first", "later", "message"),
     [
         (
             torch.relu,
             torch.tanh,
-            r"nonlinearity 1 is tanh of \(2, 6\), where the pass of the image had relu of \(2, 6\)",
+            r"nonlinearity 1 is tanh of \(2, 6\), but it was relu of \(2, 6\) in the pass of the image",
         ),
-        (torch.relu, lambda x: x[:1].relu(), r"nonlinearity 1 is relu of \(1, 6\), where .* had relu of \(2, 6\)"),
-        (torch.tanh, lambda x: x[:1].tanh(), r"nonlinearity 1 is tanh of \(1, 6\), where .* had tanh of \(2, 6\)"),
-        (torch.relu, lambda x: x.relu().tanh(), r"nonlinearity 2 is tanh of \(2, 6\), where .* had the end"),
-        (lambda x: x.relu().tanh(), torch.relu, r"nonlinearity 2 is its end, where .* had tanh of \(2, 6\)"),
+        (torch.relu, lambda x: x[:1].relu(), r"nonlinearity 1 is relu of \(1, 6\), but it was relu of \(2, 6\)"),
+        (torch.tanh, lambda x: x[:1].tanh(), r"nonlinearity 1 is tanh of \(1, 6\), but it was tanh of \(2, 6\)"),
+        (torch.relu, lambda x: x.relu().tanh(), r"nonlinearity 2 is tanh of \(2, 6\), but it was the end"),
+        (lambda x: x.relu().tanh(), torch.relu, r"nonlinearity 2 is its end, but it was tanh of \(2, 6\)"),
     ],
 )
-def test_a_network_that_makes_other_calls_is_an_error(first: Function, later: Function, says: str) -> None:
+def test_network_that_makes_other_calls_raises(first: Function, later: Function, message: str) -> None:
     model = Fickle(first, later)
-    with pytest.raises(UserError, match=says + ".*defended=false"):
+    with pytest.raises(UserError, match=message + ".*defended=false"):
         filtered(model, torch.randn(2, 6), torch.randn(2, 6))
     assert torch._C._len_torch_function_stack() == 0
 
 
-def test_nothing_stays_behind() -> None:
+def test_filter_leaves_no_state_behind() -> None:
     model, images = torchvision("mobilenet_v3_small"), torch.rand(1, 3, 32, 32)
     other = torch.rand_like(images)
     _, expected = plain(model, other)
@@ -435,7 +426,7 @@ def test_nothing_stays_behind() -> None:
     assert not any(tables)
 
 
-def test_nothing_stays_behind_an_exception() -> None:
+def test_filter_leaves_no_state_behind_after_an_exception() -> None:
     model, images = torchvision("squeezenet1_1"), torch.rand(1, 3, 32, 32)
     _, expected = plain(model, images)
     handle = model.classifier.register_forward_pre_hook(lambda *_: 1 / 0)
@@ -444,7 +435,7 @@ def test_nothing_stays_behind_an_exception() -> None:
     handle.remove()
     bounds = activation_bounds(model, images)
     handle = model.classifier.register_forward_pre_hook(lambda *_: 1 / 0)
-    # The network's own error, not one about the calls that it did not come to.
+    # The network's own error is raised, not one about the missing calls.
     with pytest.raises(ZeroDivisionError), GradientFilter(bounds):
         model(images)
     handle.remove()
@@ -454,7 +445,7 @@ def test_nothing_stays_behind_an_exception() -> None:
 
 @pytest.mark.parametrize("name", ["squeezenet1_1", "mobilenet_v3_small"])
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
-def test_where_no_gradients_are_wanted_the_pass_is_as_ever(name: str, mode: Callable[[], Any]) -> None:
+def test_pass_without_gradients_is_unchanged(name: str, mode: Callable[[], Any]) -> None:
     model, images = torchvision(name), torch.rand(1, 3, 32, 32)
     with mode():
         expected = model(images)
@@ -463,7 +454,7 @@ def test_where_no_gradients_are_wanted_the_pass_is_as_ever(name: str, mode: Call
             assert torch.equal(model(images), expected)
 
 
-def test_bounds_are_no_part_of_a_graph_and_stay_when_the_network_overwrites_what_it_gave() -> None:
+def test_bounds_are_detached_and_not_overwritten_by_the_network() -> None:
     model = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.ReLU(inplace=True), nn.Linear(5, 2))
     images = torch.randn(4, 6)
     tanh, relu = (call.bound for call in activation_bounds(model, images))

@@ -1,4 +1,4 @@
-"""What an explainer learns is learnt once for each trained network, and before anything is explained."""
+"""What an explainer learns: fitted once for each trained network and each setting, then loaded."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,46 +7,40 @@ from typing import Any
 import pytest
 import torch
 from captum.attr import Attribution
-from pytorch_lightning import Callback, Trainer
-from torch import Tensor, nn
+from torch import nn
 
 from evident import store
-from evident.data.images import Batch, ImageSet, loader
+from evident.contracts import Fits
+from evident.data.images import ImageSet, loader
 from evident.explainers.shared import learning as module
-from evident.explainers.shared.heatmap import positive_sum
-from evident.explainers.shared.learning import Learn, learn
+from evident.explainers.shared.learning import learn
 from evident.explainers.vebi import VEBI
-from evident.models.classifier import Classifier
 from evident.models.mnist_net import MnistNet
-from evident.recorders.explain import Explain
+from evident.values import Batch
 
 NETWORK: store.Identity = {"data": "digits", "seed": 0}
 
 
-class Mean(Attribution):
-    """Learns the sum of the training images' labels, and writes down what is asked of it, in order."""
+class Mean(Attribution, Fits):
+    """Learn the sum of the training images' labels, and record the calls."""
 
-    heatmap = staticmethod(positive_sum)
-
-    def __init__(self, model: nn.Module | None = None, **learns: Any) -> None:
-        super().__init__(model)
-        self.learns, self.asked, self.learnt = learns, list[str](), -1
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(nn.Identity())
+        self.settings, self.calls, self.learned = settings, list[str](), -1
 
     def fit(self, dataloader: Iterable[Batch]) -> None:
-        self.asked.append("fit")
-        self.learnt = sum(int(batch["label"].sum()) for batch in dataloader)
+        self.calls.append("fit")
+        self.learned = sum(int(batch["label"].sum()) for batch in dataloader)
+
+    def learned_settings(self) -> dict[str, Any]:
+        return self.settings
 
     def save(self, folder: Path) -> None:
-        (folder / "sum.txt").write_text(str(self.learnt))
+        (folder / "sum.txt").write_text(str(self.learned))
 
     def load(self, folder: Path) -> None:
-        self.asked.append("load")
-        self.learnt = int((folder / "sum.txt").read_text())
-
-    def attribute(self, inputs: Tensor, target: Tensor) -> Tensor:
-        self.asked.append("attribute")
-        assert self.learnt >= 0
-        return inputs
+        self.calls.append("load")
+        self.learned = int((folder / "sum.txt").read_text())
 
 
 def images(count: int = 130, classes: int = 10) -> ImageSet:
@@ -64,19 +58,19 @@ def artefacts(root: Path) -> list[Path]:
     return sorted(path for path in (root / "relevance").glob("*") if path.is_dir())
 
 
-def test_it_is_learnt_once_and_loaded_ever_after(tmp_path: Path) -> None:
+def test_result_is_learned_once_and_loaded_afterwards(tmp_path: Path) -> None:
     first, second = Mean(mu=10.0), Mean(mu=10.0)
     for explainer in (first, second):
         learn(explainer, images, tmp_path, NETWORK)
-    assert first.asked == ["fit", "load"]
-    assert second.asked == ["load"]
-    assert first.learnt == second.learnt == 13 * 45
+    assert first.calls == ["fit", "load"]
+    assert second.calls == ["load"]
+    assert first.learned == second.learned == 13 * 45
     [folder] = artefacts(tmp_path)
     assert {path.name for path in folder.iterdir()} == {"sum.txt", "config.yaml", "environment.json", "DONE"}
     assert store.is_whole(folder)
 
 
-def test_other_settings_and_other_networks_learn_for_themselves(tmp_path: Path) -> None:
+def test_other_settings_networks_and_classes_learn_separately(tmp_path: Path) -> None:
     class Median(Mean):
         pass
 
@@ -89,26 +83,26 @@ def test_other_settings_and_other_networks_learn_for_themselves(tmp_path: Path) 
     ]
     for number, (explainer, identity) in enumerate(cases, start=1):
         learn(explainer, images, tmp_path, identity)
-        assert explainer.asked == ["fit", "load"]
+        assert explainer.calls == ["fit", "load"]
         assert len(artefacts(tmp_path)) == number
 
 
-def test_another_format_learns_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_format_learns_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     learn(Mean(), images, tmp_path, NETWORK)
     monkeypatch.setattr(module, "RELEVANCE_FORMAT", module.RELEVANCE_FORMAT + 1)
     learn(Mean(), images, tmp_path, NETWORK)
     assert len(artefacts(tmp_path)) == 2
 
 
-def test_an_explainer_that_learns_nothing_is_left_alone(tmp_path: Path) -> None:
+def test_explainer_that_does_not_fit_is_unchanged(tmp_path: Path) -> None:
     explainer = Attribution(nn.Identity())
-    learned = vars(explainer).copy()
+    state = vars(explainer).copy()
     learn(explainer, images, tmp_path, NETWORK)
-    assert vars(explainer) == learned
+    assert vars(explainer) == state
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
+def test_failed_save_leaves_no_artefact(tmp_path: Path) -> None:
     class Failing(Mean):
         def save(self, folder: Path) -> None:
             super().save(folder)
@@ -119,53 +113,32 @@ def test_what_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
     assert artefacts(tmp_path) == []
 
 
-def test_vebi_loads_what_another_has_learnt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_vebi_loads_the_stored_relevance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = VEBI(network(), mu=5.0)
     learn(first, images, tmp_path, NETWORK)
     [folder] = artefacts(tmp_path)
     assert {"relevance.safetensors", "layers.json", "DONE"} <= {path.name for path in folder.iterdir()}
 
-    monkeypatch.setattr(VEBI, "fit", lambda *_: pytest.fail("it is there already"))
-    # How its features are shown does not change which they are.
+    monkeypatch.setattr(VEBI, "fit", lambda *_: pytest.fail("the relevance is stored already"))
+    # Settings of the display do not change the relevance.
     second = VEBI(network(), mu=5.0, top=1, resampled=False, batch_size=7)
     learn(second, images, tmp_path, NETWORK)
-    assert torch.equal(second.relevance.weights, first.relevance.weights)
-    assert torch.equal(second.relevance.gain, first.relevance.gain)
-    assert second.relevance.features == first.relevance.features
+    assert torch.equal(second.relevance().weights, first.relevance().weights)
+    assert torch.equal(second.relevance().gain, first.relevance().gain)
+    assert second.relevance().features == first.relevance().features
     assert artefacts(tmp_path) == [folder]
 
 
 @pytest.mark.parametrize("settings", [{"mu": 5.0}, {"layers": "all"}, {"layers": ["classifier.2/relu"]}])
-def test_what_vebi_learns_depends_on_its_settings(tmp_path: Path, settings: dict) -> None:
+def test_relevance_depends_on_the_learned_settings(tmp_path: Path, settings: dict) -> None:
     for changed in ({}, settings):
         learn(VEBI(network(), **changed), lambda: images(20), tmp_path, NETWORK)
     assert len(artefacts(tmp_path)) == 2
 
 
-def run(explainer: Attribution, callbacks: list[Callback], batch_size: int = 4) -> None:
-    """The test as a cell runs it."""
-    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
-    trainer = Trainer(accelerator="cpu", devices=1, logger=False, callbacks=callbacks, inference_mode=False, **quiet)
-    trainer.test(Classifier(explainer.forward_func, 10), loader(images(8), batch_size), verbose=False)
-
-
-def test_the_explainer_has_learnt_before_the_first_batch_is_explained(tmp_path: Path) -> None:
-    explainer = Mean(network())
-    run(explainer, [Learn(explainer, images, tmp_path, NETWORK), Explain(explainer, {}, "label")])
-    assert explainer.asked == ["fit", "load", "attribute", "attribute"]
-    again = Mean(network())
-    run(again, [Learn(again, images, tmp_path, NETWORK), Explain(again, {}, "label")])
-    assert again.asked == ["load", "attribute", "attribute"]
-
-
-def test_vebi_learns_and_explains_in_one_test(tmp_path: Path) -> None:
-    explainer = VEBI(network(), mu=5.0)
-    callback = Explain(explainer, {}, "predicted", examples=8)
-    run(explainer, [Learn(explainer, images, tmp_path, NETWORK), callback])
-    expected = VEBI(network(), mu=5.0)
-    expected.fit(loader(images(), 64))
-    torch.testing.assert_close(explainer.relevance.weights, expected.relevance.weights)
-    kept = callback.kept()
-    heatmaps = expected.heatmap(expected.attribute(images(8).__getitems__(list(range(8)))["image"], kept["target"]))
-    torch.testing.assert_close(kept["heatmaps"], heatmaps)
-    assert kept["heatmaps"].flatten(1).amax(1).tolist() == pytest.approx([1.0] * 8)
+def test_loaded_vebi_explains_like_the_fitted_one(tmp_path: Path) -> None:
+    loaded, fitted = VEBI(network(), mu=5.0), VEBI(network(), mu=5.0)
+    learn(loaded, images, tmp_path, NETWORK)
+    fitted.fit(loader(images(), 64))
+    pixels, target = images(8).__getitems__(list(range(8)))["image"], torch.arange(8)
+    assert torch.equal(loaded.attribute(pixels, target), fitted.attribute(pixels, target))

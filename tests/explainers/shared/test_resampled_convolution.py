@@ -1,37 +1,33 @@
-"""The rule for strided convolutions: against plain loops over the paper's words, and in every way of calling."""
+"""The rule for strided convolutions, compared with plain loops, and for every way to call a convolution."""
 
 from collections.abc import Callable, Iterator
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from samples import uniform_noise
 from torch import Tensor, nn
 
 from evident.errors import UserError
-from evident.explainers.shared.backward_rules import BackwardRules
+from evident.explainers.shared.backward_rules import BackwardRules, ReluRule
 from evident.explainers.shared.heatmap import channel_norm
 from evident.models.flower_net import FlowerNet
 from evident.models.untouched import untouched
 
-Pair = tuple[int, int]
-
-
-@pytest.fixture(autouse=True)
-def fixed_weights() -> Iterator[None]:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        yield
+Pair = tuple[int, ...]
 
 
 def random(*shape: int) -> Tensor:
     return torch.randn(shape, dtype=torch.float64)
 
 
-def resampled(compute: Callable[[Tensor], Tensor], x: Tensor, signal: Tensor | None = None, relu: str | None = None):
-    """What `signal`, or else the output itself, is at x."""
+def resampled(
+    compute: Callable[[Tensor], Tensor], x: Tensor, signal: Tensor | None = None, relu: ReluRule | None = None
+) -> Tensor:
+    """Return the signal at x, started from `signal` or from the output itself."""
     x = x.detach().clone().requires_grad_()
     with BackwardRules(relu=relu, convolution="resampled"):
         y = compute(x)
@@ -54,17 +50,17 @@ class Convolution(NamedTuple):
         return tuple(n + 2 * p - span + 1 for n, p, span in zip(self.size, self.padding, spans, strict=True))
 
     def left_over(self) -> Pair:
-        """Places beyond the last one that the stride reaches."""
+        """Return the number of positions after the last one that the stride reaches."""
         return tuple((n - 1) % s for n, s in zip(self.at_stride_one(), self.stride, strict=True))
 
     def outputs(self) -> Pair:
         return tuple((n - 1) // s + 1 for n, s in zip(self.at_stride_one(), self.stride, strict=True))
 
-    def options(self) -> dict[str, Pair | int]:
+    def options(self) -> dict[str, Any]:
         return {"stride": self.stride, "padding": self.padding, "dilation": self.dilation, "groups": self.groups}
 
-    def taps(self, weight: np.ndarray, row: int, column: int) -> Iterator[tuple[int, int, int, int, float]]:
-        """(filter, channel, y, x, weight) of all that a filter at a place of the padded image reads."""
+    def taps(self, weight: np.ndarray, row: int, column: int) -> Iterator[tuple[int, int, int, int, Any]]:
+        """Yield (filter, channel, y, x, weight) of all pixels that the filters read at a padded position."""
         filters, channels, height, width = weight.shape
         for f, c, i, j in np.ndindex(filters, channels, height, width):
             y = row - self.padding[0] + i * self.dilation[0]
@@ -90,7 +86,7 @@ class Convolution(NamedTuple):
 
 
 def nearest(short: int, long: int) -> list[int]:
-    """For each pixel of the long line, the one of the short line whose centre is nearest, the later of two."""
+    """Return the nearest pixel of the short line for each pixel of the long line; in a tie, the later one."""
 
     def centre(pixel: int, length: int) -> Fraction:
         return Fraction(2 * pixel + 1, 2 * length)
@@ -98,9 +94,10 @@ def nearest(short: int, long: int) -> list[int]:
     return [min(range(short), key=lambda j: (abs(centre(j, short) - centre(i, long)), -j)) for i in range(long)]
 
 
-def max_pool(image: np.ndarray, kernel: int, stride: int) -> tuple[np.ndarray, dict[tuple[int, ...], tuple[int, ...]]]:
+def max_pool(image: np.ndarray, kernel: int, stride: int) -> tuple[np.ndarray, dict[Pair, Pair]]:
     height, width = ((n - kernel) // stride + 1 for n in image.shape[1:])
-    pooled, switches = np.zeros((len(image), height, width)), {}
+    pooled = np.zeros((len(image), height, width))
+    switches: dict[Pair, Pair] = {}
     for c, row, column in np.ndindex(pooled.shape):
         window = image[c, row * stride : row * stride + kernel, column * stride : column * stride + kernel]
         y, x = np.unravel_index(window.argmax(), window.shape)
@@ -133,7 +130,7 @@ def weights_of(convolution: Convolution) -> Tensor:
 
 
 @every_convolution
-def test_convolution_is_as_derived_by_loops(convolution: Convolution) -> None:
+def test_convolution_equals_plain_loops(convolution: Convolution) -> None:
     image, weight, bias = random(1, 4, *convolution.size), weights_of(convolution), random(4)
     signal = random(1, 4, *convolution.outputs())
     back = resampled(lambda x: F.conv2d(x, weight, bias, **convolution.options()), image, signal)
@@ -142,13 +139,13 @@ def test_convolution_is_as_derived_by_loops(convolution: Convolution) -> None:
 
 
 @pytest.mark.parametrize("stride", [2, 3, 4])
-def test_sizes_are_some_that_the_stride_divides_and_some_that_it_does_not(stride: int) -> None:
+def test_cases_include_sizes_that_the_stride_divides_and_others(stride: int) -> None:
     pairs = [zip(c.stride, c.left_over(), strict=True) for c in CONVOLUTIONS.values()]
     left_over = {left for pair in pairs for s, left in pair if s == stride}
     assert {stride - 1} < left_over
 
 
-def test_network_is_as_derived_by_loops() -> None:
+def test_network_equals_plain_loops() -> None:
     first = Convolution((23, 21), (3, 3), (2, 2), (1, 1))
     second = Convolution((5, 5), (3, 3), (3, 2), (1, 1), (1, 1), 2)
     image, weights = random(1, 3, 23, 21), (random(4, 3, 3, 3), random(6, 2, 3, 3))
@@ -176,11 +173,11 @@ def test_network_is_as_derived_by_loops() -> None:
         torch.testing.assert_close(back[0].numpy(), expected, rtol=1e-12, atol=1e-12)
 
 
-# What the rule is not
+# What the rule does not change
 
 
 @every_convolution
-def test_forward_pass_is_the_same_to_the_bit(convolution: Convolution) -> None:
+def test_forward_pass_is_bit_identical(convolution: Convolution) -> None:
     image, weight, bias = torch.randn(2, 4, *convolution.size), weights_of(convolution).float(), torch.randn(4)
     expected = F.conv2d(image, weight, bias, **convolution.options())
     with BackwardRules(convolution="resampled"):
@@ -188,7 +185,7 @@ def test_forward_pass_is_the_same_to_the_bit(convolution: Convolution) -> None:
 
 
 @pytest.mark.parametrize("padding", [0, 1, "valid", "same"])
-def test_without_a_stride_the_signal_is_the_gradient_to_the_bit(padding: int | str) -> None:
+def test_stride_one_gives_the_gradient_bit_for_bit(padding: int | str) -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3, padding=padding), nn.Conv2d(4, 4, 3, padding=padding, groups=2))
     x = torch.randn(2, 3, 12, 12, requires_grad=True)
     y = network(x)
@@ -196,7 +193,7 @@ def test_without_a_stride_the_signal_is_the_gradient_to_the_bit(padding: int | s
     assert torch.equal(resampled(network, x), gradient)
 
 
-def test_other_layers_with_a_stride_keep_their_gradient() -> None:
+def test_other_strided_layers_keep_their_gradient() -> None:
     transposed = nn.ConvTranspose2d(3, 3, 3, stride=2)
     for layer in (lambda x: F.avg_pool2d(x, 2), lambda x: F.max_pool2d(x, 3, 2), transposed):
         x = torch.randn(2, 3, 12, 12, requires_grad=True)
@@ -204,14 +201,14 @@ def test_other_layers_with_a_stride_keep_their_gradient() -> None:
         assert torch.equal(resampled(layer, x), torch.autograd.grad(y, x, y.detach())[0])
 
 
-def test_nothing_is_divided_by_the_stride() -> None:
+def test_signal_is_not_divided_by_the_stride() -> None:
     back = resampled(
         lambda x: F.conv2d(x, torch.ones(1, 1, 1, 1), stride=4), torch.zeros(1, 1, 8, 8), torch.ones(1, 1, 2, 2)
     )
     assert torch.equal(back, torch.ones(1, 1, 8, 8))
 
 
-# However it is called
+# Ways to call a convolution
 
 LAYER = nn.Conv2d(3, 4, 3, stride=2, padding=1)
 W, B = LAYER.weight.detach(), LAYER.bias.detach()
@@ -230,7 +227,7 @@ CALLED: dict[str, Callable[[Tensor], Tensor]] = {
 
 @pytest.mark.parametrize("size", [(12, 12), (11, 14)])
 @pytest.mark.parametrize("called", list(CALLED))
-def test_however_the_convolution_is_called_the_rule_is_the_same(called: str, size: Pair) -> None:
+def test_rule_is_the_same_for_all_ways_to_call_a_convolution(called: str, size: Pair) -> None:
     x = torch.randn(2, 3, *size)
     signal = torch.randn(LAYER(x).shape)
     convolution = Convolution(size, (3, 3), (2, 2), (1, 1))
@@ -239,7 +236,7 @@ def test_however_the_convolution_is_called_the_rule_is_the_same(called: str, siz
 
 
 @pytest.mark.parametrize("mode", ["reflect", "circular", "replicate"])
-def test_padding_by_other_values_goes_back_by_its_own_gradient(mode: str) -> None:
+def test_other_padding_modes_keep_their_gradient(mode: Any) -> None:
     layer = nn.Conv2d(3, 4, 3, stride=2, padding=1, padding_mode=mode)
     x, signal = torch.randn(2, 3, 12, 12), torch.randn(2, 4, 6, 6)
     padded = F.pad(x, (1, 1, 1, 1), mode=mode)
@@ -249,7 +246,7 @@ def test_padding_by_other_values_goes_back_by_its_own_gradient(mode: str) -> Non
     torch.testing.assert_close(resampled(layer, x, signal), expected)
 
 
-def test_one_layer_may_be_called_twice() -> None:
+def test_layer_may_be_called_twice() -> None:
     layer = nn.Conv2d(3, 3, 3, stride=2, padding=1)
     x = torch.randn(2, 3, 16, 16)
     between, signal = layer(x).detach(), torch.randn(2, 3, 4, 4)
@@ -257,7 +254,7 @@ def test_one_layer_may_be_called_twice() -> None:
     torch.testing.assert_close(resampled(lambda x: layer(layer(x)), x, signal), expected)
 
 
-def test_torch_says_itself_what_it_does_not_take() -> None:
+def test_unsupported_padding_raises_the_error_of_torch() -> None:
     with pytest.raises(RuntimeError, match="padding='same' is not supported"), BackwardRules(convolution="resampled"):
         F.conv2d(torch.zeros(1, 3, 8, 8), W, B, 2, "same")
 
@@ -265,16 +262,16 @@ def test_torch_says_itself_what_it_does_not_take() -> None:
 # Networks
 
 
-def flower_net() -> nn.Module:
+def flower_features() -> nn.Module:
     return FlowerNet(6).features.eval()
 
 
-def images(count: int = 3, size: int = 48) -> Tensor:
-    return torch.rand(count, 3, size, size)
+def images(size: int = 48) -> Tensor:
+    return uniform_noise(3, size)
 
 
-def test_a_row_does_not_depend_on_the_others() -> None:
-    network, inputs = flower_net(), images()
+def test_images_do_not_influence_each_other() -> None:
+    network, inputs = flower_features(), images()
     together = resampled(network, inputs, relu="guided")
     for n in range(3):
         alone = resampled(network, inputs[n : n + 1], relu="guided")
@@ -282,8 +279,8 @@ def test_a_row_does_not_depend_on_the_others() -> None:
 
 
 @pytest.mark.parametrize("size", [48, 45])
-def test_memory_format_changes_no_result(size: int) -> None:
-    network, inputs = flower_net(), images(size=size)
+def test_memory_format_does_not_change_results(size: int) -> None:
+    network, inputs = flower_features(), images(size=size)
     expected = resampled(network, inputs, relu="guided")
     network.to(memory_format=torch.channels_last)
     for given in (inputs, inputs.contiguous(memory_format=torch.channels_last)):
@@ -291,8 +288,8 @@ def test_memory_format_changes_no_result(size: int) -> None:
         torch.testing.assert_close(back, expected, rtol=1e-5, atol=1e-5 * float(expected.abs().max()))
 
 
-def test_backward_pass_may_come_before_or_after_the_end_of_the_block() -> None:
-    network, inputs = flower_net(), images().requires_grad_()
+def test_backward_pass_may_run_inside_or_after_the_block() -> None:
+    network, inputs = flower_features(), images().requires_grad_()
     with BackwardRules(convolution="resampled"):
         within = torch.autograd.grad(network(inputs).sum(), inputs)[0]
         after = network(inputs)
@@ -300,8 +297,8 @@ def test_backward_pass_may_come_before_or_after_the_end_of_the_block() -> None:
     assert not torch.allclose(torch.autograd.grad(network(inputs).sum(), inputs)[0], within, rtol=0.1)
 
 
-def test_model_is_left_as_it_was() -> None:
-    network, inputs = flower_net(), images()
+def test_model_is_unchanged_afterwards() -> None:
+    network, inputs = flower_features(), images()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     first = resampled(network, inputs, relu="guided")
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
@@ -313,7 +310,7 @@ def test_model_is_left_as_it_was() -> None:
         assert torch.equal(resampled(network, inputs, relu="guided"), first)
 
 
-def test_weights_of_a_strided_convolution_get_nothing() -> None:
+def test_weights_of_a_strided_convolution_get_no_gradient() -> None:
     layer = nn.Conv2d(3, 4, 3, stride=2)
     with BackwardRules(convolution="resampled"):
         layer(images().requires_grad_()).sum().backward()
@@ -322,8 +319,8 @@ def test_weights_of_a_strided_convolution_get_nothing() -> None:
     assert layer.bias.grad is None
 
 
-def test_heatmap_of_a_flat_filter_is_flat() -> None:
-    # Averages over 3x3 pixels, at every second pixel: the gradient repeats its grid, the rule does not.
+def test_heatmap_of_a_uniform_filter_is_uniform() -> None:
+    # Sums over 3x3 pixels with stride 2: the gradient has a grid pattern, the rule does not.
     layer = nn.Conv2d(1, 1, 3, stride=2, bias=False)
     nn.init.ones_(layer.weight)
     x = torch.ones(1, 1, 17, 17, requires_grad=True)
@@ -334,6 +331,7 @@ def test_heatmap_of_a_flat_filter_is_flat() -> None:
     assert heatmap.unique().tolist() == [81]
 
 
-def test_unknown_rule_is_named() -> None:
+def test_unknown_rule_raises() -> None:
+    rule: Any = "resample"
     with pytest.raises(UserError, match=r"convolution='resample' is no backward rule; use resampled or null"):
-        BackwardRules(convolution="resample")
+        BackwardRules(convolution=rule)

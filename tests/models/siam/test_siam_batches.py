@@ -1,14 +1,15 @@
-"""Batches for networks of scenes: every image turned, cropped and flipped by itself, all seen before any again."""
+"""Training batches of scenes: augmentation per image, random order without early repetition."""
 
 import pytest
 import torch
 from scene_world import SIZE, Scenes, scenes
 from torch import Tensor
 
-from evident.models.siam.batches import Augmented, augmented, drawn, shifted
+from evident.contracts import Uncropped
+from evident.models.siam.batches import Augmented, augmented, random_batches, shifted
 
 
-def test_an_augmented_image_has_its_size_and_range() -> None:
+def test_augmented_image_has_the_requested_size_and_stays_in_range() -> None:
     torch.manual_seed(0)
     augment = augmented(96)
     for shape in ((3, 96, 96), (3, 107, 107), (3, 60, 200)):
@@ -19,7 +20,7 @@ def test_an_augmented_image_has_its_size_and_range() -> None:
             assert seen.max() <= 1
 
 
-def test_the_papers_sizes_are_500_and_450() -> None:
+def test_augmented_450_has_the_papers_settings() -> None:
     resize, rotate, crop, flip = augmented(450).transforms
     assert resize.size == [500, 500]
     assert rotate.degrees == [-5, 5]
@@ -27,13 +28,13 @@ def test_the_papers_sizes_are_500_and_450() -> None:
     assert flip.p == 0.5
 
 
-def test_nothing_is_done_where_nothing_is_asked() -> None:
+def test_augmented_without_margin_rotation_and_flip_is_the_identity() -> None:
     image = torch.rand(3, 20, 20)
     torch.testing.assert_close(augmented(20, margin=1, degrees=0, flip=0)(image), image)
     torch.testing.assert_close(augmented(20, margin=1, degrees=0, flip=1)(image), image.flip(2))
 
 
-def test_small_images_are_shifted_and_flipped_and_stay_sharp() -> None:
+def test_shifted_moves_by_whole_pixels_up_to_five() -> None:
     torch.manual_seed(0)
     image = torch.arange(96.0).expand(3, 96, 96)
     starts = set()
@@ -46,7 +47,7 @@ def test_small_images_are_shifted_and_flipped_and_stay_sharp() -> None:
     assert starts == set(range(-5, 6))
 
 
-def test_every_image_of_a_batch_gets_a_draw_of_its_own() -> None:
+def test_each_image_of_a_batch_is_augmented_differently() -> None:
     torch.manual_seed(0)
     votes, _ = scenes(1, seed=0)
     batch = Augmented(votes, augmented(SIZE)).__getitems__([0] * 8)
@@ -54,8 +55,8 @@ def test_every_image_of_a_batch_gets_a_draw_of_its_own() -> None:
     assert batch["average"].tolist() == votes.labels["average"].tolist() * 8
 
 
-def test_photos_keep_what_a_crop_would_cut_off() -> None:
-    class Photos(Scenes):
+def test_uncropped_images_are_augmented_if_available() -> None:
+    class Photos(Scenes, Uncropped):
         def uncropped(self) -> Scenes:
             wide = torch.zeros(len(self), 3, 40, 40, dtype=torch.uint8)
             return Scenes(wide, self.labels)
@@ -72,28 +73,28 @@ def test_photos_keep_what_a_crop_would_cut_off() -> None:
 
 
 @pytest.mark.parametrize(("batch_size", "steps"), [(4, 5), (3, 2), (10, 7)])
-def test_an_epoch_has_its_steps_and_no_image_comes_twice_too_early(batch_size: int, steps: int) -> None:
+def test_epoch_has_the_given_steps_and_repeats_no_image_before_all_are_drawn(batch_size: int, steps: int) -> None:
     votes, _ = scenes(20, seed=0)
-    index = torch.cat([batch["index"] for batch in drawn(votes, batch_size, steps, seed=0)])
+    index = torch.cat([batch["index"] for batch in random_batches(votes, batch_size, steps, seed=0)])
     assert len(index) == batch_size * steps
     for start in range(0, len(index), 20):
         part = index[start : start + 20]
         assert len(part.unique()) == len(part)
 
 
-def test_the_seed_alone_decides_what_is_drawn() -> None:
+def test_order_depends_on_the_seed_only() -> None:
     votes, _ = scenes(20, seed=0)
 
     def order(seed: int) -> list[int]:
         torch.rand(3)
-        return torch.cat([batch["index"] for batch in drawn(votes, 5, 4, seed)]).tolist()
+        return torch.cat([batch["index"] for batch in random_batches(votes, 5, 4, seed)]).tolist()
 
     assert order(0) == order(0)
     assert order(0) != order(1)
 
 
-def test_epochs_differ() -> None:
+def test_each_epoch_has_another_order() -> None:
     votes, _ = scenes(20, seed=0)
-    batches = drawn(votes, 5, 4, seed=0)
+    batches = random_batches(votes, 5, 4, seed=0)
     first, second = (torch.cat([batch["index"] for batch in batches]).tolist() for _ in range(2))
     assert first != second

@@ -1,4 +1,4 @@
-"""The measures are scikit-learn's and SciPy's where these are defined, and NaN elsewhere."""
+"""Measures equal those of scikit-learn and SciPy, and are NaN where undefined."""
 
 import math
 
@@ -11,7 +11,7 @@ from sklearn.metrics import average_precision_score, mean_absolute_error, r2_sco
 from evident.models.siam.measures import attribute_precision, scenicness_measures
 
 
-def test_scenicness_is_measured_as_by_the_peers() -> None:
+def test_scenicness_measures_equal_scikit_learn_and_scipy() -> None:
     generator = np.random.default_rng(0)
     votes = generator.integers(1, 11, (50, 2)).astype(np.float64)
     scores = votes + generator.normal(0, 2, votes.shape)
@@ -25,7 +25,7 @@ def test_scenicness_is_measured_as_by_the_peers() -> None:
     assert len(measured) == 8
 
 
-def test_the_truth_itself_and_the_mean_have_known_measures() -> None:
+def test_measures_of_perfect_and_of_constant_predictions() -> None:
     votes = torch.tensor([[3.0, 1.0], [5.0, 2.0], [7.0, 0.0]])
     perfect = scenicness_measures(votes, votes)
     assert (perfect["rmse"], perfect["mae"], perfect["r2"], perfect["tau"]) == (0, 0, 1, 1)
@@ -36,14 +36,14 @@ def test_the_truth_itself_and_the_mean_have_known_measures() -> None:
 
 
 @pytest.mark.parametrize("votes", [[[5.0, 1.0]], [[5.0, 1.0], [5.0, 1.0]]])
-def test_votes_that_are_all_equal_leave_r2_and_tau_undefined(votes: list[list[float]]) -> None:
+def test_r2_and_tau_are_nan_for_equal_votes(votes: list[list[float]]) -> None:
     measured = scenicness_measures(torch.tensor(votes) + 1, torch.tensor(votes))
     assert measured["rmse"] == measured["mae"] == 1
     assert math.isnan(measured["r2"])
     assert math.isnan(measured["tau"])
 
 
-def test_attributes_are_those_that_most_annotators_saw() -> None:
+def test_attribute_precision_counts_labels_above_one_half_as_positive() -> None:
     generator = torch.Generator().manual_seed(0)
     shares = torch.randint(0, 4, (60, 4), generator=generator) / 3
     shares[:, 2] = 1 / 3

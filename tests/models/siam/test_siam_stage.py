@@ -1,6 +1,5 @@
-"""One stage: the published loss, templates that are never negative, and frozen parts that do not move by a bit."""
+"""One training stage: the published loss, non-negative templates, and bit-identical frozen parts."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -8,32 +7,22 @@ import torch
 import torch.nn.functional as F
 from pytorch_lightning import Trainer, seed_everything
 from pytorch_lightning.utilities import CombinedLoader
-from scene_world import COLOURS, TinyBackbone, scenes
+from scene_world import COLOURS, TinyBackbone, scene_network, scenes
 from torch import Tensor, nn
 
 from evident.data.images import loader
-from evident.models.siam.baselines import SceneRegressor, UnconstrainedAttributes
-from evident.models.siam.batches import drawn
+from evident.models.siam.batches import random_batches
 from evident.models.siam.network import SIAM
 from evident.models.siam.stage import SceneStage, normalised_sum
 
 K = len(COLOURS)
-NETWORKS: dict[str, Callable[[], nn.Module]] = {
-    "siam": lambda: SIAM(TinyBackbone(), K, size=8, border=1),
-    "unconstrained": lambda: UnconstrainedAttributes(TinyBackbone(), K, border=1),
-    "regressor": lambda: SceneRegressor(TinyBackbone()),
-}
-
-
-def made(name: str) -> Any:
-    torch.manual_seed(0)
-    return NETWORKS[name]()
+SCORE = {0: "average", 1: "variance"}
 
 
 def train(stage: SceneStage, *sets: str, steps: int = 6) -> None:
     votes, attributes = scenes(40, seed=0)
     given = {"attributes": attributes, "scenicness": votes}
-    loaders = {name: drawn(given[name], 10, steps, seed=0) for name in sets}
+    loaders = {name: random_batches(given[name], 10, steps, seed=0) for name in sets}
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     trainer = Trainer(accelerator="cpu", max_epochs=2, enable_checkpointing=False, deterministic=True, **quiet)
     trainer.fit(stage, CombinedLoader(loaders, "min_size"), [loader(votes, 20), loader(attributes, 20)])
@@ -45,16 +34,13 @@ def batches(count: int = 7) -> dict[str, dict[str, Tensor]]:
 
 
 def losses_of(network: Any, batch: dict[str, dict[str, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
-    """L_sun, L_son and T, written out."""
+    """Compute L_sun, L_son and T by their formulas."""
     p, y = network.attributes(batch["attributes"]["image"].double()), batch["attributes"]["attributes"].double()
     sun = -(y * p.log() + (1 - y) * (1 - p).log()).mean()
     scores = network(batch["scenicness"]["image"].double())
     son = sum(((scores[:, i] - batch["scenicness"][name].double()) ** 2).mean() for i, name in SCORE.items())
     templates = torch.cat([head.templates.flatten() for head in network.scenicness.values()])
     return sun, son, templates.abs().mean()
-
-
-SCORE = {0: "average", 1: "variance"}
 
 
 def double(batch: dict[str, dict[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
@@ -77,8 +63,8 @@ def gradients(loss: Tensor, network: nn.Module) -> list[Tensor]:
     return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
 
 
-def test_the_joint_loss_is_the_papers_in_value_and_gradient() -> None:
-    network = made("siam").double()
+def test_joint_loss_and_its_gradient_equal_the_papers() -> None:
+    network = scene_network().double()
     sun, son, sparsity = losses_of(network, batches())
     expected = [
         a + 0.1 * (sun / son).item() * b + 0.001 * (sun / sparsity).item() * c
@@ -90,8 +76,8 @@ def test_the_joint_loss_is_the_papers_in_value_and_gradient() -> None:
         torch.testing.assert_close(one, other)
 
 
-def test_the_loss_above_frozen_attributes_is_the_papers() -> None:
-    network = made("siam").double()
+def test_loss_of_the_scores_alone_equals_the_papers() -> None:
+    network = scene_network().double()
     _, son, sparsity = losses_of(network, batches())
     expected = [
         b + 0.001 * (son / sparsity).item() * c
@@ -103,8 +89,8 @@ def test_the_loss_above_frozen_attributes_is_the_papers() -> None:
         torch.testing.assert_close(one, other)
 
 
-def test_the_attributes_alone_are_learnt_by_cross_entropy() -> None:
-    network = made("siam").double()
+def test_loss_of_the_attributes_alone_is_cross_entropy() -> None:
+    network = scene_network().double()
     loss, found = loss_and_gradients(network, {"attributes": batches()["attributes"]})
     p = network.attributes(batches()["attributes"]["image"].double())
     assert loss.item() == pytest.approx(
@@ -114,14 +100,14 @@ def test_the_attributes_alone_are_learnt_by_cross_entropy() -> None:
         assert (gradient.abs().max() > 0) != parameter.startswith("scenicness")
 
 
-def test_without_sparsity_templates_weigh_nothing() -> None:
+def test_sparsity_of_zero_drops_the_template_loss() -> None:
     network = SIAM(TinyBackbone(), K, 8, 1, sparsity=0).double()
     _, son, _ = losses_of(network, batches())
     loss, _ = loss_and_gradients(network, {"scenicness": batches()["scenicness"]})
     assert loss.item() == pytest.approx(son.item())
 
 
-def test_a_loss_that_has_become_zero_harms_nothing() -> None:
+def test_loss_of_zero_keeps_the_sum_and_gradient_finite() -> None:
     weight = torch.ones(1, requires_grad=True)
     loss = normalised_sum((weight * 3).sum(), [(0.1, (weight - 1).abs().sum())])
     loss.backward()
@@ -133,7 +119,7 @@ PARTS = ("backbone", "attribute_layer", "scenicness")
 
 
 @pytest.mark.parametrize(
-    ("name", "trained", "sets"),
+    ("kind", "trained", "sets"),
     [
         ("siam", ("backbone", "attribute_layer"), ("attributes",)),
         ("siam", ("attribute_layer",), ("attributes",)),
@@ -146,8 +132,8 @@ PARTS = ("backbone", "attribute_layer", "scenicness")
         ("regressor", ("backbone", "scenicness"), ("scenicness",)),
     ],
 )
-def test_what_is_frozen_does_not_move_by_a_bit(name: str, trained: tuple[str, ...], sets: tuple[str, ...]) -> None:
-    network = made(name)
+def test_frozen_parts_stay_bit_identical(kind: str, trained: tuple[str, ...], sets: tuple[str, ...]) -> None:
+    network = scene_network(kind)
     network.start_at(torch.tensor([5.0, 1.0]))
     before = {key: value.clone() for key, value in network.state_dict().items()}
     train(SceneStage(network, trained=trained), *sets)
@@ -158,8 +144,8 @@ def test_what_is_frozen_does_not_move_by_a_bit(name: str, trained: tuple[str, ..
         assert {"backbone.features.1.running_mean", "backbone.features.1.running_var"} <= moved
 
 
-def test_templates_are_never_negative_while_they_are_learnt() -> None:
-    network, lowest = made("siam"), []
+def test_templates_are_never_negative_in_training() -> None:
+    network, lowest = scene_network(), []
     network.register_forward_pre_hook(
         lambda *_: lowest.extend(head.templates.min().item() for head in network.scenicness.values())
     )
@@ -169,9 +155,8 @@ def test_templates_are_never_negative_while_they_are_learnt() -> None:
     assert min(lowest) == 0
 
 
-def test_the_rate_falls_to_a_tenth_at_every_milestone() -> None:
-    made_up = SceneStage(made("siam"), learning_rate=1e-3, milestones=(1, 3))
-    configured = made_up.configure_optimizers()
+def test_learning_rate_falls_to_a_tenth_at_every_milestone() -> None:
+    configured = SceneStage(scene_network(), learning_rate=1e-3, milestones=(1, 3)).configure_optimizers()
     rates = []
     for _ in range(5):
         rates.append(configured["optimizer"].param_groups[0]["lr"])
@@ -180,11 +165,11 @@ def test_the_rate_falls_to_a_tenth_at_every_milestone() -> None:
     assert rates == pytest.approx([1e-3, 1e-4, 1e-4, 1e-5, 1e-5])
 
 
-def test_the_same_seed_gives_the_same_bits() -> None:
+def test_same_seed_gives_bit_identical_weights() -> None:
     states = []
     for _ in range(2):
         seed_everything(0, verbose=False)
-        network = made("siam")
+        network = scene_network()
         train(SceneStage(network, trained=PARTS), "attributes", "scenicness")
         states.append(network.state_dict())
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])

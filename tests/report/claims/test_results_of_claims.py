@@ -1,4 +1,4 @@
-"""An experiment's tables, asked for scores and for comparisons of two explainers."""
+"""Scores, intervals and comparisons that `Results` reads from the tables of an experiment."""
 
 import re
 from pathlib import Path
@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 
 from evident.errors import UserError
-from evident.report.claims.results import Results
+from evident.report.claims.results import Results, interval
 from evident.report.tables.scores import significance, table
 
 DIRECTIONS = {"iou": "higher", "deletion": "lower"}
-# By explainer: the mean over images, a tenth less for the first and more for the last.
+# Mean score by explainer; single images deviate from it linearly, by a tenth at most.
 MEANS = {
     "iou": {"ours": 0.6, "near": 0.6, "worse": 0.3, "better": 0.7},
     "deletion": {"ours": 0.2, "near": 0.2, "worse": 0.5, "better": 0.1},
@@ -19,7 +19,7 @@ MEANS = {
 
 
 def written(folder: Path, models: tuple[str, ...] = ("net",), images: int = 12) -> Path:
-    """An experiment's tables as the report makes them; the second network has half of the first one's scores."""
+    """Write tables as the report does; the scores of the second network are half of those of the first."""
     spread = [1 + 0.1 * (2 * image / (images - 1) - 1) for image in range(images)]
     rows = [
         {
@@ -42,7 +42,7 @@ def results(folder: Path, model: str | None = None) -> Results:
     return Results(folder, "paper/flowers", model)
 
 
-def test_scores_are_those_of_the_table(tmp_path: Path) -> None:
+def test_scores_come_from_the_table(tmp_path: Path) -> None:
     of = results(written(tmp_path))
     assert of.mean("ours", "iou") == pytest.approx(0.6)
     row = of.score("ours", "iou")
@@ -51,52 +51,101 @@ def test_scores_are_those_of_the_table(tmp_path: Path) -> None:
     assert row["ci_low"] < 0.6 < row["ci_high"]
 
 
-def test_differences_count_from_whoever_is_named_first(tmp_path: Path) -> None:
+def test_difference_is_antisymmetric(tmp_path: Path) -> None:
     of = results(written(tmp_path))
-    difference, p = of.against("iou", "ours", "worse")
+    difference, p = of.difference("iou", "ours", "worse")
     assert difference == pytest.approx(0.3)
     assert p < 0.05
-    assert of.against("iou", "worse", "ours") == (-difference, p)
-    assert of.against("iou", "ours", "near") == (0, 1)
+    assert of.difference("iou", "worse", "ours") == (-difference, p)
+    assert of.difference("iou", "ours", "near") == (0, 1)
 
 
 @pytest.mark.parametrize(("metric", "side"), [("iou", "above"), ("deletion", "below")])
-def test_better_is_what_the_metric_says(tmp_path: Path, metric: str, side: str) -> None:
+def test_direction_of_the_metric_decides_who_is_better(tmp_path: Path, metric: str, side: str) -> None:
     of, means = results(written(tmp_path)), MEANS[metric]
-    told = f"{metric} {means['ours']:.3f}, {side} "
-    assert of.beats(metric, "ours", ("worse",)) == (f"{told}1 of 1 (best worse {means['worse']:.3f})", True)
-    assert of.beats(metric, "ours", ("better",)) == (f"{told}0 of 1 (best better {means['better']:.3f})", False)
-    # As good as is not better.
-    assert of.beats(metric, "ours", ("worse", "near")) == (f"{told}1 of 2 (best near {means['near']:.3f})", False)
+    start = f"{metric} {means['ours']:.3f}, {side} "
+    assert of.beats(metric, "ours", ("worse",)) == (f"{start}1 of 1 (best worse {means['worse']:.3f})", True)
+    assert of.beats(metric, "ours", ("better",)) == (f"{start}0 of 1 (best better {means['better']:.3f})", False)
+    # An equal score is not better.
+    assert of.beats(metric, "ours", ("worse", "near")) == (f"{start}1 of 2 (best near {means['near']:.3f})", False)
 
 
-def test_what_may_be_chance_is_not_better(tmp_path: Path) -> None:
+def test_insignificant_difference_is_not_better(tmp_path: Path) -> None:
     assert results(written(tmp_path / "few", images=4)).beats("iou", "ours", ("worse",))[1] is False
 
 
-def test_one_network_of_several_is_asked_for_by_its_name(tmp_path: Path) -> None:
+def test_one_of_several_networks_is_selected_by_name(tmp_path: Path) -> None:
     written(tmp_path, ("net", "other"))
     assert results(tmp_path, "net").mean("ours", "iou") == 0.6
     assert results(tmp_path, "other").mean("ours", "iou") == 0.3
-    assert results(tmp_path, "other").against("iou", "ours", "worse")[0] == pytest.approx(0.15)
-    message = r"table.csv is of several networks \(net, other\); run python run.py experiment=paper/flowers$"
+    assert results(tmp_path, "other").difference("iou", "ours", "worse")[0] == pytest.approx(0.15)
+    message = r"table.csv has several networks \(net, other\); run python run.py experiment=paper/flowers$"
     with pytest.raises(UserError, match=message):
         results(tmp_path).mean("ours", "iou")
 
 
-def test_a_missing_table_is_named_with_its_command(tmp_path: Path) -> None:
+def test_missing_table_raises_with_its_command(tmp_path: Path) -> None:
     message = f"{tmp_path}/paper/flowers/colour.csv is missing; run python run.py experiment=paper/flowers"
     with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
         results(written(tmp_path)).read("colour")
 
 
-def test_missing_rows_are_named(tmp_path: Path) -> None:
+def test_command_of_an_unusual_table_is_part_of_the_error(tmp_path: Path) -> None:
+    message = f"{tmp_path}/speed/table.csv is missing; run python run.py task=benchmark"
+    with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
+        Results(tmp_path, "speed", command="task=benchmark").read("table")
+
+
+def test_rows_are_selected_by_column_values(tmp_path: Path) -> None:
+    written(tmp_path, ("net", "other"))
+    assert results(tmp_path, "net").rows("table", explainer="ours")["metric"].to_list() == ["iou", "deletion"]
+    [(_, row)] = results(tmp_path).rows("table", explainer="ours", metric="iou", model="other").iterrows()
+    assert row["mean"] == pytest.approx(0.3)
+
+
+def test_table_without_networks_is_read_whole(tmp_path: Path) -> None:
+    (tmp_path / "speed").mkdir()
+    (tmp_path / "speed" / "table.csv").write_text("row,value\nforward,1\nbackward,2\n")
+    assert Results(tmp_path, "speed", "net").read("table")["value"].to_list() == [1, 2]
+
+
+def test_performance_is_read_by_network_and_measure(tmp_path: Path) -> None:
+    (tmp_path / "paper" / "flowers").mkdir(parents=True)
+    (tmp_path / "paper" / "flowers" / "performance.csv").write_text(
+        "model,measure,value,ci_low,ci_high,n\nnet,r2,0.5,0.4,0.6,9\nnet,mae,1,1,1,9\nother,r2,0.2,0.1,0.3,9\n"
+    )
+    (tmp_path / "paper" / "flowers" / "performance_differences.csv").write_text(
+        "measure,model,other,seeds,difference,ci_low,ci_high\n"
+        "r2,net,other,0 1,0.3,0.2,0.4\nr2,net,other,0,0.4,0.3,0.5\nmae,net,other,0 1,1,1,1\n"
+    )
+    of = results(tmp_path)
+    assert interval(of.performance("net", "r2"), "value") == "0.500 [0.400, 0.600]"
+    rows = of.performance_differences("r2", "net", "other")
+    assert [interval(row, "difference", "+.1f") for _, row in rows.iterrows()] == [
+        "+0.3 [+0.2, +0.4]",
+        "+0.4 [+0.3, +0.5]",
+    ]
+    with pytest.raises(UserError, match=r"performance.csv has no row with model=net, measure=tau; run python run.py"):
+        of.performance("net", "tau")
+    with pytest.raises(UserError, match=r"performance_differences.csv has no row with model=net, other=third, measure"):
+        of.performance_differences("r2", "net", "third")
+
+
+def test_missing_rows_raise_with_their_names(tmp_path: Path) -> None:
     of = results(written(tmp_path), "net")
-    for ask, told in (
-        (lambda: of.mean("lime", "iou"), "table.csv has no iou of lime on net"),
-        (lambda: of.interval("ours", "entropy"), "table.csv has no entropy of ours on net"),
-        (lambda: of.against("iou", "ours", "lime"), "significance.csv has no iou of ours against lime on net"),
-        (lambda: results(tmp_path, "none").mean("ours", "iou"), "table.csv has no iou of ours on none"),
+    for ask, missing in (
+        (lambda: of.mean("lime", "iou"), "table.csv has no row with model=net, explainer=lime, metric=iou"),
+        (lambda: of.interval("ours", "entropy"), "table.csv has no row with model=net, explainer=ours, metric=entropy"),
+        (
+            lambda: of.difference("iou", "ours", "lime"),
+            "significance.csv has no row with model=net, explainer=ours, other=lime, metric=iou",
+        ),
+        (
+            lambda: results(tmp_path, "none").mean("ours", "iou"),
+            "table.csv has no row with model=none, explainer=ours, metric=iou",
+        ),
+        (lambda: of.rows("table", explainer="lime"), "table.csv has no row with model=net, explainer=lime"),
     ):
-        with pytest.raises(UserError, match=f"^results/paper/flowers/{told}; run its experiment whole$"):
+        message = f"{tmp_path}/paper/flowers/{missing}; run python run.py experiment=paper/flowers"
+        with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
             ask()

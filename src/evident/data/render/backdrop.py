@@ -1,4 +1,4 @@
-"""The ground with the flower's shadow on it, and what lies behind: one colour a pixel, in linear light."""
+"""The background: ground with the flower's shadow, and wall; one colour per pixel, in linear light."""
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ TILE = 8
 
 
 def untile(tiled: Tensor, images: int, size: int) -> Tensor:
-    """Tiles (N count², t, t) put together to pictures (N, size, size)."""
+    """Join tiles (N count², t, t) to images (N, size, size)."""
     side = tiled.shape[-1]
     count = -(-size // side)
     picture = tiled.view(images, count, count, side, side).transpose(2, 3)
@@ -20,18 +20,18 @@ def untile(tiled: Tensor, images: int, size: int) -> Tensor:
 
 
 def _shadow(scene: Scene, size: int) -> Tensor:
-    """How much of the lamp (N, size, size) each pixel's place on the ground sees, in [0, 1]."""
+    """Return the share of the lamp, in [0, 1], visible from each pixel's point on the ground (N, size, size)."""
     images, grid = scene.head.shape[1], Grid(size, TILE)
     tiles = grid.all(images)
     direction = grid.rays(scene.camera, tiles)
     eye = scene.camera.eye[:, tiles[0], None, None]
     t = plane(eye, direction)
     points = eye + direction * torch.where(t < 60, t, 60)
-    may = grid.touched(scene.camera, swept(scene.shapes, scene.lights[0])[:, 8:], margin=3)
+    reach = grid.touched(scene.camera, swept(scene.shapes, scene.lights[0])[:, 8:], margin=3)
     jitter = torch.tensor([-1.0, 0.35, -0.35, 1.0]).repeat(TILE // 4)
-    lit = 1 - untile(shadowed(scene.shapes, points, tiles, scene.lights, may, jitter).float(), images, size)
+    lit = 1 - untile(shadowed(scene.shapes, points, tiles, scene.lights, reach, jitter).float(), images, size)
     padded = torch.nn.functional.pad(lit[:, None], (2, 2, 2, 2), mode="replicate")[:, 0]
-    # Four places of the lamp a row and a column: a window of four, its ends halved, sees each equally.
+    # The jitter has four values per axis. A window of four samples with halved ends weighs all four equally.
     window = (0.125, 0.25, 0.25, 0.25, 0.125)
     rows, blurred = torch.zeros_like(padded[:, :size]), torch.zeros_like(padded[:, :size, :size])
     for i, weight in enumerate(window):
@@ -42,12 +42,12 @@ def _shadow(scene: Scene, size: int) -> Tensor:
 
 
 def _ground(scene: Scene, d: Draws, x: Tensor, z: Tensor, far: Tensor, image: Tensor) -> Tensor:
-    """Two-tone ground (3, N, S, S): planks, tiles or soft patches at places (x, z), `far` from the eye."""
+    """Return a two-tone ground (3, N, S, S), planks, tiles or soft patches, at points (x, z) `far` from the eye."""
     one = (slice(None), None, None)
     turn, scale = d["pattern_turn"][0][one], d["pattern_scale"][0][one]
     c, s = sine(turn + 0.25), sine(turn)
     u, v = (c * x + s * z) * scale, (c * z - s * x) * scale
-    sharp = 11 / (far * far + 1)  # finer than a pixel, a pattern is its mean
+    sharp = 11 / (far * far + 1)  # a pattern finer than a pixel is replaced by its mean
     patches = noise(d["noise"].T, image, u * 1.9 + 5, v * 1.9)
     grain = noise(d["noise"].T, image, u * 3.1, v * 6 + 8) * sharp.clamp(max=1)
     planks = smooth((wave(v * 1.2) - 0.06) * sharp * 4 + 0.5) * 2 - 1
@@ -63,7 +63,7 @@ def _ground(scene: Scene, d: Draws, x: Tensor, z: Tensor, far: Tensor, image: Te
 
 
 def _wall(d: Draws, direction: Tensor, image: Tensor, size: int) -> Tensor:
-    """What lies behind (3, N, S, S): a tone that fades upwards, soft stains and lights out of focus."""
+    """Return the wall (3, N, S, S): a vertical colour gradient, soft stains and lights out of focus."""
     one = (slice(None), None, None)
     steps = Grid(size, size).steps()
     across, down = steps[0][None, None, :], steps[0][None, :, None]
@@ -75,16 +75,16 @@ def _wall(d: Draws, direction: Tensor, image: Tensor, size: int) -> Tensor:
     stains = noise(d["noise"].T, image, across * 2.2 + 4 + 0 * down, down * 2.2 + 9 + 0 * across)
     tone = tone * (1 + 0.13 * stains)
     glow = torch.zeros_like(stains)
-    for i, size_ in enumerate(d["glow_size"]):
+    for i, glow_radius in enumerate(d["glow_size"]):
         x, y = across - d["glow_at"][2 * i][one], down - d["glow_at"][2 * i + 1][one]
-        radius = size_[one]
+        radius = glow_radius[one]
         disc = smooth((radius * radius - x * x - y * y) * (9 / radius) + 0.5)
         glow = glow + disc * (d["glow_tone"][i][one] * 0.3)
     return tone * (1 + glow * (d["glows"][0][one] > 0.45)).clamp(min=0.3)
 
 
 def backdrop(scene: Scene, d: Draws, size: int) -> Tensor:
-    """Linear colours (3, N, size, size) of a picture in which the flower is seen by its shadow alone."""
+    """Return linear colours (3, N, size, size) of the scene without the flower, but with its shadow."""
     images = scene.head.shape[1]
     whole = Grid(size, size)
     direction = whole.rays(scene.camera, whole.all(images))
@@ -93,16 +93,16 @@ def backdrop(scene: Scene, d: Draws, size: int) -> Tensor:
     t = torch.where(t < 60, t, 60)
     x, z = eye[0] + t * direction[0], eye[2] + t * direction[2]
     image = torch.arange(images)[:, None, None].expand(x.shape)
-    direct, around = (light[:, :, None, None] for light in lamp_colours(d))
+    direct, ambient = (light[:, :, None, None] for light in lamp_colours(d))
     radius = scene.pot_radius[:, None, None]
     foot = ((x * x + z * z).sqrt() / radius - 0.7) * 0.75
     slant = scene.lights[0][1][:, None, None]
-    light = direct * (slant * _shadow(scene, size)) + around * (0.35 + 0.65 * smooth(foot))
+    light = direct * (slant * _shadow(scene, size)) + ambient * (0.35 + 0.65 * smooth(foot))
     ground = _ground(scene, d, x, z, t, image) * light
-    wall = _wall(d, direction, image, size) * (0.5 * direct + around) * 0.8
-    # The ground is lost in the haze; where it ends, the two meet within a pixel or softly.
-    lost = smooth((t - 4) * (0.02 + 0.1 * d["haze"][0])[:, None, None])
+    wall = _wall(d, direction, image, size) * (0.5 * direct + ambient) * 0.8
+    # The ground fades into the wall with distance. At the horizon the two meet sharply or softly.
+    haze = smooth((t - 4) * (0.02 + 0.1 * d["haze"][0])[:, None, None])
     below = smooth(-direction[1] * 60)
-    mixed = ground * (1 - lost) + wall * lost
+    mixed = ground * (1 - haze) + wall * haze
     vignette = 1 - 0.16 * (whole.steps()[0] * whole.steps()[0] + (whole.steps()[0] * whole.steps()[0])[:, None])
     return (mixed * below + wall * (1 - below)) * vignette

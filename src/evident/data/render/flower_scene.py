@@ -1,7 +1,7 @@
-"""The geometry of a potted flower: from uniform numbers to slots of quadrics, a camera and a lamp.
+"""The geometry of a potted flower: from uniform random numbers to slots of quadrics, a camera and a lamp.
 
-Lengths are in units of about a foot: pots are half a unit high and stems about one; y is up, the ground y =
-0. Nothing here knows a label, so nothing here can tell one.
+The unit of length is about a foot: pots are about half a unit high, stems about one. y points up, and the ground is
+y = 0. The geometry does not depend on the label, so it carries no information about it.
 """
 
 import hashlib
@@ -26,9 +26,9 @@ SLOTS = (
 )
 KINDS = tuple(kind for kind, _ in SLOTS)
 PART_OF_SLOT = torch.tensor([PARTS.index(part) for _, part in SLOTS] + [0], dtype=torch.uint8)
-NOISE = 16  # side of the random grid from which soft textures are blended
+NOISE = 16  # side of the random grid that soft textures interpolate
 
-DRAWS: dict[str, tuple[int, float, float]] = {  # name: (how many, from, to)
+DRAWS: dict[str, tuple[int, float, float]] = {  # name: (count, low, high)
     "azimuth": (1, 0, 1), "elevation": (1, -0.012, 0.115), "distance": (1, 3.0, 4.3),
     "roll": (1, -0.012, 0.012), "shift": (2, -1, 1), "focus": (1, 0.5, 0.66), "light_azimuth": (1, 0, 1),
     "light_elevation": (1, 0.095, 0.2), "lamp": (1, 0.02, 0.07), "sun": (1, 1.0, 1.55),
@@ -61,7 +61,7 @@ Draws = dict[str, Tensor]
 
 
 def draws(variant: str, split: str, indices: list[int], attempts: list[int], seed: int) -> Draws:
-    """Random numbers (count, N) float64 by name; each scene has a stream of its own."""
+    """Return random numbers (count, N) float64 by name; each scene has its own random stream."""
     table = np.empty((len(indices), COUNT))
     for row, index, attempt in zip(table, indices, attempts, strict=True):
         name = f"flower/{variant}/{split}/{seed}/{index}/{attempt}".encode()
@@ -75,7 +75,11 @@ def draws(variant: str, split: str, indices: list[int], attempts: list[int], see
 
 @dataclass(frozen=True)
 class Scene:
-    """N flowers: shapes, camera, the lamp's directions (light, and its half-widths across), all float32."""
+    """Hold N flowers, float32.
+
+    `lights` (3, N) are the direction towards the lamp and two vectors across it, as long as half its width; `head`
+    (3, N) is the position of the flower head.
+    """
 
     shapes: Shapes
     camera: Camera
@@ -84,14 +88,14 @@ class Scene:
     head: Tensor
 
 
-def _around(turns: Tensor, rise: Tensor) -> Tensor:
-    """Unit vectors (3, ...) at an azimuth and an elevation, both in turns."""
+def _direction(turns: Tensor, rise: Tensor) -> Tensor:
+    """Return unit vectors (3, ...) at an azimuth and an elevation, both in turns."""
     flat = sine(rise + 0.25)
     return torch.stack([flat * sine(turns + 0.25), sine(rise).expand_as(flat * turns), flat * sine(turns)])
 
 
-def _beside(direction: Tensor) -> tuple[Tensor, Tensor]:
-    """Two unit vectors at right angles to each unit vector (3, ...) and to each other."""
+def _perpendicular(direction: Tensor) -> tuple[Tensor, Tensor]:
+    """Return two unit vectors perpendicular to each unit vector (3, ...) and to each other."""
     helper = torch.zeros_like(direction)
     helper[2] = 1
     first = unit(cross(direction, helper))
@@ -120,9 +124,7 @@ def _pot(d: Draws) -> list[tuple[Tensor, Tensor, Tensor]]:
 
 
 def _stem(d: Draws, root: Tensor, head: Tensor, axis: Tensor, t: Tensor | float) -> Tensor:
-    """Points (3, ...) of the cubic Bézier curve that leaves the soil upright and meets the head along its
-    axis.
-    """
+    """Return points (3, ...) of a cubic Bézier curve, vertical at the soil and parallel to `axis` at the head."""
     lift = torch.zeros_like(root)
     lift[1] = 0.45 * d["height"][0]
     bend = head - axis * (0.42 * d["height"][0])
@@ -136,7 +138,7 @@ def _stem_segments(d: Draws, root: Tensor, head: Tensor, axis: Tensor) -> list[t
     found = []
     for low, high in itertools.pairwise(ends):
         half = (high - low) / 2
-        x, y = _beside(unit(half))
+        x, y = _perpendicular(unit(half))
         radius = d["stem"][0]
         form = torch.zeros(5, *radius.shape, dtype=radius.dtype)
         found.append(((low + high) / 2, _stack(x * radius, y * radius, half * 1.06), form))
@@ -147,8 +149,8 @@ def _leaves(d: Draws, root: Tensor, head: Tensor, axis: Tensor) -> list[tuple[Te
     found = []
     for i in range(LEAVES):
         turn = d["leaf_turn"][0] + i * 0.38 + d["leaf_azimuth"][i]
-        along = _around(turn, d["leaf_rise"][i])
-        side = _around(turn + 0.25, torch.zeros_like(turn))
+        along = _direction(turn, d["leaf_rise"][i])
+        side = _direction(turn + 0.25, torch.zeros_like(turn))
         length, width = d["leaf_length"][i], d["leaf_width"][i]
         axes = _stack(along * length, side * width, cross(side, along) * length)
         one = torch.ones_like(width)
@@ -158,7 +160,7 @@ def _leaves(d: Draws, root: Tensor, head: Tensor, axis: Tensor) -> list[tuple[Te
 
 
 def _head(d: Draws, head: Tensor, axis: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
-    first, second = _beside(axis)
+    first, second = _perpendicular(axis)
     disc, height = d["disc"][0], d["disc_height"][0]
     flat = torch.zeros(5, *disc.shape, dtype=disc.dtype)
     calyx = disc * 0.62
@@ -170,7 +172,7 @@ def _head(d: Draws, head: Tensor, axis: Tensor) -> list[tuple[Tensor, Tensor, Te
     for i in range(PETALS):
         turn = d["petal_turn"][0] + i / count + d["each_turn"][i]
         out = first * sine(turn + 0.25) + second * sine(turn)
-        # Neighbours lie alternately over and under each other, as petals do.
+        # Neighbouring petals lie alternately over and under each other.
         tilt = d["petal_tilt"][0] + d["each_tilt"][i] + (i % 2 - 0.5) * d["overlap"][0]
         along = out * sine(tilt + 0.25) + axis * sine(tilt)
         level = second * sine(turn + 0.25) - first * sine(turn)
@@ -181,7 +183,7 @@ def _head(d: Draws, head: Tensor, axis: Tensor) -> list[tuple[Tensor, Tensor, Te
         gap = sine(0.5 / count) / sine(0.5 / count + 0.25)
         width = d["petal_width"][0] * d["each_width"][i] * (gap * 0.72 * length + 0.035)
         axes = _stack(along * length, side * width, cross(along, side) * length)
-        # Full and round, or with its widest place further out, or with a point: three outlines, blended.
+        # Blend of three outlines: round, widest near the tip, pointed.
         point, broad = d["petal_point"][0] * 0.9, d["petal_broad"][0]
         form = _stack(
             d["petal_bend"][0] + d["each_bend"][i],
@@ -195,11 +197,11 @@ def _head(d: Draws, head: Tensor, axis: Tensor) -> list[tuple[Tensor, Tensor, Te
 
 
 def _camera(d: Draws, head: Tensor) -> Camera:
-    look = _around(d["azimuth"][0], d["elevation"][0])
+    look = _direction(d["azimuth"][0], d["elevation"][0])
     target = head * 0.6
     target[1] = (head[1] + 0.15) * d["focus"][0]
     distance, forward = d["distance"][0], -look
-    level = unit(cross(forward, _around(torch.zeros_like(distance), torch.full_like(distance, 0.25))))
+    level = unit(cross(forward, _direction(torch.zeros_like(distance), torch.full_like(distance, 0.25))))
     over = cross(level, forward)
     turn, wide = d["roll"][0], 0.3
     right = (level * sine(turn + 0.25) + over * sine(turn)) * wide
@@ -209,13 +211,13 @@ def _camera(d: Draws, head: Tensor) -> Camera:
 
 
 def build(d: Draws) -> Scene:
-    """The scenes that the draws (count, N) describe."""
+    """Build the scenes that the draws (count, N) describe."""
     zero = torch.zeros_like(d["height"][0])
     root = _stack(zero, d["pot_height"][0], zero)
     head = root + _stack(d["lean"][0], d["height"][0], d["lean"][1])
-    # A head may face anywhere, though rather the viewer: squaring keeps the sign and favours small angles.
+    # The head may face any direction, but more often the viewer: the signed square favours small angles.
     face = d["azimuth"][0] + 0.5 * d["face"][0] * d["face"][0].abs()
-    axis = _around(face, 0.25 - d["tilt"][0])
+    axis = _direction(face, 0.25 - d["tilt"][0])
     parts = [
         *_pot(d),
         *_stem_segments(d, root, head, axis),
@@ -227,8 +229,8 @@ def build(d: Draws) -> Scene:
     shown[:, -PETALS:] = torch.arange(PETALS) < d["petals"][0].floor()[:, None]
     leaf = KINDS.index("sheet")
     shown[:, leaf : leaf + LEAVES] = torch.arange(LEAVES) < d["leaf_count"][0].floor()[:, None]
-    light = _around(d["light_azimuth"][0], d["light_elevation"][0])
-    across = [beside * d["lamp"][0] for beside in _beside(light)]
+    light = _direction(d["light_azimuth"][0], d["light_elevation"][0])
+    across = [side * d["lamp"][0] for side in _perpendicular(light)]
     made = shapes(KINDS, origin, axes, form, shown)
     made = Shapes(KINDS, made.origin.float(), made.rows.float(), made.corners.float(), made.form.float(), made.shown)
     lights = (light.float(), across[0].float(), across[1].float())

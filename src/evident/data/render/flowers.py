@@ -1,8 +1,8 @@
-"""Rendered flowers after an8Flower: only the colour of one part tells the classes apart.
+"""Rendered flowers like those of an8Flower: only the colour of one part distinguishes the classes.
 
-*single-6c*: six colours of the petals. *double-12c*: six colours of the petals or of the stem, the other part
-plain. A scene is drawn before its label is looked at, from a random stream named by (variant, split, seed,
-index); the label, index mod classes, chooses colours and nothing else.
+*single-6c*: six colours of the petals. *double-12c*: six colours of the petals or of the stem, and the other part is
+plain. Each scene is drawn from its own random stream, named by (variant, split, seed, index), and does not depend on
+its label. The label, index mod classes, selects the colour only.
 """
 
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ from evident.data.render.quadrics import MISS
 from evident.data.render.shading import hsv, surfaces
 from evident.errors import UserError
 
-RENDER_FORMAT = 1  # raised whenever a picture changes, so that stored ones are made anew
+RENDER_FORMAT = 1  # increase it when images change, so that stored images are rendered again
 
 COLOURS = ("red", "yellow", "turquoise", "blue", "violet", "pink")
 HUES, SATURATIONS, VALUES = (
@@ -36,13 +36,13 @@ CLASSES = {
 }
 PETAL, STEM = PARTS.index("petal"), PARTS.index("stem")
 SAMPLES = 2  # a pixel is the mean of SAMPLES x SAMPLES
-COVERAGE = 0.01  # of the image that every mask covers at least
-REACH = 2  # pixels beyond its mask that a part is seen at most
-CHUNK = 32  # tensors that fit the cache
+COVERAGE = 0.01  # smallest share of the image that a mask covers
+REACH = 2  # largest distance in pixels at which a part is visible outside its mask
+CHUNK = 32  # images per chunk, so that tensors fit into the cache
 
 
 class Rendered(NamedTuple):
-    """N pictures: images uint8 (N, 3, S, S), labels (N,), parts uint8 (N, S, S) of PARTS, mask bool (N, S, S)."""
+    """Hold images uint8 (N, 3, S, S), labels (N,), parts uint8 (N, S, S) of PARTS and mask bool (N, S, S)."""
 
     images: Tensor
     labels: Tensor
@@ -50,32 +50,32 @@ class Rendered(NamedTuple):
     mask: Tensor
 
 
-def known(variant: str) -> str:
-    """The variant itself; raises UserError for one that is not there."""
+def check_variant(variant: str) -> str:
+    """Return `variant`; raise `UserError` if it is unknown."""
     if variant not in CLASSES:
-        raise UserError(f"no an8Flower variant {variant!r}; there are {', '.join(CLASSES)}")
+        raise UserError(f"unknown an8Flower variant {variant!r}; use one of {', '.join(CLASSES)}")
     return variant
 
 
 def coloured_part(labels: Tensor) -> Tensor:
-    """The part (N,) whose colour is the class."""
+    """Return the part (N,) whose colour is the class."""
     return torch.where(labels < len(COLOURS), PETAL, STEM)
 
 
 def _albedo(variant: str, d: Draws, labels: Tensor) -> Tensor:
-    """Colours (7, 3, N) of PARTS; the label decides on one of them alone."""
+    """Return colours (7, 3, N) of PARTS; only one of them depends on the label."""
 
-    def soft(name: str, hue: float, wide: float, s: tuple[float, float], v: tuple[float, float]) -> Tensor:
+    def random_colour(name: str, hue: float, wide: float, s: tuple[float, float], v: tuple[float, float]) -> Tensor:
         a, b, c = d[name]
         return hsv(hue + wide * (a - 0.5), s[0] + (s[1] - s[0]) * b, v[0] + (v[1] - v[0]) * c)
 
     double = variant == "double-12c"
-    leaf = soft("leaf_colour", 0.29, 0.1, (0.45, 0.75), (0.42, 0.68))
-    calyx = soft("stem_colour", 0.28, 0.08, (0.3, 0.55), (0.42, 0.62))
-    stem = soft("stem_colour", 0.28, 0.12, (0.06, 0.2), (0.5, 0.75)) if double else calyx * 1.1
-    petal = soft("petal_colour", 0.28, 0.2, (0.0, 0.09), (0.72, 0.9))
-    disc = soft("disc_colour", 0.085, 0.07, (0.5, 0.85), (0.35, 0.85))
-    pot = soft("pot_colour", 0.06, 1.0, (0.05, 0.5), (0.4, 0.9))
+    leaf = random_colour("leaf_colour", 0.29, 0.1, (0.45, 0.75), (0.42, 0.68))
+    calyx = random_colour("stem_colour", 0.28, 0.08, (0.3, 0.55), (0.42, 0.62))
+    stem = random_colour("stem_colour", 0.28, 0.12, (0.06, 0.2), (0.5, 0.75)) if double else calyx * 1.1
+    petal = random_colour("petal_colour", 0.28, 0.2, (0.0, 0.09), (0.72, 0.9))
+    disc = random_colour("disc_colour", 0.085, 0.07, (0.5, 0.85), (0.35, 0.85))
+    pot = random_colour("pot_colour", 0.06, 1.0, (0.05, 0.5), (0.4, 0.9))
     colour = labels % len(COLOURS)
     chosen = hsv(
         HUES[colour] + 0.012 * d["hue_jitter"][0],
@@ -88,7 +88,7 @@ def _albedo(variant: str, d: Draws, labels: Tensor) -> Tensor:
 
 
 def _flower(scene: Scene, d: Draws, albedo: Tensor, depth: Tensor, slot: Tensor, grid: Grid) -> Tensor:
-    """Linear colours (3, N count², tile, tile) of the samples that hit the flower, zero elsewhere."""
+    """Return linear colours (3, N count², tile, tile) of the samples that hit the flower, zero elsewhere."""
     colour = torch.zeros(3, *depth.shape)
     tiles = grid.all(scene.head.shape[1])
     busy = (depth < MISS).flatten(1).any(1).nonzero()[:, 0]
@@ -96,9 +96,9 @@ def _flower(scene: Scene, d: Draws, albedo: Tensor, depth: Tensor, slot: Tensor,
     view = grid.rays(scene.camera, tiles)
     hit = depth < MISS
     world = scene.camera.eye[:, tiles[0], None, None] + view * torch.where(hit, depth, 1)
-    may = grid.touched(scene.camera, swept(scene.shapes, scene.lights[0]), margin=3 * SAMPLES)
+    reach = grid.touched(scene.camera, swept(scene.shapes, scene.lights[0]), margin=3 * SAMPLES)
     jitter = torch.tensor([-1.0, 0.35, -0.35, 1.0]).repeat(grid.tile // 4)
-    dark = shadowed(scene.shapes, world, tiles, scene.lights, may, jitter)
+    dark = shadowed(scene.shapes, world, tiles, scene.lights, reach, jitter)
     image = tiles[0][:, None, None].expand(slot.shape)
     hits = torch.stack([image[hit], slot[hit].long()])
     local = torch.zeros(3, *hit.shape)
@@ -107,35 +107,35 @@ def _flower(scene: Scene, d: Draws, albedo: Tensor, depth: Tensor, slot: Tensor,
     return colour
 
 
-def _boxes(samples: Tensor) -> Tensor:
-    """Sums (..., tile / SAMPLES, tile / SAMPLES) over the samples of each pixel, added in a fixed order."""
+def _sum_samples(samples: Tensor) -> Tensor:
+    """Return sums (..., tile / SAMPLES, tile / SAMPLES) over the samples of each pixel, in a fixed order."""
     return torch.as_tensor(sum(samples[..., i::SAMPLES, j::SAMPLES] for i in range(SAMPLES) for j in range(SAMPLES)))
 
 
 def _visible(scene: Scene, size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Depth and slot of each sample (see `nearest`), and counts uint8 (7, N, S, S) of a pixel's samples by part."""
+    """Return depth and slot of each sample (see `nearest`) and the samples of each part in each pixel (7, N, S, S)."""
     depth, slot = nearest(scene.shapes, scene.camera, Grid(size * SAMPLES, TILE * SAMPLES))
     part = PART_OF_SLOT[slot.long()]
-    counts = [untile(_boxes((part == k).to(torch.uint8)), len(scene.head[0]), size) for k in range(len(PARTS))]
+    counts = [untile(_sum_samples((part == k).to(torch.uint8)), len(scene.head[0]), size) for k in range(len(PARTS))]
     return depth, slot, torch.stack(counts)
 
 
-def _pictures(variant: str, d: Draws, labels: Tensor, size: int) -> Rendered:
+def _render(variant: str, d: Draws, labels: Tensor, size: int) -> Rendered:
     scene, images = build(d), len(labels)
     d = {name: value.float() for name, value in d.items()}
     depth, slot, counts = _visible(scene, size)
     flower = _flower(scene, d, _albedo(variant, d, labels), depth, slot, Grid(size * SAMPLES, TILE * SAMPLES))
     cover = 1 - counts[0].float() / SAMPLES**2
-    light = torch.stack([untile(_boxes(channel), images, size) for channel in flower]) / SAMPLES**2
+    light = torch.stack([untile(_sum_samples(channel), images, size) for channel in flower]) / SAMPLES**2
     light = light + backdrop(scene, d, size) * (1 - cover)
-    light = light * (1.18 / (1 + 0.18 * light))  # bright places saturate softly
+    light = light * (1.18 / (1 + 0.18 * light))  # bright regions saturate softly
     pixels = (light.clamp(0, 1).sqrt() * 255 + 0.5).floor().to(torch.uint8).transpose(0, 1)
     chosen = counts[coloured_part(labels), torch.arange(images)]
-    return Rendered(pixels, labels, _largest(counts), chosen * 2 >= SAMPLES**2)
+    return Rendered(pixels, labels, _majority_part(counts), chosen * 2 >= SAMPLES**2)
 
 
-def _largest(counts: Tensor) -> Tensor:
-    """The part uint8 (N, S, S) that most samples of a pixel see, the later one of PARTS where two see as many."""
+def _majority_part(counts: Tensor) -> Tensor:
+    """Return the part uint8 (N, S, S) with the most samples in each pixel; ties go to the later one of PARTS."""
     largest, part = counts[0].clone(), torch.zeros_like(counts[0])
     for k, count in enumerate(counts):
         part[count >= largest] = k
@@ -143,27 +143,27 @@ def _largest(counts: Tensor) -> Tensor:
     return part
 
 
-def _fit(counts: Tensor) -> Tensor:
-    """Whether (N,) petals and stem are both well seen, neither more than REACH pixels from its mask.
+def _is_valid(counts: Tensor) -> Tensor:
+    """Return whether (N,) petals and stem both cover enough pixels, visible at most REACH pixels outside their masks.
 
-    Both are asked for whichever is coloured, so that being drawn again tells nothing of the label.
+    Both parts are checked, not only the coloured one, so that the selection of scenes does not depend on the label.
     """
-    fit = torch.ones(counts.shape[1], dtype=torch.bool)
+    valid = torch.ones(counts.shape[1], dtype=torch.bool)
     for part in (PETAL, STEM):
         mask = counts[part] * 2 >= SAMPLES**2
         grown = max_pool2d(mask.float(), 2 * REACH + 1, 1, REACH) > 0
         stray = ((counts[part] > 0) & ~grown).flatten(1).any(1)
-        fit &= (mask.flatten(1).sum(1) >= COVERAGE * mask[0].numel()) & ~stray
-    return fit
+        valid &= (mask.flatten(1).sum(1) >= COVERAGE * mask[0].numel()) & ~stray
+    return valid
 
 
-def _draws(variant: str, split: str, indices: list[int], seed: int, size: int) -> Draws:
-    """Draws of fit scenes: those that are not are drawn again, the attempt being part of the stream's name."""
+def _valid_draws(variant: str, split: str, indices: list[int], seed: int, size: int) -> Draws:
+    """Return draws of valid scenes; invalid ones are drawn again from a stream named with the number of the attempt."""
     found = draws(variant, split, indices, [0] * len(indices), seed)
     todo, attempt = torch.arange(len(indices)), 0
     while len(todo):
         scenes = build({name: value[:, todo] for name, value in found.items()})
-        todo, attempt = todo[~_fit(_visible(scenes, size)[2])], attempt + 1
+        todo, attempt = todo[~_is_valid(_visible(scenes, size)[2])], attempt + 1
         again = draws(variant, split, [indices[i] for i in todo], [attempt] * len(todo), seed)
         for name, value in again.items():
             found[name][:, todo] = value
@@ -178,15 +178,15 @@ def render(
     size: int = 112,
     labels: Tensor | None = None,
 ) -> Rendered:
-    """Pictures of (variant, split, index, seed), each the same bytes in any batch, order, number of threads.
+    """Render the images of (variant, split, index, seed).
 
-    `labels` (N,) repaints the same scenes as other classes than index mod classes. Raises UserError for an
-    unknown variant.
+    An image has the same bytes in any batch and order and for any number of threads. `labels` (N,) renders the same
+    scenes as other classes than index mod classes. Raises `UserError` for an unknown variant.
     """
-    classes, wanted = len(CLASSES[known(variant)]), list(indices)
+    classes, wanted = len(CLASSES[check_variant(variant)]), list(indices)
     given = torch.tensor(wanted, dtype=torch.long) % classes if labels is None else labels.long()
     made = [
-        _pictures(variant, _draws(variant, split, wanted[i : i + CHUNK], seed, size), given[i : i + CHUNK], size)
+        _render(variant, _valid_draws(variant, split, wanted[i : i + CHUNK], seed, size), given[i : i + CHUNK], size)
         for i in range(0, max(1, len(wanted)), CHUNK)
     ]
     return Rendered(*(torch.cat(column).contiguous() for column in zip(*made, strict=True)))

@@ -1,7 +1,7 @@
-"""Light and colour of what a rendered flower is made of, in linear light.
+"""Colours of the surfaces of a rendered flower, in linear light.
 
-Only exactly rounded operations, as in `quadrics`; no light goes from one surface to another, so that a
-coloured part colours nothing but itself.
+All operations are exactly rounded, as in `quadrics`. No surface reflects light onto another, so the colour of a part
+affects the pixels of this part only.
 """
 
 import torch
@@ -11,12 +11,13 @@ from evident.data.render.flower_scene import NOISE, PARTS, SLOTS, Draws, Scene
 from evident.data.render.quadrics import NORMALS, dot, unit
 
 GLOSS = {"pot": 0.16, "stem": 0.08, "leaf": 0.13, "calyx": 0.03, "disc": 0.04, "petal": 0.045}
-THROUGH = {"leaf": 0.5, "petal": 0.6}  # of the light from behind
+TRANSLUCENCY = {"leaf": 0.5, "petal": 0.6}  # transmitted share of the light from behind
 
 
 def hsv(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:
-    """Linear light (3, ...) of a hue in turns, a saturation and a value in [0, 1]; display is the square
-    root.
+    """Return linear light (3, ...) of a hue in turns and a saturation and value in [0, 1].
+
+    The displayed colour is the square root of linear light.
     """
     turns = [hue + shift for shift in (0, 2 / 3, 1 / 3)]
     ramps = [(((turn - turn.floor()) * 6 - 3).abs() - 1).clamp(0, 1) for turn in turns]
@@ -25,18 +26,18 @@ def hsv(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:
 
 
 def wave(x: Tensor) -> Tensor:
-    """Triangle wave of period one in [0, 1], zero at whole numbers."""
+    """Return a triangle wave of period one in [0, 1], zero at integers."""
     return 2 * (x - (x + 0.5).floor()).abs()
 
 
 def smooth(x: Tensor) -> Tensor:
-    """Smooth step from 0 (x <= 0) to 1 (x >= 1)."""
+    """Return a smooth step from 0 (x <= 0) to 1 (x >= 1)."""
     x = x.clamp(0, 1)
     return x * x * (3 - 2 * x)
 
 
 def noise(grid: Tensor, image: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Soft noise in [-1, 1] at points (x, y) in grid cells, from each image's grid (N, NOISE²), periodic."""
+    """Return periodic noise in [-1, 1] at points (x, y), in units of the cells of each image's grid (N, NOISE²)."""
     column, row = x.floor(), y.floor()
     right, down = smooth(x - column), smooth(y - row)
     column, row, base = column.long(), row.long(), image * (NOISE * NOISE)
@@ -48,11 +49,11 @@ def noise(grid: Tensor, image: Tensor, x: Tensor, y: Tensor) -> Tensor:
 
 
 def lamp_colours(d: Draws) -> tuple[Tensor, Tensor]:
-    """Strengths (3, N) of the direct light and of the light from all round."""
-    warmth, sun, ambient = d["warmth"][0], d["sun"][0], d["ambient"][0]
+    """Return the intensities (3, N) of the direct and of the ambient light."""
+    warmth, sun, strength = d["warmth"][0], d["sun"][0], d["ambient"][0]
     direct = torch.stack([1 + 0.4 * warmth, 1 + 0 * warmth, 1 - 0.8 * warmth]) * sun
-    around = torch.stack([1 - 0.3 * warmth, 1 + 0 * warmth, 1 + 0.4 * warmth]) * ambient
-    return direct.float(), around.float()
+    ambient = torch.stack([1 - 0.3 * warmth, 1 + 0 * warmth, 1 + 0.4 * warmth]) * strength
+    return direct.float(), ambient.float()
 
 
 def _petal(q: Tensor, at: Tensor, d: Draws) -> tuple[Tensor, Tensor]:
@@ -79,14 +80,12 @@ def _plain(q: Tensor, at: Tensor, d: Draws) -> tuple[Tensor, Tensor]:
     return torch.ones_like(q[0]), torch.ones_like(q[0])
 
 
-# Brightness and openness to the sky, both (H,), at local points q (3, H) of a part in images `at` (H,).
+# Brightness and openness (visible share of the sky), both (H,), at local points q (3, H) of a part in images `at` (H,).
 TEXTURES = {"petal": _petal, "leaf": _leaf, "disc": _disc, "stem": _plain, "calyx": _plain, "pot": _plain}
 
 
 def _glaze(q: Tensor, world: Tensor, slot: Tensor, at: Tensor, d: Draws, pot: Tensor) -> tuple[Tensor, ...]:
-    """Colour (3, H), openness and polish of the pot (slot 0: a painted band) and its rim (slot 1: earth
-    inside).
-    """
+    """Return colour (3, H), openness and polish of the pot (slot 0, a painted band) and its rim (slot 1, with soil)."""
     x, y, z = q
     rim = slot == 1
     band = hsv(d["band_colour"][0], 0.5 * d["band_colour"][1], 0.3 + 0.6 * d["band_colour"][2])[:, at]
@@ -103,24 +102,24 @@ def _glaze(q: Tensor, world: Tensor, slot: Tensor, at: Tensor, d: Draws, pot: Te
 
 
 def surfaces(scene: Scene, d: Draws, albedo: Tensor, hits: Tensor, view: Tensor, world: Tensor, dark: Tensor) -> Tensor:
-    """Linear colours (3, H) of what samples hit: `hits` (2, H) image and slot; `view`, `world` (3, H); `dark`
-    (H,).
+    """Return linear colours (3, H) of the H samples that hit a shape.
 
-    Lambert's law, light from the sky and the ground, a soft highlight and, through petals and leaves, light
-    from behind. `albedo` is (7, 3, N): one colour for each of PARTS.
+    `hits` (2, H) are image and slot, `view` (3, H) ray directions, `world` (3, H) points, `dark` (H,) bool, the points
+    in shadow, and `albedo` (7, 3, N) one colour for each of PARTS. The light is Lambertian reflection, ambient light
+    from sky and ground, a soft highlight and, for petals and leaves, light transmitted from behind.
     """
-    direct, around = lamp_colours(d)
+    direct, ambient = lamp_colours(d)
     colour, shapes = torch.empty_like(world), scene.shapes
     for part, name in enumerate(PARTS[1:], 1):
         slots = [i for i, (_, owner) in enumerate(SLOTS) if owner == name]
         chosen = ((hits[1] >= slots[0]) & (hits[1] <= slots[-1])).nonzero()[:, 0]
-        (at, slot), where = hits[:, chosen], world[:, chosen]
+        (at, slot), points = hits[:, chosen], world[:, chosen]
         flat = at * len(SLOTS) + slot
         rows, form = shapes.rows.flatten(2)[..., flat], shapes.form.flatten(1)[:, flat]
-        offset = where - shapes.origin.flatten(1)[:, flat]
+        offset = points - shapes.origin.flatten(1)[:, flat]
         q = torch.stack([dot(row, offset) for row in rows])
         inner = NORMALS[SLOTS[slots[0]][0]](q, form)
-        if name == "stem":  # where its segments meet there is no edge
+        if name == "stem":  # hides the edges between its segments
             inner = torch.stack([q[0], q[1], 0.01 * q[2]])
         normal = unit(torch.stack([dot(rows[:, i], inner) for i in range(3)]))
         towards = -unit(view[:, chosen])
@@ -129,17 +128,17 @@ def surfaces(scene: Scene, d: Draws, albedo: Tensor, hits: Tensor, view: Tensor,
         brightness, openness = TEXTURES[name](q, at, d)
         base, polish = albedo[part][:, at] * brightness, torch.ones_like(brightness)
         if name == "pot":
-            base, openness, polish = _glaze(q, where, slot, at, d, albedo[part])
-        elif name in ("stem", "calyx", "leaf"):  # the head keeps the sky from what is near it
-            gap = where - scene.head[:, at]
+            base, openness, polish = _glaze(q, points, slot, at, d, albedo[part])
+        elif name in ("stem", "calyx", "leaf"):  # the head occludes the sky above points near it
+            gap = points - scene.head[:, at]
             openness = openness * (0.35 + 0.65 * smooth(dot(gap, gap).sqrt() * 2.2))
         light, lit = scene.lights[0][:, at], (~dark[chosen]).float()
         facing = dot(normal, light)
-        diffuse = facing.clamp(min=0) + (-facing).clamp(min=0) * THROUGH.get(name, 0)
+        diffuse = facing.clamp(min=0) + (-facing).clamp(min=0) * TRANSLUCENCY.get(name, 0)
         shine = dot(normal, unit(light + towards)).clamp(min=0)
-        for _ in range(4):  # to the sixteenth: powers are not exactly rounded, products are
+        for _ in range(4):  # 16th power: products are exactly rounded, powers are not
             shine = shine * shine
-        sky = around[:, at] * ((0.72 + 0.28 * normal[1]) * openness)
+        sky = ambient[:, at] * ((0.72 + 0.28 * normal[1]) * openness)
         colour[:, chosen] = base * (direct[:, at] * (diffuse * lit) + sky) + direct[:, at] * (
             shine * lit * polish * GLOSS[name]
         )

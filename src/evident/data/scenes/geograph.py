@@ -1,15 +1,15 @@
-"""Fetches the photos of ScenicOrNot from Geograph, politely: slowly, each once, in the order of votes.tsv.
+"""Fetch the photos of ScenicOrNot from Geograph: at a limited rate, each once, in the order of votes.tsv.
 
-votes.tsv names the page of each photo, https://www.geograph.org.uk/photo/<number>. The page shows the picture, whose
-file bears the photo's number and an eight-digit code that cannot be guessed:
+votes.tsv names the page of each photo, https://www.geograph.org.uk/photo/<number>. The page shows the image, whose file
+name consists of the photo's number and an eight-digit code that cannot be guessed:
 
     https://s0.geograph.org.uk/geophotos/00/00/00/000007_ce524193.jpg
 
-Other sizes of it bear theirs at the end of the name (..._120x120.jpg, ..._1024x1024.jpg); the plain one, 640 pixels on
-the longer side, is what ScenicOrNot showed its voters.
+Other sizes have their size at the end of the name (..._120x120.jpg, ..._1024x1024.jpg). The file without a size, 640
+pixels on the longer side, is what ScenicOrNot showed its voters.
 
-Two requests a photo: 160,000 photos take two days at two requests a second. Photos are under CC BY-SA 2.0 and belong to
-their authors, whom the page names.
+Each photo takes two requests: 160,000 photos take two days at two requests per second. Photos are under CC BY-SA 2.0
+and belong to their authors, whom the page names.
 """
 
 import csv
@@ -24,100 +24,105 @@ from urllib.parse import urljoin, urlparse
 
 from omegaconf import DictConfig
 
-from evident.data.scenes.photos import fault, found
-from evident.data.scenes.rate_limit import GoneError, Polite, UnreachedError
+from evident.data.scenes.photos import decoding_error, find_photos
+from evident.data.scenes.rate_limit import GoneError, RateLimitedSession, UnreachedError
 from evident.data.scenes.scenic_or_not import Place, places
 from evident.errors import UserError
 from evident.progress import bar, bars
 
-FOLDERS = 10  # as the authors of SIAM have them
+FOLDERS = 10  # as in the files of SIAM's authors
 FAILED = ("photo", "gone", "uri", "reason")
 log = logging.getLogger("evident")
 
 
 def run(config: DictConfig) -> None:
-    """Fetch what is missing of `config.photos.count` photos to data/scenicornot/images/; list what failed there.
+    """Fetch the missing ones of `config.photos.count` photos to data/scenicornot/images/; list the failures there.
 
-    Raises `UserError` where votes.tsv is missing, a setting is none, nothing can be written or nothing is reached.
+    Raises `UserError` for an invalid setting, or if votes.tsv is missing, the folder cannot be written to or Geograph
+    cannot be reached.
     """
-    asked = config.photos
+    settings = config.photos
     for key in ("requests_per_second", "pause", "timeout"):
-        if not isinstance(asked[key], int | float) or asked[key] <= 0:
-            raise UserError(f"photos.{key}={asked[key]} is no number above 0")
-    for key in ("attempts", "give_up_after", *(("count",) if asked.count is not None else ())):
-        if not isinstance(asked[key], int) or asked[key] < 1:
-            raise UserError(f"photos.{key}={asked[key]} is no whole number from 1 on")
+        if not isinstance(settings[key], int | float) or settings[key] <= 0:
+            raise UserError(f"photos.{key}={settings[key]} must be a number above 0")
+    for key in ("attempts", "give_up_after", *(("count",) if settings.count is not None else ())):
+        if not isinstance(settings[key], int) or settings[key] < 1:
+            raise UserError(f"photos.{key}={settings[key]} must be a whole number of 1 or more")
     folder = Path(config.paths.data) / "scenicornot"
     bars.start()
-    rate, attempts = asked.requests_per_second, asked.attempts
-    with Polite(rate, attempts, asked.pause, asked.timeout, asked.user_agent) as http:
-        fetch_photos(places(folder), folder / "images", http, asked.count, asked.give_up_after)
+    rate, attempts = settings.requests_per_second, settings.attempts
+    with RateLimitedSession(rate, attempts, settings.pause, settings.timeout, settings.user_agent) as http:
+        fetch_photos(places(folder), folder / "images", http, settings.count, settings.give_up_after)
 
 
-def picture_of(page: str, uri: str) -> str | None:
-    """The address of the picture in its plain size that the `page` at `uri` shows in any; None where it shows none."""
+def image_address(page: str, uri: str) -> str | None:
+    """Return the address of the image, without a size, that the HTML `page` at `uri` shows; None if it shows none."""
     number = int(Path(urlparse(uri).path).name)
-    shown = re.search(rf"""["'(\s]([^"'()\s<>]*/0*{number}_[0-9a-f]{{8}})(?:_\d+x\w+)?(\.jpe?g)""", page)
-    return urljoin(uri, "".join(shown.groups())) if shown else None
+    match = re.search(rf"""["'(\s]([^"'()\s<>]*/0*{number}_[0-9a-f]{{8}})(?:_\d+x\w+)?(\.jpe?g)""", page)
+    return urljoin(uri, "".join(match.groups())) if match else None
 
 
 @dataclass
 class Tally:
-    """Photos that were there, were fetched, are gone for good, and failed this time."""
+    """Count the photos that existed already, were fetched, are gone for good and failed this time."""
 
-    there: int = 0
+    existing: int = 0
     fetched: int = 0
     gone: int = 0
     failed: int = 0
 
     def __str__(self) -> str:
-        return f"{self.there} were there, {self.fetched} fetched, {self.gone} gone, {self.failed} failed"
+        return f"{self.existing} existed, {self.fetched} fetched, {self.gone} gone, {self.failed} failed"
 
 
 def fetch_photos(
-    listed: Sequence[Place], images: Path, http: Polite, count: int | None = None, give_up_after: int = 50
+    listed: Sequence[Place],
+    images: Path,
+    http: RateLimitedSession,
+    count: int | None = None,
+    give_up_after: int = 50,
 ) -> Tally:
-    """Fetch the photo of every place to images/<1 to 10>/<ID>.jpg until `count` of them, or all, are there.
+    """Fetch the photo of each place to images/<1 to 10>/<ID>.jpg until `count` photos, or all, exist.
 
-    What is there and whole is not fetched again, and what is gone (404, 410) is not asked for again. What fails is
-    listed in images/failed.csv, and the next one is taken. Raises `UserError` where the folder cannot be written to, or
-    `give_up_after` photos in a row failed.
+    An undamaged photo is not fetched again, and a photo that is gone (404, 410) is not requested again. A failure is
+    listed in images/failed.csv, and fetching continues with the next photo. Raises `UserError` if the folder cannot be
+    written to or `give_up_after` photos in a row fail.
     """
-    tally, in_a_row, wanted = Tally(), 0, len(listed) if count is None else min(count, len(listed))
+    tally, failed_in_a_row, wanted = Tally(), 0, len(listed) if count is None else min(count, len(listed))
     try:
         images.mkdir(parents=True, exist_ok=True)
-        have, failures = found(images), _Failures(images / "failed.csv")
+        existing, failures = find_photos(images), _Failures(images / "failed.csv")
     except OSError as error:
         raise _unwritable(images, error) from error
     with bar("fetching photos", wanted) as progress:
         for position, place in enumerate(listed):
-            if tally.there + tally.fetched == wanted:
+            if tally.existing + tally.fetched == wanted:
                 break
-            held = have.get(place.name)
-            if held is not None and fault(held) is None:
-                tally.there += 1
+            path = existing.get(place.name)
+            if path is not None and decoding_error(path) is None:
+                tally.existing += 1
                 progress.advance()
                 continue
             if place.name in failures.gone:
                 tally.gone += 1
                 continue
-            target = held or images / str(position * FOLDERS // len(listed) + 1) / f"{place.name}.jpg"
+            target = path or images / str(position * FOLDERS // len(listed) + 1) / f"{place.name}.jpg"
             try:
-                picture = _picture(place, http)
+                content = _image(place, http)
             except GoneError as error:
-                tally.gone, in_a_row = tally.gone + 1, 0
+                tally.gone, failed_in_a_row = tally.gone + 1, 0
                 failures.add(place, True, str(error))
             except UnreachedError as error:
-                tally.failed, in_a_row = tally.failed + 1, in_a_row + 1
+                tally.failed, failed_in_a_row = tally.failed + 1, failed_in_a_row + 1
                 failures.add(place, False, str(error))
-                if in_a_row == give_up_after:
+                if failed_in_a_row == give_up_after:
                     raise UserError(
-                        f"{in_a_row} photos in a row could not be fetched, the last one by {error}; {tally}; "
-                        "see whether Geograph can be reached, and the same command goes on from here"
+                        f"{failed_in_a_row} photos in a row could not be fetched, the last one: {error}; {tally}; "
+                        "check that Geograph can be reached, then run the same command again to continue"
                     ) from error
             else:
-                in_a_row = 0
-                _write(target, picture)
+                failed_in_a_row = 0
+                _write(target, content)
                 tally.fetched += 1
                 progress.advance()
                 if tally.fetched % 1000 == 0:
@@ -126,31 +131,31 @@ def fetch_photos(
     return tally
 
 
-def _picture(place: Place, http: Polite) -> bytes:
-    """The bytes of a whole picture."""
-    page = http.get(place.uri).decode("latin-1")  # the address is ASCII whatever the page is written in
-    address = picture_of(page, place.uri)
+def _image(place: Place, http: RateLimitedSession) -> bytes:
+    """Return the bytes of the photo's file."""
+    page = http.get(place.uri).decode("latin-1")  # the address is ASCII in any encoding of the page
+    address = image_address(page, place.uri)
     if address is None:
-        raise UnreachedError(f"{place.uri} shows no picture of its number")
-    return http.get(address, lambda body: fault(io.BytesIO(body)))
+        raise UnreachedError(f"{place.uri} does not show an image with its number")
+    return http.get(address, lambda body: decoding_error(io.BytesIO(body)))
 
 
-def _write(target: Path, picture: bytes) -> None:
+def _write(target: Path, content: bytes) -> None:
     scratch = target.with_name(f".{target.name}.part")
     try:
         target.parent.mkdir(exist_ok=True)
-        scratch.write_bytes(picture)
+        scratch.write_bytes(content)
         os.replace(scratch, target)
     except OSError as error:
         raise _unwritable(target.parent, error) from error
 
 
 def _unwritable(folder: Path, error: OSError) -> UserError:
-    return UserError(f"cannot write photos to {folder}: {error}; set EVIDENT_DATA to a folder that can be written to")
+    return UserError(f"cannot write photos to {folder}: {error}; set EVIDENT_DATA to a writable folder")
 
 
 class _Failures:
-    """The list of photos that could not be fetched; those gone for good are kept from run to run."""
+    """Write the list of photos that could not be fetched; keep those that are gone for good between runs."""
 
     def __init__(self, path: Path) -> None:
         self.path, rows = path, []
@@ -164,7 +169,7 @@ class _Failures:
             table.writerows(rows)
 
     def add(self, place: Place, gone: bool, reason: str) -> None:
-        """Note at once why a photo could not be fetched."""
+        """Append a failure to the file at once, so that a killed run loses none."""
         with open(self.path, "a", newline="") as file:
             row = [place.name, "yes" if gone else "no", place.uri, " ".join(reason.split())]
             csv.writer(file, lineterminator="\n").writerow(row)

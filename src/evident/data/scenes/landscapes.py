@@ -1,9 +1,9 @@
-"""Rendered landscapes whose scenicness has a known cause: what SIAM explains, where the truth can be looked up.
+"""Rendered landscapes whose scenicness has a known cause, for experiments with SIAM.
 
-Two data sets of different images, as in the paper (Marcos et al., ICCV-W 2019): one with labels of attributes, the
-share of three annotators who saw each, and one with the average and the population variance of people's votes. Both
-follow from what is visible by the formulas of `evident.data.render.landscape.truth`, which also give the true
-contribution of each attribute and of each place. A scene is named by its set and split, the seed and an index.
+Two data sets of different images, as in the paper (Marcos et al., ICCV-W 2019): one has labelled attributes, the share
+of three annotators who saw each; the other has the average and the population variance of people's votes. Both kinds of
+label follow from what is visible by the formulas of `evident.data.render.landscape.truth`, which also give the true
+contribution of each attribute and of each pixel. A scene is identified by its set, its split, the seed and an index.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,20 +16,19 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from evident.data.images import Batch
+from evident.contracts import KnowsTruth, Removable
 from evident.data.render.landscape import truth
 from evident.data.render.landscape.attributes import ATTRIBUTES
 from evident.data.render.landscape.scene import RENDER_FORMAT, Scene
-from evident.data.scenes.painter import Painter
-from evident.data.scenes.splits import Removals, SceneSplits
+from evident.data.scenes.renderings import LandscapeRenderer
+from evident.data.scenes.splits import SPLITS, SceneSplits
 from evident.errors import UserError
-
-SPLITS = ("train", "val", "test")
+from evident.values import Batch, Removals
 
 
 @dataclass(frozen=True)
 class PackedMasks:
-    """Rows of masks, bool (N, K, H, W), unpacked on access from uint8 (N, K, bytes), eight pixels a byte."""
+    """Hold masks, bool (N, K, H, W), as uint8 (N, K, bytes) with eight pixels per byte; unpack them on access."""
 
     packed: Tensor
     height: int
@@ -46,15 +45,17 @@ class PackedMasks:
         return torch.from_numpy(bits.view(bool)).unflatten(-1, (self.height, self.width))
 
 
-class LandscapeSet(Dataset[Batch]):
-    """Images uint8 (N, 3, H, W) with labels and truth by name, tensors of N rows; `attribute_masks` (N, K, H, W).
+class LandscapeSet(Dataset[Batch], KnowsTruth, Removable):
+    """Hold images uint8 (N, 3, H, W) with labels, ground truth and attribute masks (N, K, H, W).
 
-    A batch is a dictionary of `image` float (B, 3, H, W) in [0, 1], `index` (B,) into `names`, the labels' rows and,
-    where `tells` is true, those of `truth` and `attribute_masks`, of them the true `contribution_map` (B, H, W) and the
-    `mask` of what raises the score too. Labels of a set with attributes: `attributes`
-    (N, K) in {0, 1/3, 2/3, 1}; of one with votes: `average` and `variance` (N,), `votes` int8 (N, R) with 0 where
-    fewer voted. Truth: `seen`, `contributions` and `typical` (N, K),
-    `score` and `score_variance` (N,), all before anyone was asked.
+    `labels` and `truth` map names to tensors of N rows. Labels of a set with attributes: `attributes` (N, K) in
+    {0, 1/3, 2/3, 1}. Labels of a set with votes: `average` and `variance` (N,), and `votes` int8 (N, R), padded with 0
+    for images with fewer votes. Ground truth, without the noise of votes and annotators: `seen`, `contributions` and
+    `typical` (N, K), `score` and `score_variance` (N,).
+
+    A batch is a dictionary of `image` float (B, 3, H, W) in [0, 1], `index` (B,) into `names`, and the labels. If
+    `gives_truth`, it also has the ground truth, `attribute_masks` (B, K, H, W), the true `contribution_map` (B, H, W)
+    and the `mask` (B, H, W) of the pixels that raise the score.
     """
 
     def __init__(
@@ -63,13 +64,13 @@ class LandscapeSet(Dataset[Batch]):
         labels: Mapping[str, Tensor],
         names: Sequence[str],
         attribute_masks: PackedMasks,
-        true: Mapping[str, Tensor],
-        tells: bool,
-        painter: Painter,
+        ground_truth: Mapping[str, Tensor],
+        gives_truth: bool,
+        renderer: LandscapeRenderer,
     ) -> None:
         self.images, self.labels, self.names = images, dict(labels), tuple(names)
-        self.attribute_masks, self.truth, self.tells = attribute_masks, dict(true), tells
-        self._painter = painter
+        self.attribute_masks, self.truth, self.gives_truth = attribute_masks, dict(ground_truth), gives_truth
+        self._renderer = renderer
 
     def __len__(self) -> int:
         return len(self.names)
@@ -78,46 +79,52 @@ class LandscapeSet(Dataset[Batch]):
         index = torch.as_tensor(indices)
         batch = {"image": self.images[index].float().div_(255), "index": index}
         batch |= {name: values[index] for name, values in self.labels.items()}
-        if self.tells:
+        if self.gives_truth:
             batch |= {name: values[index] for name, values in self.truth.items()}
             masks = torch.as_tensor(self.attribute_masks[index])
-            found = torch.from_numpy(truth.contribution_map(masks.numpy())).float()
-            batch |= {"attribute_masks": masks, "contribution_map": found, "mask": found > 0}
+            contribution_map = torch.from_numpy(truth.contribution_map(masks.numpy())).float()
+            batch |= {"attribute_masks": masks, "contribution_map": contribution_map, "mask": contribution_map > 0}
         return batch
 
     def __getitem__(self, index: int) -> Batch:
         return {key: value[0] for key, value in self.__getitems__([index]).items()}
 
     def without(self, index: int, attribute: str | None) -> Scene:
-        """The landscape of that index painted again without an attribute, with its masks and truth."""
-        return self._painter.paint(index, attribute)
+        """Render the landscape at `index` again without `attribute`; return its image, masks and ground truth."""
+        return self._renderer.render(index, attribute)
+
+    def true_scores(self) -> Tensor:
+        """Return the true average and variance of the votes on each image (N, 2)."""
+        return torch.stack([self.truth["score"], self.truth["score_variance"]], 1)
 
     def removals(self, index: Tensor) -> Removals:
-        """The landscapes of these indices (B,) without each of the attributes that are visible in them, one by one."""
-        of = self._removed["row"]
-        place, row = (of[:, None] == index).nonzero(as_tuple=True)
-        images = self._removed["images"][place].float().div_(255)
-        change = self._removed["score"][place] - self.truth["score"][of[place]]
-        return Removals(row, self._removed["attribute"][place], images, change)
+        """Return the landscapes at `index` (B,) without each attribute that they show, one at a time."""
+        original = self._removed["row"]
+        position, row = (original[:, None] == index).nonzero(as_tuple=True)
+        images = self._removed["images"][position].float().div_(255)
+        change = self._removed["score"][position] - self.truth["score"][original[position]]
+        return Removals(row, self._removed["attribute"][position], images, change)
 
     @cached_property
     def _removed(self) -> dict[str, Tensor]:
-        return self._painter.removals(self.truth["seen"] > 0)
+        return self._renderer.removals(self.truth["seen"] > 0)
 
     def first(self, count: int) -> "LandscapeSet":
-        """The first `count` landscapes; raises `UserError` where there are fewer."""
+        """Return the first `count` landscapes; raise `UserError` if the set has fewer."""
         if not 0 < count <= len(self):
-            raise UserError(f"{count} landscapes asked for; 1 to {len(self)} are there")
+            raise UserError(f"{count} landscapes requested, but the set has {len(self)}; request 1 to {len(self)}")
         labels, true = ({key: values[:count] for key, values in of.items()} for of in (self.labels, self.truth))
         masks = PackedMasks(
             self.attribute_masks.packed[:count], self.attribute_masks.height, self.attribute_masks.width
         )
-        return LandscapeSet(self.images[:count], labels, self.names[:count], masks, true, self.tells, self._painter)
+        return LandscapeSet(
+            self.images[:count], labels, self.names[:count], masks, true, self.gives_truth, self._renderer
+        )
 
 
 @dataclass(frozen=True)
 class Landscapes:
-    """Train, validation and test landscapes of one of the two sets."""
+    """Hold the training, validation and test landscapes of one of the two sets."""
 
     train: LandscapeSet
     val: LandscapeSet
@@ -125,7 +132,7 @@ class Landscapes:
 
 
 def source_of() -> str:
-    """Which landscapes these are: "rendered FORMAT", so that other pictures or tastes are another data set."""
+    """Return "rendered FORMAT", which names this version of the images and of the formulas behind their labels."""
     return f"rendered {RENDER_FORMAT}"
 
 
@@ -140,16 +147,16 @@ def landscapes(
     root: Path,
     store: Path,
 ) -> SceneSplits:
-    """So many landscapes of size x size by split and set, rendered once from `seed` and kept in `store`.
+    """Render landscapes of size x size pixels from `seed` and keep them in `store`; load those that are there.
 
-    Each with votes has from raters[0] to raters[1] of them. Validation and test images tell the truth. Raises
-    `UserError` for another `source` than this version's, for a split without images and for raters that are not one
-    to 400, the fewest first.
+    `attributes` and `scenicness` give the number of images of each split of the two sets. Each image with votes has
+    raters[0] to raters[1] of them. Batches of validation and test images contain the ground truth. Raises `UserError`
+    if `source` names another version, if a split has no images, or unless 1 <= raters[0] <= raters[1] <= 400.
     """
     if source != source_of():
-        raise UserError(f"no landscapes source {source!r}; there is {source_of()}")
+        raise UserError(f"unknown landscapes source {source!r}; use {source_of()!r}")
     if len(raters) != 2 or not 1 <= raters[0] <= raters[1] <= truth.RATERS:
-        raise UserError(f"data.build.raters={list(raters)}; give the fewest and the most of 1 to {truth.RATERS}")
+        raise UserError(f"data.build.raters={list(raters)}; give the lowest and highest number, 1 to {truth.RATERS}")
 
     def three(name: str, counts: Mapping[str, int]) -> Landscapes:
         if sorted(counts) != sorted(SPLITS) or min(counts.values()) < 1:
@@ -157,13 +164,13 @@ def landscapes(
         return Landscapes(**{split: _set(name, split, counts[split], raters, seed, size, store) for split in SPLITS})
 
     scenes, others = three("scenicness", scenicness), three("attributes", attributes)
-    return SceneSplits(scenes, others, attribute_names=ATTRIBUTES)
+    return SceneSplits(scenes, others, names_of_attributes=ATTRIBUTES)
 
 
 def _set(name: str, split: str, count: int, raters: Sequence[int], seed: int, size: int, store: Path) -> LandscapeSet:
-    painter = Painter(f"{name}/{split}", size, seed, store)
-    held = painter.paintings(count)
-    seen, areas = held["seen"].numpy(), held["areas"].numpy()
+    renderer = LandscapeRenderer(f"{name}/{split}", size, seed, store)
+    stored = renderer.originals(count)
+    seen, areas = stored["seen"].numpy(), stored["areas"].numpy()
     stream = ("landscape", f"{name}/{split}", seed)
     if name == "attributes":
         labels = {"attributes": torch.from_numpy(truth.annotate(areas, *stream)).float()}
@@ -183,5 +190,5 @@ def _set(name: str, split: str, count: int, raters: Sequence[int], seed: int, si
     }
     names = [f"{name}-{split}-{index:05d}" for index in range(count)]
     floats = {key: torch.tensor(value).float() for key, value in true.items()}
-    masks = PackedMasks(held["masks"], size, size)
-    return LandscapeSet(held["images"], labels, names, masks, floats, tells=split != "train", painter=painter)
+    masks = PackedMasks(stored["masks"], size, size)
+    return LandscapeSet(stored["images"], labels, names, masks, floats, gives_truth=split != "train", renderer=renderer)

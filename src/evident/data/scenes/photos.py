@@ -1,8 +1,8 @@
-"""Photos with more than one number each, that stay in their files: those of SUN Attributes and of ScenicOrNot.
+"""Photographs with several labels each, read from files: those of SUN Attributes and of ScenicOrNot.
 
-They are framed as the authors of SIAM frame theirs (Marcos et al., ICCV-W 2019): stretched to a square, `resize` pixels
-on each side whatever their shape was, of which the centre, `size` x `size`, is taken. So the whole width of a
-landscape is seen, and a place in the frame is the same place in every photo.
+Images are prepared as by the authors of SIAM (Marcos et al., ICCV-W 2019): stretched to a square of `resize` pixels
+regardless of their shape, then cropped to the centre, `size` x `size`. So most of a landscape's width stays visible,
+and a position in the square means the same in every photo.
 """
 
 import csv
@@ -21,41 +21,44 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms.v2 import functional as transforms
 
-from evident import store as artefacts
+from evident.contracts import Splits, Uncropped
 from evident.data.files import ImageFiles, listing
-from evident.data.images import Batch, Rows
+from evident.data.images import Rows
+from evident.data.scenes.splits import SPLITS, split_of_scenes
 from evident.errors import UserError
 from evident.progress import bar
+from evident.store import artefact
+from evident.values import Batch
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
-SPLITS = ("train", "val", "test")
 TABLES = (".tsv", ".gz", ".mat")
-CHECK_FORMAT = 1  # raise it when other photos would be found unreadable
+CHECK_FORMAT = 1  # increase it when `decoding_error` changes, so that photos are checked again
 log = logging.getLogger("evident")
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """Both sides resized to `resize` pixels, of that the centre, `size` x `size`."""
+    """Resize both sides to `resize` pixels, then crop the centre, `size` x `size`."""
 
     resize: int
     size: int
 
     def __post_init__(self) -> None:
         if not 0 < self.size <= self.resize:
-            raise UserError(f"size={self.size} pixels are no crop of resize={self.resize}; use 1 to {self.resize}")
+            raise UserError(
+                f"size={self.size} pixels cannot be cropped from resize={self.resize}; use 1 to {self.resize}"
+            )
 
     def image(self, picture: Image.Image) -> Tensor:
-        """Uint8 (3, size, size)."""
+        """Return uint8 (3, size, size)."""
         resized = transforms.resize(picture.convert("RGB"), [self.resize, self.resize])
         return transforms.pil_to_tensor(transforms.center_crop(resized, [self.size]))
 
 
-class PhotoSet(Dataset[Batch]):
-    """Photos that are decoded on access, with the numbers that are known of each.
+class PhotoSet(Dataset[Batch], Uncropped):
+    """Hold photos, decoded on access, with `labels`: tensors (N, ...) by name.
 
-    `labels` holds tensors (N, ...) by name. A batch is a dictionary of `image` float (B, 3, size, size) in [0, 1],
-    `index` (B,) into `names`, and the rows of every label.
+    A batch is a dictionary of `image` float (B, 3, size, size) in [0, 1], `index` (B,) into `names`, and the labels.
     """
 
     def __init__(
@@ -76,27 +79,26 @@ class PhotoSet(Dataset[Batch]):
         return {key: value[0] for key, value in self.__getitems__([index]).items()}
 
     def first(self, count: int) -> "PhotoSet":
-        """The first `count` photos; raises `UserError` where there are fewer."""
+        """Return the first `count` photos; raise `UserError` if the set has fewer."""
         if not 0 < count <= len(self):
-            raise UserError(f"{count} photos asked for; 1 to {len(self)} are there")
+            raise UserError(f"{count} photos requested, but the set has {len(self)}; request 1 to {len(self)}")
         return self.rows(torch.arange(count))
 
     def rows(self, rows: Tensor) -> "PhotoSet":
-        """The photos of these rows, in this order."""
+        """Return the photos of these rows, in this order."""
         chosen = rows.tolist()
         labels = {name: values[rows] for name, values in self.labels.items()}
         paths, names = [self.paths[row] for row in chosen], [self.names[row] for row in chosen]
         return PhotoSet(paths, self.frame, labels, names)
 
     def uncropped(self) -> "PhotoSet":
-        """The same photos at resize x resize: a training that rotates and crops needs what lies around the centre."""
-        whole = Stretch(self.frame.resize, self.frame.resize)
-        return PhotoSet(self.paths, whole, self.labels, self.names)
+        """Return the same photos at resize x resize, for training that rotates and crops at random."""
+        return PhotoSet(self.paths, Stretch(self.frame.resize, self.frame.resize), self.labels, self.names)
 
 
 @dataclass(frozen=True)
-class PhotoSplits:
-    """Train, validation and test photos, the names of their scenes in label order and of their attributes."""
+class PhotoSplits(Splits):
+    """Hold training, validation and test photos, and the names of their classes and attributes in label order."""
 
     train: PhotoSet
     val: PhotoSet
@@ -104,49 +106,56 @@ class PhotoSplits:
     classes: tuple[str, ...] = ()
     attributes: tuple[str, ...] = ()
 
+    def split(self, name: str) -> PhotoSet:
+        """Return the split called `name`; raise `UserError` for an unknown name."""
+        return split_of_scenes(self, name)
+
+    def class_names(self) -> Sequence[str]:
+        return self.classes
+
 
 def source_of(root: Path | str, folder: str = "") -> str:
-    """Return a digest of the names and sizes of all photos and tables below root/folder, or "missing"."""
-    place = Path(root, folder)
-    return listing(place, (*SUFFIXES, *TABLES)) if place.is_dir() else "missing"
+    """Return a hash of the names and sizes of all photos and tables below root/folder, or "missing"."""
+    path = Path(root, folder)
+    return listing(path, (*SUFFIXES, *TABLES)) if path.is_dir() else "missing"
 
 
-def found(folder: Path) -> dict[str, Path]:
-    """Every photo below `folder` by its name without suffix; of those of one name, the first by path."""
+def find_photos(folder: Path) -> dict[str, Path]:
+    """Return all photos below `folder` by file name without suffix; of equal names, the first path in sorted order."""
     paths = sorted((path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES), reverse=True)
     return {path.stem: path for path in paths}
 
 
-def draw(name: str, seed: int) -> float:
-    """A number in [0, 1) that the name and the seed alone decide."""
+def uniform_hash(name: str, seed: int) -> float:
+    """Return a number in [0, 1), uniformly distributed, that depends only on `name` and `seed`."""
     return int(hashlib.sha256(f"{seed} {name}".encode()).hexdigest()[:12], 16) / 16**12
 
 
 def split_of(name: str, seed: int, shares: Sequence[float] = (0.8, 0.1, 0.1)) -> str:
-    """The split that a photo falls to by its `draw`: on average these shares for train, val and test.
+    """Return the split of a photo by its `uniform_hash`; `shares` are the expected shares of train, val and test.
 
-    So no photo changes its split when others come or go, or are listed in another order.
+    A photo keeps its split when others are added, removed or listed in another order.
     """
     train, val, _ = shares
-    drawn = draw(name, seed)
-    return "train" if drawn < train else "val" if drawn < train + val else "test"
+    position = uniform_hash(name, seed)
+    return "train" if position < train else "val" if position < train + val else "test"
 
 
-def split(photos: PhotoSet, data_set: str, splits: Sequence[str]) -> tuple[PhotoSet, PhotoSet, PhotoSet]:
-    """The train, val and test ones of `photos`; raises `UserError` where there is none of a split."""
+def partition(photos: PhotoSet, data_set: str, splits: Sequence[str]) -> tuple[PhotoSet, PhotoSet, PhotoSet]:
+    """Divide `photos` into train, val and test by `splits`, one name per photo; raise `UserError` if one is empty."""
     rows = {name: [row for row, own in enumerate(splits) if own == name] for name in SPLITS}
     empty = [name for name, own in rows.items() if not own]
     if empty:
-        raise UserError(f"{data_set}: of {len(photos)} photos none falls to {' and '.join(empty)}; more are needed")
+        raise UserError(f"{data_set}: none of the {len(photos)} photos is in {' and '.join(empty)}; add more photos")
     train, val, test = (photos.rows(torch.tensor(rows[name])) for name in SPLITS)
     return train, val, test
 
 
-def fault(file: Path | IO[bytes]) -> str | None:
-    """Why `file` cannot be decoded to its end; None for a whole picture."""
+def decoding_error(file: Path | IO[bytes]) -> str | None:
+    """Return why `file` cannot be decoded completely, or None if it can."""
     try:
         with Image.open(file) as picture:
-            # Every byte is looked at, but of a JPEG only an eighth of the pixels are worked out.
+            # Pillow reads every byte, but decodes a JPEG at an eighth of its width and height, which is faster.
             picture.draft("RGB", (max(1, picture.width // 8), max(1, picture.height // 8)))
             picture.load()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
@@ -154,21 +163,19 @@ def fault(file: Path | IO[bytes]) -> str | None:
     return None
 
 
-def readable(photos: PhotoSet, data_set: str, limit: float, store: Path) -> PhotoSet:
-    """`photos` without those that cannot be decoded, which are listed in the store and told in one line.
+def drop_unreadable(photos: PhotoSet, data_set: str, limit: float, store: Path) -> PhotoSet:
+    """Return `photos` without those that cannot be decoded; list these in the store and log one warning.
 
-    All are tried once for as long as their files stay as they are. Raises `UserError` where more than the share
-    `limit` cannot be read.
+    The check is repeated only if a file has changed. Raises `UserError` if more than the share `limit` is unreadable.
     """
     paths = photos.paths
-    about = [(path, path.stat()) for path in paths]
-    lines = "\n".join(f"{path} {stat.st_size} {stat.st_mtime_ns}" for path, stat in about)
+    lines = "\n".join(f"{path} {stat.st_size} {stat.st_mtime_ns}" for path, stat in ((p, p.stat()) for p in paths))
     identity = {
         "set": f"{data_set} unreadable", "format": CHECK_FORMAT, "files": hashlib.sha256(lines.encode()).hexdigest()
     }  # fmt: skip
 
     def make(folder: Path) -> None:
-        # Pillow decodes outside Python's lock.
+        # Threads run in parallel because Pillow releases Python's global lock while it decodes.
         with (
             ThreadPoolExecutor(os.cpu_count()) as pool,
             bar(f"checking {data_set}", len(paths)) as progress,
@@ -176,22 +183,22 @@ def readable(photos: PhotoSet, data_set: str, limit: float, store: Path) -> Phot
         ):
             table = csv.writer(file)
             table.writerow(["row", "file", "reason"])
-            for row, (path, reason) in enumerate(zip(paths, pool.map(fault, paths), strict=True)):
+            for row, (path, reason) in enumerate(zip(paths, pool.map(decoding_error, paths), strict=True)):
                 if reason is not None:
                     table.writerow([row, path, " ".join(reason.split())])
                 progress.advance()
 
-    listed = artefacts.artefact(store, "data", identity, make) / "unreadable.csv"
+    listed = artefact(store, "data", identity, make) / "unreadable.csv"
     with open(listed, newline="") as file:
         broken = [int(row["row"]) for row in csv.DictReader(file)]
     if not broken:
         return photos
-    told = f"{data_set}: {len(broken)} of {len(paths)} photos cannot be read"
+    summary = f"{data_set}: {len(broken)} of {len(paths)} photos cannot be read"
     if len(broken) > limit * len(paths):
         raise UserError(
-            f"{told}, more than {limit:.1%}: {listed}; fetch them again or set data.build.unreadable higher"
+            f"{summary}, more than {limit:.1%}: {listed}; fetch them again or increase data.build.unreadable"
         )
-    log.warning("%s and are left out: %s", told, listed)
+    log.warning("%s and are left out: %s", summary, listed)
     keep = torch.ones(len(paths), dtype=torch.bool)
     keep[broken] = False
     return photos.rows(keep.nonzero().flatten())

@@ -1,7 +1,7 @@
-"""HTTP as a guest: so many requests a second and no more, and patience with a server that is ill.
+"""HTTP requests at a limited rate, repeated when the server or the connection fails.
 
-A request that fails by the server's or the line's fault (no answer, a status of 429 or 5xx, a body that breaks off or
-is not what was wanted) is tried again after a pause that doubles each time, or that the server asks for.
+A request is repeated if there is no answer, the status is 429 or 5xx, or the body is incomplete or not what was wanted.
+The pause before an attempt doubles each time; a server may ask for a longer one.
 """
 
 import time
@@ -12,22 +12,22 @@ import urllib3
 
 BUSY = 429
 GONE = (404, 410)
-LONGEST_PAUSE = 300.0  # seconds, whatever a server asks for
+LONGEST_PAUSE = 300.0  # seconds; a longer Retry-After is cut to this
 
 
 class GoneError(Exception):
-    """The server says that there is no such thing, or no more."""
+    """The server says that the resource does not exist, or no longer exists."""
 
 
 class UnreachedError(Exception):
-    """What went wrong at the last attempt."""
+    """All attempts failed; the message gives the reason of the last one."""
 
 
-class Polite:
-    """Requests in turn, at most `rate` a second, each tried `attempts` times.
+class RateLimitedSession:
+    """Send requests one after the other, at most `rate` per second, with up to `attempts` attempts each.
 
-    `pause` seconds pass before the second attempt and twice as many before each further one. Nothing is waited for
-    longer than `timeout` seconds: a connection, an answer, a whole body, however slowly it drips.
+    `pause` seconds pass before the second attempt, and twice as long before each further one. `timeout` in seconds
+    limits the wait for a connection, for an answer and for a whole body, also if the body arrives in small pieces.
     """
 
     def __init__(self, rate: float, attempts: int, pause: float, timeout: float, user_agent: str) -> None:
@@ -36,30 +36,30 @@ class Polite:
         self._session.headers["User-Agent"] = user_agent
         self._next = 0.0
 
-    def __enter__(self) -> "Polite":
+    def __enter__(self) -> "RateLimitedSession":
         return self
 
     def __exit__(self, *_: object) -> None:
         self._session.close()
 
-    def get(self, url: str, fault: Callable[[bytes], str | None] = lambda body: None) -> bytes:
-        """The body at `url`; `fault` tells what is wrong with it, if anything is.
+    def get(self, url: str, error_in: Callable[[bytes], str | None] = lambda body: None) -> bytes:
+        """Return the body at `url`; `error_in(body)` returns what is wrong with a body, or None.
 
-        Raises `GoneError` where there is nothing, and `UnreachedError` where every attempt failed.
+        Raises `GoneError` for the status 404 or 410, and `UnreachedError` for another refusal or if all attempts fail.
         """
         reason, wait = "", self.pause
         for attempt in range(self.attempts):
             if attempt:
                 time.sleep(wait)
                 wait = self.pause * 2**attempt
-            self._take_turn()
+            self._wait_for_turn()
             try:
                 with self._session.get(url, stream=True, timeout=self.timeout) as response:
                     status = response.status_code
                     if status in GONE:
                         raise GoneError(f"status {status} of {url}")
                     if status == BUSY or status >= 500:
-                        reason, wait = f"status {status}", max(wait, _asked_pause(response))
+                        reason, wait = f"status {status}", max(wait, _requested_pause(response))
                         continue
                     if status != 200:
                         raise UnreachedError(f"status {status} of {url}")
@@ -67,13 +67,13 @@ class Polite:
             except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
                 reason = f"{type(error).__name__}: {error}"
                 continue
-            wrong = fault(body)
+            wrong = error_in(body)
             if wrong is None:
                 return body
             reason = wrong
         raise UnreachedError(f"{reason} ({self.attempts} attempts at {url})")
 
-    def _take_turn(self) -> None:
+    def _wait_for_turn(self) -> None:
         now = time.monotonic()
         if now < self._next:
             time.sleep(self._next - now)
@@ -85,11 +85,11 @@ class Polite:
         while piece := response.raw.read1(1 << 16, decode_content=True):
             pieces.append(piece)
             if time.monotonic() > deadline:
-                raise TimeoutError(f"not whole after {self.timeout:g} seconds")
+                raise TimeoutError(f"body not complete after {self.timeout:g} seconds")
         return b"".join(pieces)
 
 
-def _asked_pause(response: requests.Response) -> float:
-    """The seconds that the server asks to wait; dates, which are rare, are not looked at."""
-    asked = response.headers.get("Retry-After", "")
-    return min(float(asked), LONGEST_PAUSE) if asked.isdigit() else 0.0
+def _requested_pause(response: requests.Response) -> float:
+    """Return the seconds of the header Retry-After; 0 for a date, which is rare and not parsed."""
+    value = response.headers.get("Retry-After", "")
+    return min(float(value), LONGEST_PAUSE) if value.isdigit() else 0.0

@@ -1,4 +1,4 @@
-"""Real scenes with votes and other real scenes with attributes, as one data set that SIAM learns from (PAPERS 3.3)."""
+"""Real scenes with votes and other real scenes with attributes, combined to train SIAM (PAPERS 3.3)."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,11 +19,11 @@ def scenicness(
     root: Path,
     store: Path,
 ) -> SceneSplits:
-    """Photos with labels `average` and `variance` of votes, others with labels `attributes`; each of its own set.
+    """Load photos with labels `average` and `variance`, and other photos with labels `attributes`.
 
-    Those of the set `explained` are. Raises `UserError` where that is neither.
+    `explained` is the set whose images are explained. Raises `UserError` if it is unknown.
     """
     if explained not in ("scenicness", "attributes"):
-        raise UserError(f"data.build.explained={explained!r} is unknown; use scenicness or attributes")
+        raise UserError(f"unknown data.build.explained={explained!r}; use scenicness or attributes")
     known = attributes(root=root, store=store)
     return SceneSplits(scenicness(root=root, store=store), known, known.attributes, explained=explained)

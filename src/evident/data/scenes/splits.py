@@ -1,24 +1,23 @@
-"""Two data sets that train one network: scenes that people voted on, and others whose attributes are known.
+"""Two data sets that train one network: scenes that people voted on, and others with labelled attributes.
 
-No image needs both (Marcos et al., ICCV-W 2019). A batch of the first has `average` and `variance` (B,) of the votes,
-one of the second `attributes` (B, K) in {0, 1/3, 2/3, 1}, the share of three annotators who saw each attribute.
+No image needs both kinds of label (Marcos et al., ICCV-W 2019). A batch of the first set has the `average` and
+`variance` (B,) of the votes. A batch of the second set has `attributes` (B, K) in {0, 1/3, 2/3, 1}: the share of three
+annotators who saw each attribute.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, Protocol
 
-import torch
-from torch import Tensor
-from torch.utils.data import Dataset
-
-from evident.data.images import Batch
+from evident.contracts import NamesAttributes, Splits
+from evident.errors import UserError
 
 SCORES = ("average", "variance")
+SPLITS = ("train", "val", "test")
 
 
 class Scenes(Protocol):
-    """Train, validation and test images of one of the two sets."""
+    """Hold the training, validation and test images of one of the two sets."""
 
     @property
     def train(self) -> Any: ...
@@ -28,56 +27,50 @@ class Scenes(Protocol):
     def test(self) -> Any: ...
 
 
-class Truth(NamedTuple):
-    """What a painter knows of N scenes: which pixels show which attribute, and what that is worth, in votes.
-
-    attribute_masks bool (N, K, H, W); contributions (N, K), of each attribute to the score; contribution_map (N, H, W),
-    where all of that comes from; typical (N, K), what the attributes usually contribute where they are there, which is
-    the same for every scene.
-    """
-
-    attribute_masks: Tensor
-    contributions: Tensor
-    contribution_map: Tensor
-    typical: Tensor
-
-
-class Removals(NamedTuple):
-    """N scenes painted again without one attribute each, P pictures in all.
-
-    Of scene `row` (P,) `attribute` (P,) is gone in images (P, 3, H, W) in [0, 1], by which its true score has risen by
-    `change` (P,).
-    """
-
-    row: Tensor
-    attribute: Tensor
-    images: Tensor
-    change: Tensor
+def split_of_scenes(scenes: Scenes, name: str) -> Any:
+    """Return the split called `name`; raise `UserError` for an unknown name."""
+    splits = dict(zip(SPLITS, (scenes.train, scenes.val, scenes.test), strict=True))
+    if name not in splits:
+        raise UserError(f"unknown split {name!r}; use one of {', '.join(SPLITS)}")
+    return splits[name]
 
 
 @dataclass(frozen=True)
-class SceneSplits:
-    """Scenes with votes, and others with attributes, named by `attribute_names`; `explained` is one of the two."""
+class SceneSplits(Splits, NamesAttributes):
+    """Hold scenes with votes and other scenes with attributes.
+
+    A network trains on both. `train` is the set with votes; `val` and `test` belong to the set that is explained,
+    `scenicness` or `attributes`. `names_of_attributes` are in label order.
+    """
 
     scenicness: Scenes
     attributes: Scenes
-    attribute_names: Sequence[str]
+    names_of_attributes: Sequence[str]
     classes: tuple[str, ...] = SCORES
     explained: Literal["scenicness", "attributes"] = "scenicness"
 
-    def true_scores(self) -> dict[str, Tensor]:
-        """`true` (N, 2), the scores of the test scenes before anyone voted on them; nothing where nobody knows."""
-        truth = getattr(self.scenicness.test, "truth", None)
-        return {} if truth is None else {"true": torch.stack([truth["score"], truth["score_variance"]], 1)}
-
     @property
-    def train(self) -> Dataset[Batch]:
+    def train(self) -> Any:
         return self.scenicness.train
 
     @property
     def val(self) -> Any:
-        return getattr(self, self.explained).val
+        return self._explained_scenes.val
 
     @property
     def test(self) -> Any:
-        return getattr(self, self.explained).test
+        return self._explained_scenes.test
+
+    @property
+    def _explained_scenes(self) -> Scenes:
+        return self.scenicness if self.explained == "scenicness" else self.attributes
+
+    def split(self, name: str) -> Any:
+        """Return the split called `name`; raise `UserError` for an unknown name."""
+        return split_of_scenes(self, name)
+
+    def class_names(self) -> Sequence[str]:
+        return self.classes
+
+    def attribute_names(self) -> Sequence[str]:
+        return self.names_of_attributes

@@ -1,17 +1,17 @@
-"""SUN Attributes (Patterson and Hays, CVPR 2012): photos of 717 kinds of scene, three annotators' votes on each.
+"""SUN Attributes (Patterson and Hays, CVPR 2012): photos of 717 scene classes, with three annotators' votes on each.
 
-The 33 attributes are those of SIAM (Marcos et al., ICCV-W 2019), some of them several of the original 102 in one. A
+The 33 attributes are those of SIAM (Marcos et al., ICCV-W 2019), some of which merge several of the original 102. A
 value is the share of the three annotators who saw the attribute: 0, 1/3, 2/3 or 1. Labels are read from
 
-    sun/attributeLabels_continuous2.mat   SIAM's: labels_cv (14340, 33), with their names in attributes2.mat, beside
+    sun/attributeLabels_continuous2.mat   SIAM's file: labels_cv (14340, 33), with their names in attributes2.mat and
     sun/images.mat                        the original list of the photos, or
-    sun/attributes.csv.gz                 the same in one table: class, image, and a column an attribute
+    sun/attributes.csv.gz                 the same in one table: class, image, and one column per attribute
 
-The original 102 attributes (attributeLabels_continuous.mat, attributes.mat) do, too, where their columns bear the 33
-names. Photos are found below sun/ by their names, which are unique (sun_aakbdcgfpksytcwj.jpg), in whatever folders.
+The original 102 attributes (attributeLabels_continuous.mat, attributes.mat) also work if their columns have the 33
+names. Photos are found by their file names, which are unique (sun_aakbdcgfpksytcwj.jpg), in any folders below sun/.
 
-The split is the authors' (sun/trainval_idx.mat: `sets` 0, 1, 2) where it is there. Otherwise a photo falls to train,
-validation and test by its name and a seed, 80-10-10 unless other shares are asked for.
+The split is the authors' (sun/trainval_idx.mat: `sets` 0, 1, 2) if that file exists. Otherwise the split of a photo
+depends on its name and a seed, 80-10-10 by default.
 """
 
 import csv
@@ -27,7 +27,17 @@ import torch
 from numpy.typing import NDArray
 from scipy.io import loadmat
 
-from evident.data.scenes.photos import SPLITS, PhotoSet, PhotoSplits, Stretch, draw, found, readable, split, split_of
+from evident.data.scenes.photos import (
+    PhotoSet,
+    PhotoSplits,
+    Stretch,
+    drop_unreadable,
+    find_photos,
+    partition,
+    split_of,
+    uniform_hash,
+)
+from evident.data.scenes.splits import SPLITS
 from evident.errors import UserError
 
 ATTRIBUTES = (
@@ -40,7 +50,7 @@ ATTRIBUTES = (
 
 @dataclass(frozen=True)
 class Votes:
-    """Names of photos without suffix ("" where unknown), their scenes, the shares of votes float32 (N, 33)."""
+    """Hold file names without suffix ("" if unknown), scene classes and shares of votes float32 (N, 33) of N photos."""
 
     names: Sequence[str]
     scenes: Sequence[str]
@@ -57,69 +67,69 @@ def sun_attributes(
     root: Path,
     store: Path,
 ) -> PhotoSplits:
-    """The photos below root/sun that have votes; labels `attributes` (N, 33) and `label` (N,), the scene.
+    """Load the photos below root/sun that have votes; labels `attributes` (N, 33) and `label` (N,), the scene class.
 
-    Photos are stretched to resize x resize, of which the centre, size x size, is taken. `shares` fall to train, val and
-    test where the authors' split is not at hand. Raises `UserError` where labels or photos are missing or cannot be
-    read, or more than the share `unreadable` of the photos are broken, and for shares that are none.
+    Photos are stretched to resize x resize and cropped to the centre, size x size. `shares` are the expected shares of
+    train, val and test without the authors' split. Raises `UserError` if labels or photos are missing or invalid, more
+    than the share `unreadable` of the photos cannot be decoded, or `shares` are not positive or do not sum to 1.
     """
     if len(shares) != 3 or not min(shares) > 0 or not abs(sum(shares) - 1) < 1e-6:
         raise UserError(f"data.build.shares={list(shares)}; give three above 0 that sum to 1, for train, val and test")
     folder = root / "sun"
-    votes, files = votes_of(folder), found(folder)
-    at_hand = [row for row, name in enumerate(votes.names) if name in files]
-    # Of every split the first few, which are explained, are of several scenes.
-    rows = sorted(at_hand, key=lambda row: draw(votes.names[row], seed))
+    votes, files = votes_of(folder), find_photos(folder)
+    with_photo = [row for row, name in enumerate(votes.names) if name in files]
+    # Shuffled, so that the first images of every split, which are explained, come from several classes.
+    rows = sorted(with_photo, key=lambda row: uniform_hash(votes.names[row], seed))
     if not rows:
         raise UserError(
-            f"sun: {folder} holds none of the {len(votes.names)} photos that have labels; get "
+            f"sun: {folder} has none of the {len(votes.names)} photos that have labels; get "
             "SUNAttributeDB_Images.tar.gz from the authors (cs.brown.edu/~gmpatter/sunattributes.html) and unpack it "
-            "there, or set EVIDENT_DATA to the folder that holds sun/, and run again"
+            "there, or set EVIDENT_DATA to the folder that contains sun/, and run again"
         )
     classes = tuple(sorted(set(votes.scenes)))
-    number = {scene: index for index, scene in enumerate(classes)}
+    class_index = {scene: index for index, scene in enumerate(classes)}
     names = [votes.names[row] for row in rows]
     labels = {
         "attributes": torch.from_numpy(votes.shares[rows]),
-        "label": torch.tensor([number[votes.scenes[row]] for row in rows]),
+        "label": torch.tensor([class_index[votes.scenes[row]] for row in rows]),
     }
     photos = PhotoSet([files[name] for name in names], Stretch(resize, size), labels, names)
-    photos = readable(photos, "sun", unreadable, store)
-    own = _own_split(folder, votes.names) or {name: split_of(name, seed, shares) for name in photos.names}
-    splits = split(photos, "sun", [own[name] for name in photos.names])
+    photos = drop_unreadable(photos, "sun", unreadable, store)
+    split = _authors_split(folder, votes.names) or {name: split_of(name, seed, shares) for name in photos.names}
+    splits = partition(photos, "sun", [split[name] for name in photos.names])
     return PhotoSplits(*splits, classes=classes, attributes=ATTRIBUTES)
 
 
 def votes_of(folder: Path) -> Votes:
-    """The labels of all photos, at hand or not; raises `UserError` where they are missing or not as described."""
-    for mark in ("2", ""):
-        if (folder / f"attributeLabels_continuous{mark}.mat").is_file():
-            return _of_authors(folder, mark)
+    """Return the labels of all photos, with or without a file; raise `UserError` if they are missing or invalid."""
+    for suffix in ("2", ""):
+        if (folder / f"attributeLabels_continuous{suffix}.mat").is_file():
+            return _from_matlab(folder, suffix)
     if (folder / "attributes.csv.gz").is_file():
-        return _of_table(folder / "attributes.csv.gz")
+        return _from_table(folder / "attributes.csv.gz")
     raise UserError(
-        f"sun: {folder} holds no labels; get images.mat from the authors of SUN Attributes "
+        f"sun: {folder} has no labels; get images.mat from the authors of SUN Attributes "
         "(cs.brown.edu/~gmpatter/sunattributes.html), attributeLabels_continuous2.mat and attributes2.mat from the "
-        "repository of SIAM, and put them there, or set EVIDENT_DATA to the folder that holds sun/, and run again"
+        "repository of SIAM, and put them there, or set EVIDENT_DATA to the folder that contains sun/, and run again"
     )
 
 
-def _of_authors(folder: Path, mark: str) -> Votes:
-    shares = _matrix(folder / f"attributeLabels_continuous{mark}.mat", "labels_cv")
-    columns = _names(folder / f"attributes{mark}.mat", "attributes")
+def _from_matlab(folder: Path, suffix: str) -> Votes:
+    shares = _matrix(folder / f"attributeLabels_continuous{suffix}.mat", "labels_cv")
+    columns = _names(folder / f"attributes{suffix}.mat", "attributes")
     images = _names(folder / "images.mat", "images")
     if shares.shape != (len(images), len(columns)):
         raise UserError(
-            f"sun: labels_cv in {folder} is {' x '.join(map(str, shares.shape))} and not {len(images)} photos of "
-            f"images.mat x {len(columns)} names of attributes{mark}.mat; get all three again"
+            f"sun: labels_cv in {folder} is {' x '.join(map(str, shares.shape))}, expected {len(images)} photos of "
+            f"images.mat x {len(columns)} names of attributes{suffix}.mat; get all three again"
         )
-    plain = [re.sub(r"[^a-z0-9]+", "_", column.lower()).strip("_") for column in columns]
-    whole = shares[:, _positions(plain, folder / f"attributes{mark}.mat")]
+    normalised = [re.sub(r"[^a-z0-9]+", "_", column.lower()).strip("_") for column in columns]
+    selected = shares[:, _positions(normalised, folder / f"attributes{suffix}.mat")]
     paths = [Path(image) for image in images]
-    return Votes([p.stem for p in paths], [p.parent.as_posix() for p in paths], _thirds(whole, folder))
+    return Votes([p.stem for p in paths], [p.parent.as_posix() for p in paths], _thirds(selected, folder))
 
 
-def _of_table(path: Path) -> Votes:
+def _from_table(path: Path) -> Votes:
     try:
         with gzip.open(path, "rt", newline="", encoding="utf-8") as file:
             header, *rows = csv.reader(file)
@@ -129,45 +139,43 @@ def _of_table(path: Path) -> Votes:
             names, scenes = [Path(row[image]).stem for row in rows], [row[scene] for row in rows]
     except (OSError, EOFError, ValueError, IndexError) as error:
         raise UserError(
-            f"sun: {path} does not hold class, image and the 33 attributes in every row ({error})"
+            f"sun: {path} needs class, image and the 33 attributes in every row ({error}); get it again"
         ) from error
     return Votes(names, scenes, _thirds(shares.reshape(-1, len(ATTRIBUTES)), path))
 
 
 def _positions(columns: Sequence[str], path: Path) -> list[int]:
-    """Where the 33 stand among `columns`."""
+    """Return the positions of the 33 attributes in `columns`."""
     missing = [attribute for attribute in ATTRIBUTES if attribute not in columns]
     if missing:
         raise UserError(
-            f"sun: {path} does not name {len(missing)} of SIAM's 33 attributes ({', '.join(missing)}); they are in "
+            f"sun: {path} lacks {len(missing)} of SIAM's 33 attributes ({', '.join(missing)}); use "
             "attributeLabels_continuous2.mat and attributes2.mat in the repository of SIAM"
         )
     return [columns.index(attribute) for attribute in ATTRIBUTES]
 
 
 def _thirds(shares: NDArray[Any], path: Path) -> NDArray[np.float32]:
-    """`shares`, written with however many digits, as what they are: 0, 1/3, 2/3, 1."""
+    """Round `shares`, which are written with a few digits, to exactly 0, 1/3, 2/3 or 1."""
     votes = np.rint(shares * 3)
-    # Where a value is NaN, no comparison holds.
-    sound = (np.abs(shares * 3 - votes) < 0.01) & (votes >= 0) & (votes <= 3)
-    if not sound.all():
-        row, column = np.argwhere(~sound)[0]
+    # NaN fails every comparison, so it is invalid too.
+    valid = (np.abs(shares * 3 - votes) < 0.01) & (votes >= 0) & (votes <= 3)
+    if not valid.all():
+        row, column = np.argwhere(~valid)[0]
         raise UserError(
-            f"sun: {path}, {ATTRIBUTES[column]} of photo {row}: {shares[row, column]:g} is no share of three annotators"
+            f"sun: {path}, {ATTRIBUTES[column]} of photo {row}: {shares[row, column]:g} is not 0, 1/3, 2/3 or 1"
         )
     return (votes / 3).astype(np.float32)
 
 
-def _own_split(folder: Path, names: Sequence[str]) -> dict[str, str] | None:
-    """The split that the authors gave to each photo; None where theirs is not at hand."""
+def _authors_split(folder: Path, names: Sequence[str]) -> dict[str, str] | None:
+    """Return the authors' split of each photo, or None without their file."""
     path = folder / "trainval_idx.mat"
     if not path.is_file():
         return None
     sets = _matrix(path, "sets").ravel()
     if len(sets) != len(names) or not np.isin(sets, (0, 1, 2)).all():
-        raise UserError(
-            f"sun: {path} does not hold 0, 1 or 2 for each of {len(names)} photos; get it again or remove it"
-        )
+        raise UserError(f"sun: {path} needs 0, 1 or 2 for each of {len(names)} photos; get it again or remove it")
     return {name: SPLITS[number] for name, number in zip(names, sets.astype(int), strict=True)}
 
 
@@ -176,14 +184,14 @@ def _matrix(path: Path, name: str) -> NDArray[Any]:
 
 
 def _names(path: Path, name: str) -> list[str]:
-    """The strings of a Matlab cell array."""
+    """Return the strings of a Matlab cell array."""
     return [str(np.asarray(cell).item()).strip() for cell in np.ravel(_variable(path, name))]
 
 
 def _variable(path: Path, name: str) -> Any:
     if not path.is_file():
-        raise UserError(f"sun: {path} is missing; it belongs to the other .mat files there")
+        raise UserError(f"sun: {path} is missing; get it from where the other .mat files there came from")
     try:
         return loadmat(path, variable_names=[name])[name]
-    except Exception as error:  # scipy raises whatever the bytes of a damaged file lead to
-        raise UserError(f"sun: {path} is no Matlab file with {name} in it ({error}); get it again") from error
+    except Exception as error:  # scipy raises many kinds of exceptions for damaged files
+        raise UserError(f"sun: {path} is not a Matlab file with {name} in it ({error}); get it again") from error

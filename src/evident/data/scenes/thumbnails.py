@@ -1,10 +1,10 @@
-"""Thumbnails with the scenicness that a NETWORK predicted, not people: to walk through a training, never for a result.
+"""Thumbnails whose scenicness was PREDICTED by a network. Use them to try out training, never for a result.
 
     scenicornot/thumbnails.csv     file, predicted_bin ("3-4")
-    scenicornot/thumbnails/<file>  45 x 45 pixels, outdoor photos of Wikimedia Commons
+    scenicornot/thumbnails/<file>  45 x 45 pixels, outdoor photos from Wikimedia Commons
 
-The bins are the predictions of someone else's network that had been trained on ScenicOrNot; what is learnt from them is
-that network. Nobody has voted, so there is no variance of votes either.
+The bins are predictions of another group's network, which was trained on ScenicOrNot. A network trained on them learns
+to imitate that network. Nobody voted on these images, so there is no variance of votes either.
 """
 
 import csv
@@ -12,17 +12,26 @@ from pathlib import Path
 
 import torch
 
-from evident.data.scenes.photos import PhotoSet, PhotoSplits, Stretch, draw, found, readable, split, split_of
+from evident.data.scenes.photos import (
+    PhotoSet,
+    PhotoSplits,
+    Stretch,
+    drop_unreadable,
+    find_photos,
+    partition,
+    split_of,
+    uniform_hash,
+)
 from evident.errors import UserError
 
-WITHIN_BIN = 1 / 12  # the variance of what is spread evenly over a bin, which is one vote wide
+WITHIN_BIN = 1 / 12  # variance of a uniform distribution over a bin, which is one vote wide
 
 
 def thumbnails(resize: int, size: int, seed: int, unreadable: float, *, root: Path, store: Path) -> PhotoSplits:
-    """Thumbnails whose labels a network predicted: `average` is its bin's middle, `variance` 1/12, that of the bin.
+    """Load thumbnails with predicted labels (N,): `average` is the middle of the bin, `variance` 1/12, that of the bin.
 
-    Both (N,); `variance` is a stand-in so that networks of two outputs can be trained. 80-10-10 by file name and
-    `seed`. Raises `UserError` where thumbnails are missing or more than the share `unreadable` of them are broken.
+    `variance` is a constant stand-in, so that networks with two outputs can be trained. The split is 80-10-10 by file
+    name and `seed`. Raises `UserError` if files are missing or more than the share `unreadable` cannot be decoded.
     """
     folder = root / "scenicornot"
     table = folder / "thumbnails.csv"
@@ -31,21 +40,23 @@ def thumbnails(resize: int, size: int, seed: int, unreadable: float, *, root: Pa
             middles = {Path(row["file"]).stem: _middle(row["predicted_bin"]) for row in csv.DictReader(file)}
     except FileNotFoundError:
         raise UserError(
-            f"thumbnails: {table} is missing; set EVIDENT_DATA to the folder that holds scenicornot/ with "
-            "the thumbnails, or put them there, and run again"
+            f"thumbnails: {table} is missing; set EVIDENT_DATA to the folder that contains scenicornot/ with the "
+            "thumbnails, or put them there, and run again"
         ) from None
     except (KeyError, ValueError) as error:
-        raise UserError(f"thumbnails: {table} does not hold file, predicted_bin in every row") from error
-    photos = found(folder / "thumbnails")
-    # Of every split the first few are of several bins.
-    names = sorted((name for name in middles if name in photos), key=lambda name: draw(name, seed))
+        raise UserError(
+            f"thumbnails: {table} needs the columns file and predicted_bin (such as 3-4) in every row"
+        ) from error
+    photos = find_photos(folder / "thumbnails")
+    # Shuffled, so that the first images of every split come from several bins.
+    names = sorted((name for name in middles if name in photos), key=lambda name: uniform_hash(name, seed))
     average = torch.tensor([middles[name] for name in names])
     labels = {"average": average, "variance": torch.full_like(average, WITHIN_BIN)}
-    framed = PhotoSet([photos[name] for name in names], Stretch(resize, size), labels, names)
-    whole = readable(framed, "thumbnails", unreadable, store)
-    return PhotoSplits(*split(whole, "thumbnails", [split_of(name, seed) for name in whole.names]))
+    listed = PhotoSet([photos[name] for name in names], Stretch(resize, size), labels, names)
+    kept = drop_unreadable(listed, "thumbnails", unreadable, store)
+    return PhotoSplits(*partition(kept, "thumbnails", [split_of(name, seed) for name in kept.names]))
 
 
-def _middle(named: str) -> float:
-    low, high = map(float, named.split("-"))
+def _middle(predicted_bin: str) -> float:
+    low, high = map(float, predicted_bin.split("-"))
     return (low + high) / 2

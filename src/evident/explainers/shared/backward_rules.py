@@ -1,27 +1,27 @@
-"""Other rules for the backward pass, for as long as a `with` block lasts.
+"""Alternative rules for the backward pass, active inside a `with` block.
 
-Guided backpropagation and deconvolution leave a network's forward pass as it is and change what its
-rectifiers let through on the way back. With x a layer's input and R the signal that comes back:
+Guided backpropagation and deconvolution keep the forward pass of a network and change the backward pass of its
+rectifiers. With x the input of a layer and R the signal that arrives at its output in the backward pass:
 
     gradient   R_in = R * 1[x > 0]
     deconvnet  R_in = R * 1[R > 0]               Zeiler and Fergus 2014, section 2.1
     guided     R_in = R * 1[x > 0] * 1[R > 0]    Springenberg et al. 2015, section 3.4
 
-A convolution with a stride leaves a grid: going back, its kernel meets R at every stride-th place and zeros
-between them. To leave none, R is stretched to the size that it would have had with stride 1, and goes back from
-there. With W^T the transposed convolution of the same weight, padding, dilation and groups, but stride 1, and
-h and H the lengths of an axis of R and of R':
+A convolution with a stride leaves a grid in the signal: in the backward pass its kernel meets R at every stride-th
+position and zeros between them. The rule `resampled` avoids the grid: it resizes R to the size that the output would
+have with stride 1, and then applies the transposed convolution with stride 1. With W^T that convolution, of the same
+weight, padding, dilation and groups, and h and H the lengths of one axis of R and R':
 
     resampled  R_in = W^T R'                     Oramas et al. 2019, arXiv 1712.06302
                R'[i] = R[floor((i + 1/2) h / H)]      the nearest neighbour, along both axes
                H = input + 2 padding - dilation (kernel - 1)
 
-Nothing is divided by stride^2, so such a signal is larger than a gradient.
+The result is not divided by stride^2, so the signal is larger than a gradient.
 
-What is replaced is the *call*: every torch function that the forward pass calls goes through
-`BackwardRules.__torch_function__`. So modules and functions, in-place and reused ones are one and the same
-thing, and no hook and no changed module is left behind. Calls that do not pass through Python (a scripted
-or compiled network) are not seen.
+The rules replace *calls*: every torch function that the forward pass calls goes through
+`BackwardRules.__torch_function__`. Modules, functions, in-place layers and reused layers are therefore handled alike,
+and no hook or changed module is left behind. Calls that do not pass through Python (a scripted or compiled network)
+are not seen.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -65,7 +65,7 @@ class _Guided(torch.autograd.Function):
 
 
 class _Deconvnet(torch.autograd.Function):
-    """R_in = R * 1[R > 0]: the forward pass has no say, not even a ceiling."""
+    """R_in = R * 1[R > 0], whatever the input was; the ceiling of a rectifier has no effect either."""
 
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor, ceiling: float | None, in_place: bool) -> Tensor:
@@ -81,7 +81,7 @@ _RELU_RULES: dict[str, type[torch.autograd.Function]] = {"guided": _Guided, "dec
 
 
 class _Resampled(torch.autograd.Function):
-    """R_in = W^T R', with R' the nearest neighbours of R in the size that stride 1 would have given."""
+    """R_in = W^T R', where R' is R resized (nearest neighbour) to the size of the output with stride 1."""
 
     @staticmethod
     def forward(
@@ -104,9 +104,9 @@ class _Resampled(torch.autograd.Function):
         (weight,) = ctx.saved_tensors
         sizes = zip(ctx.shape[-2:], ctx.padding, ctx.dilation, weight.shape[2:], strict=True)
         size = [pixels + 2 * padding - dilation * (kernel - 1) for pixels, padding, dilation, kernel in sizes]
-        signal = signal.reshape(-1, *signal.shape[-3:])  # a single image may come without a batch
+        signal = signal.reshape(-1, *signal.shape[-3:])  # a single image may have no batch dimension
         if signal.is_cpu:
-            # Measured: both steps together are up to twice as fast in this format, whatever the weight's is.
+            # Measured: both steps together are up to twice as fast in this format, whatever the weight's format.
             signal = signal.contiguous(memory_format=torch.channels_last)
         resampled = F.interpolate(signal, size, mode="nearest-exact")
         back = F.conv_transpose2d(resampled, weight, None, 1, ctx.padding, 0, ctx.groups, ctx.dilation)
@@ -126,9 +126,9 @@ def _resampled_conv2d(
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
 ) -> Tensor:
-    """F.conv2d in all its ways of calling, with the rule on its way back where there is a stride."""
+    """Compute `F.conv2d` with the same arguments; use the rule in the backward pass if the stride is not 1."""
     padding = 0 if padding == "valid" else padding
-    # torch knows no other padding by name together with a stride, and says so itself.
+    # torch allows no other named padding together with a stride, and raises the error itself.
     if _pair(stride) == (1, 1) or isinstance(padding, str):
         return F.conv2d(input, weight, bias, stride, padding, dilation, groups)
     return _Resampled.apply(input, weight, bias, _pair(stride), _pair(padding), _pair(dilation), groups)
@@ -143,11 +143,15 @@ def _check(argument: str, rule: str | None, rules: Iterable[str]) -> None:
 
 
 class BackwardRules(TorchFunctionMode):
-    """`with BackwardRules(relu="guided"): scores = model(images)`; then differentiate the scores as usual.
+    """Change the backward pass of the calls inside a `with` block.
 
-    The rule stays with the graph that the block has recorded: its backward pass may come after the block.
-    Only calls within the block are changed. Signals go back to inputs only: the weight and bias of a strided
-    convolution get none under "resampled". Raises `UserError` for an unknown rule; None means the gradient.
+        with BackwardRules(relu="guided"):
+            scores = model(images)
+        (signal,) = torch.autograd.grad(scores[:, 0].sum(), images)
+
+    The rules belong to the graph that the block records, so the backward pass may run after the block. Only inputs
+    receive signals: under "resampled", the weight and bias of a strided convolution get no gradient. None means the
+    gradient. Raises `UserError` for an unknown rule.
     """
 
     def __init__(self, relu: ReluRule | None = None, convolution: ConvolutionRule | None = None) -> None:

@@ -1,13 +1,17 @@
-"""Gaussian blur, along one axis after the other: as many taps as the kernel is long, not as it is large."""
+"""Gaussian blur as two one-dimensional convolutions, whose cost grows with the kernel's length instead of its area."""
 
 from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 
 
 def blurred(images: Tensor, sigma: float) -> Tensor:
-    """Images (N, C, H, W) under a Gaussian of `sigma` pixels, mirrored at the border; as they are for sigma 0."""
+    """Return images (N, C, H, W) blurred by a Gaussian of `sigma` pixels, mirrored at the border.
+
+    `sigma=0` returns the images unchanged.
+    """
     for axis in (2, 3):
-        # Three sigma; mirrors, which torchvision pads with, need a kernel below twice the side.
+        # The kernel reaches three sigma to each side. torchvision's reflection
+        # padding needs a kernel shorter than twice the side.
         radius = min(round(3 * sigma), images.shape[axis] - 1)
         if sigma > 0 and radius > 0:
             size = [2 * radius + 1, 1] if axis == 3 else [1, 2 * radius + 1]

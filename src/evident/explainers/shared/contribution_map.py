@@ -1,4 +1,4 @@
-"""Explanations of networks whose score is a sum over places, which they tell themselves."""
+"""Explanations of networks that compute their score as a sum over positions of a feature map."""
 
 from typing import Any
 
@@ -6,39 +6,44 @@ import torch
 from torch import Tensor, nn
 
 from evident.errors import UserError
-from evident.explainers.grad_cam import upsampled
+from evident.explainers.shared.placement import upsampled
 from evident.explainers.shared.targets import targets
 from evident.models.untouched import untouched
 
 
-def ask_for(kind: type, model: nn.Module, explainer: str) -> None:
-    """Raise `UserError` unless `model` is of the `kind` of network that this explainer explains."""
-    if not isinstance(model, kind):
-        raise UserError(f"explainer={explainer} explains {kind.__name__} alone, and not {type(model).__name__}")
+def require(network_class: type, model: nn.Module, explainer: str) -> None:
+    """Raise `UserError` unless `model` is a `network_class`, which this explainer needs."""
+    if not isinstance(model, network_class):
+        given, needed = type(model).__name__, network_class.__name__
+        raise UserError(f"explainer={explainer} explains networks of class {needed}; {given} is not one of them")
 
 
 def own_map(model: Any, images: Tensor, target: Tensor | int) -> Tensor:
-    """The contribution map (N, 1, h, w) of the target's score, as the network tells it."""
+    """Return the network's contribution map (N, 1, h, w) of the target's score."""
     with untouched(model), torch.no_grad():
         maps = model.contribution_map(images.detach())
-        own = asked_for(target, images, maps.shape[1])
-        return maps[torch.arange(len(images), device=images.device), own][:, None]
+        index = score_index(target, images, maps.shape[1])
+        return maps[torch.arange(len(images), device=images.device), index][:, None]
 
 
-def asked_for(target: Tensor | int, images: Tensor, scores: int) -> Tensor:
-    """One of so many scores for each image (N,), on their device; raises `UserError` for one that there is none of."""
-    own = targets(target, len(images)).to(images.device)
-    if len(own) and not (own.min() >= 0 and own.max() < scores):
-        raise UserError(f"target {own.tolist()} is outside the network's scores; use 0 to {scores - 1}")
-    return own
+def score_index(target: Tensor | int, images: Tensor, scores: int) -> Tensor:
+    """Return the index of the explained score for each image (N,), on its device.
+
+    Raises `UserError` for an index outside 0 ... scores - 1.
+    """
+    index = targets(target, len(images)).to(images.device)
+    if len(index) and not (index.min() >= 0 and index.max() < scores):
+        raise UserError(f"target {index.tolist()} is outside the network's scores; use 0 to {scores - 1}")
+    return index
 
 
 def spread(maps: Tensor, images: Tensor) -> Tensor:
-    """Maps (N, 1, h, w) at the images' size, bilinearly, each place's contribution shared out among pixels.
+    """Return maps (N, 1, h, w) up-sampled bilinearly to the images, with each position's value divided among pixels.
 
-    So the sum over pixels is that over places, whatever the sizes.
+    The sum over pixels equals the sum over positions, for all sizes.
     """
     with torch.inference_mode(False), torch.enable_grad():
         one = torch.ones_like(maps[:1]).requires_grad_()
-        (pixels,) = torch.autograd.grad(upsampled(one, images).sum(), one)  # to each place, not all whole
+        # The sum of each position's weights over pixels, a fraction where H / h is not an integer.
+        (pixels,) = torch.autograd.grad(upsampled(one, images).sum(), one)
     return upsampled(maps / pixels, images)

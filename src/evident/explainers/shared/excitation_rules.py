@@ -1,27 +1,27 @@
-r"""The backward rules of excitation backpropagation, which send probabilities back instead of gradients.
+r"""The backward rules of excitation backpropagation, which propagate probabilities instead of gradients.
 
-J. Zhang et al.: *Top-down neural attention by excitation backprop*, ECCV 2016, arXiv 1608.00507. A neuron that has won
-with probability R passes it on to those that excite it. With x+ and w+ the positive parts of its inputs and weights,
-equations 5 and 10 (MWP, the marginal winning probability):
+J. Zhang et al.: *Top-down neural attention by excitation backprop*, ECCV 2016, arXiv 1608.00507. A neuron that wins
+with probability R distributes it among the neurons that excite it. With x+ and w+ the positive parts of its inputs and
+weights, equations 5 and 10 (MWP, the marginal winning probability):
 
     R_j = sum_i  w+_ij x+_j / Z_i  R_i,     Z_i = sum_j w+_ij x+_j
 
-so that the sum of R is kept, except for what comes to a neuron that nothing excites (Z_i = 0; it lives on its bias).
-The contrastive rule takes from this, at one layer, the same with -w in place of w: what speaks for a class, less what
-speaks against it.
+The sum of R is preserved, except at neurons that no input excites (Z_i = 0; they are active by their bias alone).
+The contrastive rule subtracts, at one layer, the same expression with -w in place of w: evidence for a class minus
+evidence against it.
 
-What the calls of a forward pass become (the paper's networks have the first three kinds; the others are our choice):
+The rule of each call of a forward pass (the paper's networks have the first three kinds; the others are our choice):
 
     convolution, fully connected    the rule
-    average pooling, mean, sum      the rule, all weights being one
-    max-pooling, concatenation, reshaping, dropout    their gradients: all of R goes where the value came from
-    a nonlinearity, a normalisation    R as it is: a neuron with one input
-    batch normalisation             the same, and where its slope is negative, the convolution before it has weights -w
-    a + b                           the rule, with weights one; all of R for a where b is a constant
+    average pooling, mean, sum      the rule with weights of one
+    max-pooling, concatenation, reshaping, dropout    the gradient: all of R goes to the origin of the value
+    a nonlinearity, a normalisation    R unchanged: a neuron with one input
+    batch normalisation             R unchanged; where its slope is negative, the convolution before it has weights -w
+    a + b                           the rule with weights of one; all of R to a where b is a constant
     a * b, a / b                    all of R to the operand with more values: the map, not its gate
 
-As in `backward_rules`, what is replaced is the call, so that functions and reused or in-place modules are no exception.
-Any other call goes back by its gradient.
+As in `backward_rules`, the rules replace calls, so functions and reused or in-place modules are handled alike. Every
+other call uses its gradient.
 """
 
 from collections.abc import Callable
@@ -48,7 +48,7 @@ _PRODUCTS = (
 
 
 def winning(x: Tensor, excited: Callable[[Tensor], Tensor], signal: Tensor) -> Tensor:
-    """x+ * f^T(R / f(x+)) for `excited`, an f that is linear with weights of at least zero; R / 0 is zero."""
+    """Return x+ * f^T(R / f(x+)) for a linear f, `excited`, with non-negative weights; R / 0 counts as zero."""
     with torch.enable_grad():
         x = x.detach().clamp(min=0).requires_grad_()
         z = excited(x)
@@ -63,7 +63,7 @@ class _Weighted(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, call: Call) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.call = call
-        # What the layers after it make of this one, told to its node in the graph.
+        # Later layers set these attributes on this call's node in the graph.
         ctx.slope, ctx.contrastive, ctx.reached = None, False, False
         return call(x, weight, bias)
 
@@ -81,7 +81,7 @@ class _Weighted(torch.autograd.Function):
 
 
 class _Mean(torch.autograd.Function):
-    """MWP of a call that is linear, with weights of at least zero and no bias."""
+    """MWP of a linear call with non-negative weights and no bias."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, call: Call) -> Tensor:
@@ -116,7 +116,7 @@ class _Sum(torch.autograd.Function):
 
 
 class _Through(torch.autograd.Function):
-    """R as it is, to x alone."""
+    """R unchanged, to x alone."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, call: Call) -> Tensor:
@@ -137,10 +137,14 @@ def _passes_gradients(value: Any) -> bool:
 
 
 class ExcitationRules(TorchFunctionMode):
-    """`with ExcitationRules() as rules: scores = model(images)`; then differentiate the scores, after the block.
+    """Replace the backward pass of the calls inside a `with` block by the rules.
 
-    `last` is the node of the last weighted layer's call, or None; its `contrastive` makes the rule there contrastive.
-    Signals go to inputs only, and parameters must ask for no gradient.
+        with ExcitationRules() as rules:
+            scores = model(images)
+        (probability,) = torch.autograd.grad(scores[:, 0].sum(), images)
+
+    `last` is the graph node of the last weighted layer's call, or None; setting its attribute `contrastive` makes the
+    rule there contrastive. Only inputs receive signals; parameters must have `requires_grad=False`.
     """
 
     def __init__(self) -> None:
@@ -165,7 +169,7 @@ class ExcitationRules(TorchFunctionMode):
             return self._batch_norm(*args, **kwargs)
         if func in _MEANS:
             return _Mean.apply(args[0], lambda x: func(x, *args[1:], **kwargs))
-        # A gated linear unit is named with the nonlinearities, but has two inputs.
+        # A gated linear unit counts as a nonlinearity, but has two inputs.
         if func in _NORMALISATIONS or nonlinearity(func, args, kwargs) not in (None, "glu"):
             return _Through.apply(args[0], lambda x: func(x, *args[1:], **kwargs))
         return func(*args, **kwargs)

@@ -1,19 +1,20 @@
-r"""FGVis's defence: evidence that is not in the image cannot be optimised into it.
+r"""FGVis's defence: a gradient filter that prevents the optimisation from creating evidence that is not in the image.
 
 J. Wagner et al.: *Interpretable and fine-grained visual explanations for convolutional neural networks*, CVPR 2019,
-arXiv 1908.02686 (PAPERS 2.2). A neuron may be active for the optimised image e only as far as it is for the image x.
-With h a nonlinearity's output, b_u = max(0, h(x)), b_l = min(0, h(x)), and R the gradient that comes back to h(e):
+arXiv 1908.02686 (PAPERS 2.2). A neuron may not be more active for the optimised image e than for the image x.
+With h the output of a nonlinearity, b_u = max(0, h(x)), b_l = min(0, h(x)), and R the gradient that arrives at h(e):
 
     R_in = R * [h(e) <= b_u] * [h(e) >= b_l]
 
-The forward pass is as it was. One pass of x gives the bounds of every nonlinearity's *call*, so that modules used
-twice, functions and in-place layers each have their own. What follows the last convolution or fully connected layer
-belongs to the class scores, and is left out; so is attention's softmax, which is no function of one neuron.
+The forward pass is unchanged. One pass of x gives the bounds of each *call* of a nonlinearity, so reused modules,
+functions and in-place layers have bounds of their own. Calls after the last convolution or fully connected layer
+compute the class scores and are not filtered; neither is the softmax of attention, which is not a function of a single
+neuron.
 
-One of the two bounds is zero. So both conditions are one, 0 <= h(e) / h(x) <= 1, and the filter is a division and
-the kernel of hardtanh's gradient, which lets through what lies strictly between two numbers; the bound is kept one
-float further from zero, so that h(e) = h(x) still passes. Rectifiers do not pass R at h(e) = 0 either: theirs is the
-same kernel with another number, in place of their own backward pass rather than after it.
+One of the two bounds is zero, so both conditions together are 0 <= h(e) / h(x) <= 1. The filter is therefore a division
+and the kernel of hardtanh's gradient, which passes values strictly between two numbers. We move the bound one float
+away from zero, so that h(e) = h(x) still passes. Rectifiers pass no R at h(e) = 0: they use the same kernel with
+another lower limit, and it replaces their own backward pass.
 """
 
 from collections.abc import Callable
@@ -30,7 +31,7 @@ from evident.models.calls import is_weighted, nonlinearity, rectifier
 
 
 class _Call(NamedTuple):
-    """A nonlinearity's call in the pass of the image: what it is, and its bound, or its shape where it is free."""
+    """Hold one call of a nonlinearity in the pass of the image; `bound` is None where the call is not filtered."""
 
     kind: str
     shape: torch.Size
@@ -41,7 +42,7 @@ Bounds = list[_Call]
 
 
 def activation_bounds(model: nn.Module, images: Tensor) -> Bounds:
-    """The bounds that `images` (N, 3, H, W) set to the nonlinearities of `model`, in the order of their calls."""
+    """Return the bounds that `images` (N, 3, H, W) give the nonlinearities of `model`, in the order of the calls."""
     with torch.no_grad(), _Record() as record:
         model(images)
     free = [_Call(call.kind, call.shape, None) for call in record.calls[record.last :]]
@@ -49,16 +50,19 @@ def activation_bounds(model: nn.Module, images: Tensor) -> Bounds:
 
 
 def _bound(value: Tensor, ceiling: float | None) -> Tensor:
-    """The next float after h(x), seen from zero; never so small that a division by it overflows to nothing."""
+    """Return the next float after h(x), away from zero, and at least the smallest normal float in absolute value.
+
+    A smaller bound would make the division overflow.
+    """
     tiny = torch.finfo(value.dtype).tiny
     bound = torch.nextafter(value, torch.copysign(torch.full_like(value, torch.inf), value))
     bound = torch.copysign(bound.abs().clamp_(min=tiny), bound)
-    # A rectifier passes nothing at its ceiling.
+    # A rectifier passes no gradient at its ceiling.
     return bound if ceiling is None else bound.clamp_(max=ceiling)
 
 
 class _Record(TorchFunctionMode):
-    """The calls of one pass; `last` is how many nonlinearities come before the layer of the class scores."""
+    """Record the nonlinearities of one pass; `last` counts those before the last weighted layer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,7 +84,7 @@ class _Record(TorchFunctionMode):
 
 
 def _pass(signal: Tensor, value: Tensor, bound: Tensor, above: float) -> Tensor:
-    """`signal` where above < value / bound < 1, and zero elsewhere."""
+    """Return `signal` where above < value / bound < 1, and zero elsewhere."""
     ratio = value / bound
     return torch.ops.aten.hardtanh_backward.grad_input(signal, ratio, above, 1.0, grad_input=ratio)
 
@@ -95,7 +99,7 @@ class _FilteredRectifier(torch.autograd.Function):
             y = x.relu_() if ceiling is None else x.clamp_(0, ceiling)
         else:
             y = x.relu() if ceiling is None else x.clamp(0, ceiling)
-        # As torch does for its own: what follows may overwrite the other one.
+        # As torch does for its own rectifiers: the next layer may overwrite the tensor that is not saved.
         ctx.save_for_backward(y if ceiling is None else x, bound)
         return y
 
@@ -107,10 +111,14 @@ class _FilteredRectifier(torch.autograd.Function):
 
 
 class GradientFilter(TorchFunctionMode):
-    """`with GradientFilter(activation_bounds(model, images)): scores = model(optimised)`; then differentiate.
+    """Filter the gradients of the calls inside a `with` block by the bounds of an earlier pass.
 
-    The filter stays with the graph that the block has recorded. Each block sees one pass, of as many images as the
-    bounds are of. Raises `UserError` where the network makes other calls than in the pass of the images.
+        with GradientFilter(activation_bounds(model, images)):
+            scores = model(optimised)
+        (gradient,) = torch.autograd.grad(scores[:, 0].sum(), optimised)
+
+    The filter belongs to the graph that the block records. A block covers one pass of the same number of images as the
+    bounds. Raises `UserError` if the network makes other calls than in the pass of the images.
     """
 
     def __init__(self, bounds: Bounds) -> None:
@@ -122,7 +130,7 @@ class GradientFilter(TorchFunctionMode):
     ) -> None:
         super().__exit__(kind, error, trace)
         if kind is None and self._next < len(self._bounds):
-            raise UserError(self._other("its end"))
+            raise UserError(self._mismatch("its end"))
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -137,7 +145,7 @@ class GradientFilter(TorchFunctionMode):
         output = func(*args, **kwargs)
         bound = self._bound_of(kind, output.shape)
         if bound is not None and output.requires_grad:
-            # Divided now: a network may overwrite it.
+            # Divide now: the network may overwrite the output.
             value, below = output.detach() / bound, -torch.finfo(output.dtype).tiny
             output.register_hook(lambda signal: torch.ops.aten.hardtanh_backward(signal, value, below, 1.0))
         return output
@@ -145,14 +153,14 @@ class GradientFilter(TorchFunctionMode):
     def _bound_of(self, kind: str, shape: torch.Size) -> Tensor | None:
         before = self._bounds[self._next] if self._next < len(self._bounds) else None
         if before is None or (before.kind, before.shape) != (kind, shape):
-            raise UserError(self._other(f"{kind} of {tuple(shape)}"))
+            raise UserError(self._mismatch(f"{kind} of {tuple(shape)}"))
         self._next += 1
         return before.bound
 
-    def _other(self, now: str) -> str:
+    def _mismatch(self, now: str) -> str:
         rest = self._bounds[self._next :]
         before = f"{rest[0].kind} of {tuple(rest[0].shape)}" if rest else "the end"
         return (
-            f"the network's nonlinearity {self._next + 1} is {now}, where the pass of the image had {before}; "
+            f"the network's nonlinearity {self._next + 1} is {now}, but it was {before} in the pass of the image; "
             "the gradient filter needs a network that makes the same calls in every pass, or defended=false"
         )

@@ -1,9 +1,9 @@
-"""From an attribution (N, C, H, W) to a heatmap (N, H, W) of evidence, none of it below zero.
+"""Reductions of an attribution (N, C, H, W) to a non-negative heatmap (N, H, W) of evidence.
 
-Which of the three an explainer takes follows from what its numbers are:
+The reduction depends on what the explainer's numbers are:
 
 - contributions to the score (input x gradient, integrated gradients, occlusion, LIME, CAMs): `positive_sum`;
-- sensitivities, whose sign says which way to push a pixel, not what it is evidence for: `absolute_maximum`;
+- sensitivities, whose sign gives the direction in which a pixel changes the score: `absolute_maximum`;
 - signals projected back to the image (guided backpropagation, deconvolution): `channel_norm`.
 """
 
@@ -15,35 +15,35 @@ from evident.errors import UserError
 
 
 def positive_sum(attribution: Tensor) -> Tensor:
-    """max(sum_c a_c, 0): the pixel's whole contribution, where it speaks for the class.
+    """Return max(sum_c a_c, 0), the contribution of the whole pixel where it is positive.
 
-    The sum comes first, as the channels of a pixel come and go together: a grey picture given as RGB has
-    the heatmap of its one channel, and what a masked pixel takes from the score is this sum.
+    The sum is computed first because the channels of a pixel are masked together: a grey image given as RGB has the
+    heatmap of its single channel, and masking a pixel reduces the score by this sum.
     """
     return attribution.sum(1).clamp(min=0)
 
 
 def absolute_maximum(attribution: Tensor) -> Tensor:
-    """max_c |a_c|: the saliency map of Simonyan et al. (2014, section 3.1)."""
+    """Return max_c |a_c|, the saliency map of Simonyan et al. (2014, section 3.1)."""
     return attribution.abs().amax(1)
 
 
 def channel_norm(attribution: Tensor) -> Tensor:
-    """sqrt(sum_c max(a_c, 0)^2): negatives clipped, then the L2 norm over channels, as in VEBI."""
+    """Return sqrt(sum_c max(a_c, 0)^2), the L2 norm over channels of the positive part, as in VEBI."""
     return attribution.clamp(min=0).square().sum(1).sqrt()
 
 
 def signed(attribution: Tensor, reduce: Callable[[Tensor], Tensor]) -> Tensor:
-    """What an attribution says for the score and against it (N, H, W), of an explainer whose heatmap is `reduce`.
+    """Return the signed heatmap (N, H, W) of an explainer whose heatmap is `reduce`; positive raises the score.
 
-    Contributions, which `positive_sum` reads, keep their sign: sum_c a_c. All other numbers have none to say it with,
-    and are the heatmap itself.
+    Contributions, which `positive_sum` reduces, keep their sign: sum_c a_c. Other attributions have no sign in this
+    sense; for them the result is the heatmap itself.
     """
     return attribution.sum(1) if reduce is positive_sum else reduce(attribution)
 
 
 def reduction(name: str) -> Callable[[Tensor], Tensor]:
-    """The reduction of this name; raises `UserError` for another."""
+    """Return the reduction of this name; raise `UserError` for an unknown name."""
     for function in (positive_sum, absolute_maximum, channel_norm):
         if function.__name__ == name:
             return function

@@ -1,19 +1,19 @@
-"""The number that is explained: the score of one class for each image, or a number that a regression predicts.
+"""The explained number of each image: the score of one class, or one output of a regression.
 
-A network that predicts numbers of their own, such as the average of votes, says so by an attribute `regression`. What
-explains or perturbs a class's score takes such a number as it is; what follows the probability of a class follows the
-number itself, which has no other scale; and what compares probabilities does not apply.
+A regression, such as a network that predicts the average of votes, is a `Regressor`. Methods that explain or perturb a
+class score use its output unchanged. Methods that follow a class probability use the output itself, which has no other
+scale. Methods that compare probabilities do not apply.
 """
 
 import torch
 from torch import Tensor, nn
 
+from evident.contracts import Regressor
 from evident.errors import UserError
-from evident.models.regression import is_regression
 
 
 def targets(target: Tensor | int, count: int) -> Tensor:
-    """One class index for each of `count` images, int64 (count,), from as many or from one for all.
+    """Return one class index for each of `count` images, int64 (count,), from `count` indices or one for all.
 
     Raises `UserError` for another number of targets.
     """
@@ -24,7 +24,7 @@ def targets(target: Tensor | int, count: int) -> Tensor:
 
 
 def target_scores(outputs: Tensor, target: Tensor | int) -> Tensor:
-    """The target's column (N,) of class scores (N, classes).
+    """Return the scores (N,) of the target classes from class scores (N, classes).
 
     Raises `UserError` for outputs of another shape and for a class that the network does not have.
     """
@@ -37,11 +37,11 @@ def target_scores(outputs: Tensor, target: Tensor | int) -> Tensor:
 
 
 def probability(model: nn.Module, outputs: Tensor) -> Tensor:
-    """The softmax of class scores (N, classes); of a regression the outputs themselves."""
-    return outputs if is_regression(model) else outputs.softmax(1)
+    """Return the softmax of class scores (N, classes), or the outputs themselves for a regression."""
+    return outputs if isinstance(model, Regressor) else outputs.softmax(1)
 
 
 def ask_for_classes(model: nn.Module, what: str) -> None:
-    """Raise `UserError` where `what` is of the probabilities of classes, and `model` is a regression."""
-    if is_regression(model):
-        raise UserError(f"{what} is of the probabilities of classes; {type(model).__name__} has none: leave it out")
+    """Raise `UserError` if `model` is a regression, because `what` needs class probabilities."""
+    if isinstance(model, Regressor):
+        raise UserError(f"{what} needs class probabilities, but {type(model).__name__} is a regression; leave it out")

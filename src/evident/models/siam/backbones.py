@@ -1,4 +1,4 @@
-"""What gives SIAM and its baselines their features: a small network, or the front of one of torchvision's."""
+"""Backbones of SIAM and its baselines: a small network of ours, or the first layers of a torchvision network."""
 
 from collections import OrderedDict
 from pathlib import Path
@@ -6,19 +6,20 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from evident.contracts import HasBackbone
 from evident.errors import UserError
 from evident.models.normalise import Normalise
 from evident.models.pretrained import TorchvisionClassifier, load_weights
 
-# Of the running statistics. The paper's batches are of ten images; with torch's 0.1 the last hundred would decide, and
-# scores of landscapes be off by a third of a vote on average. Our choice.
+# Momentum of batch normalisation, our choice. The paper's batches have ten images: with torch's 0.1, the running
+# statistics would mostly reflect the last hundred images, and shift the scores of landscapes by a third of a vote.
 MOMENTUM = 0.01
 
 
 class Backbone(nn.Module):
-    """Features (N, channels, h, w) of images (N, 3, H, W) in [0, 1]; its first module normalises.
+    """Compute features (N, channels, h, w) from images (N, 3, H, W) in [0, 1]; the first module normalises.
 
-    `weights` are those published ones that training starts from, if any.
+    `weights` names the published weights that training starts from, or is None.
     """
 
     channels: int
@@ -26,9 +27,10 @@ class Backbone(nn.Module):
 
 
 class SceneNet(Backbone):
-    """Features at an eighth of the image's side, 12x12 of 96x96, in seven convolutions with batch normalisation.
+    """Compute features at an eighth of the image's side, by seven convolutions with batch normalisation.
 
-    Our own: small enough to be trained on two cores in minutes. Each feature sees 59x59 pixels.
+    An image of 96x96 pixels gives 12x12 features, each with a receptive field of 59x59 pixels. Our own architecture,
+    small enough to train on two cores in minutes.
     """
 
     #  filters, stride
@@ -51,11 +53,12 @@ class SceneNet(Backbone):
 
 
 class TorchvisionFeatures(Backbone):
-    """Torchvision's network of that name up to its part named `layer`, with that network's normalisation.
+    """Compute the features of the torchvision network `architecture`, up to and including its child `layer`.
 
-    ResNet-50 to `layer4` is the paper's: 2048 maps of 15x15 of a 450x450 image. The parts must run one after the
-    other, as in ResNets, and in the `features` of VGG, SqueezeNet and MobileNet. `weights`, in the words of
-    `evident.models.pretrained`, are what training starts from. Raises `UserError` for an unknown network or layer.
+    Uses that network's normalisation. The paper's backbone is ResNet-50 up to `layer4`: 2048 maps of 15x15 from a
+    450x450 image. The children must run one after the other, as in ResNets and the `features` of VGG, SqueezeNet and
+    MobileNet. Training starts from `weights`, named as in `evident.models.pretrained`. Raises `UserError` for an
+    unknown network or layer.
     """
 
     def __init__(self, architecture: str, layer: str, weights: str | None = None) -> None:
@@ -75,7 +78,7 @@ class TorchvisionFeatures(Backbone):
         return self.features(self.normalise(images))
 
     def load_published(self, root: Path) -> None:
-        """Take the published `weights`, from files under `root` where they are there; raises `UserError` as they do."""
+        """Load the published `weights`, if any; `root` and errors are those of `pretrained.load_weights`."""
         if self.weights is not None:
             whole = TorchvisionClassifier(self.architecture, classes=1000)
             load_weights(whole, self.weights, root)
@@ -83,15 +86,14 @@ class TorchvisionFeatures(Backbone):
 
 
 def load_published_backbone(network: nn.Module, root: Path) -> None:
-    """Give the backbone of `network` the published weights that it starts from, where it has such a backbone."""
-    backbone = getattr(network, "backbone", None)
-    if isinstance(backbone, TorchvisionFeatures):
+    """Load the published weights of the backbone of `network`, if it has a `TorchvisionFeatures` with weights."""
+    if isinstance(network, HasBackbone) and isinstance(backbone := network.feature_extractor(), TorchvisionFeatures):
         backbone.load_published(root)
 
 
 def _front(network: nn.Module, layer: str) -> nn.Sequential:
     parts = OrderedDict(network.named_children())
     if layer not in parts:
-        raise UserError(f"layer={layer!r} is no part of {type(network).__name__}; use one of {', '.join(parts)}")
+        raise UserError(f"layer={layer!r} is not a child of {type(network).__name__}; use one of {', '.join(parts)}")
     names = list(parts)
     return nn.Sequential(OrderedDict((name, parts[name]) for name in names[: names.index(layer) + 1]))

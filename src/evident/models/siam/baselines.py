@@ -1,62 +1,61 @@
-"""The networks that SIAM is compared with: the same backbone without the bottleneck of attributes (PAPERS 3.1).
+"""Baselines of SIAM: the same backbone without the attribute bottleneck (PAPERS 3.1).
 
     SceneRegressor             features, global average, linear -> average and variance
-    UnconstrainedAttributes    the same, and attribute maps beside it, which the scores do not pass through
+    UnconstrainedAttributes    the same, plus attribute maps that do not enter the scores
 
-With F (C, h, w) the features and v (C) the weights of a score, s = b + v . mean F, so that its class activation map
-(Zhou et al., CVPR 2016), sum_c v_c F_c / (h w), sums to s - b over places, as SIAM's contribution map does.
+With features F (C, h, w) and the weights v (C) of a score, s = b + v . mean F. The class activation map (Zhou et al.,
+CVPR 2016), sum_c v_c F_c / (h w), therefore sums to s - b over positions, as SIAM's contribution map does.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from evident.contracts import HasAttributeMaps
+from evident.data.scenes.splits import SCORES
 from evident.models.siam.backbones import Backbone
-from evident.models.siam.network import AttributeLayer, scores
+from evident.models.siam.network import AttributeLayer
+from evident.models.siam.scene_network import SceneNetwork
 
 
-class SceneRegressor(nn.Module):
-    """Scores (N, 2), average and variance of the votes, of images (N, 3, H, W) in [0, 1]: a black box.
+class SceneRegressor(SceneNetwork):
+    """Predict average and variance of the votes (N, 2) from images (N, 3, H, W) in [0, 1], without attributes.
 
-    Raises `UserError` for another number of scores.
+    Raises `UserError` unless `classes`, the number of scores, is 2.
     """
 
-    regression = True  # for explainers: its outputs are no scores of classes
-
-    def __init__(self, backbone: Backbone, classes: int = 2) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.scenicness = nn.Linear(backbone.channels, len(scores(classes)))
+    def __init__(self, backbone: Backbone, classes: int = len(SCORES)) -> None:
+        super().__init__(backbone, classes)
+        self.scenicness = nn.Linear(backbone.channels, len(SCORES))
 
     def forward(self, images: Tensor) -> Tensor:
         return self.scenicness(self.backbone(images).mean((2, 3)))
 
     def contribution_map(self, images: Tensor) -> Tensor:
-        """The class activation maps (N, 2, h, w): the sums over places are the scores without their bias."""
+        """Return class activation maps (N, 2, h, w), whose sums over positions are the scores without their bias."""
         features = self.backbone(images)
         return F.conv2d(features, self.scenicness.weight[..., None, None]) / features[0, 0].numel()
 
-    def bias(self) -> Tensor:
-        """What the scores (2,) are where nothing is seen."""
+    def output_bias(self) -> Tensor:
+        """Return the biases (2,) of the scores."""
         return self.scenicness.bias
 
     @torch.no_grad()
     def start_at(self, means: Tensor) -> None:
-        """Begin with scores about `means` (2,), those of the training labels."""
         self.scenicness.bias.copy_(means)
 
 
-class UnconstrainedAttributes(SceneRegressor):
-    """A `SceneRegressor` that learns SIAM's attributes (N, K) from the same features, and scores without them."""
+class UnconstrainedAttributes(SceneRegressor, HasAttributeMaps):
+    """Predict scores like a `SceneRegressor` and, from the same features, SIAM's attributes (N, K)."""
 
-    def __init__(self, backbone: Backbone, attributes: int, border: int, classes: int = 2) -> None:
+    def __init__(self, backbone: Backbone, attributes: int, border: int, classes: int = len(SCORES)) -> None:
         super().__init__(backbone, classes)
         self.attribute_layer = AttributeLayer(backbone.channels, attributes, border)
 
     def attribute_maps(self, images: Tensor) -> Tensor:
-        """Attribute maps (N, K, h, w), not negative."""
+        """Return non-negative attribute maps (N, K, h, w)."""
         return self.attribute_layer(self.backbone(images))
 
     def attributes(self, images: Tensor) -> Tensor:
-        """How much of each attribute there is, (N, K) in [0, 1)."""
+        """Return how much of each attribute is present (N, K), in [0, 1)."""
         return self.attribute_maps(images).mean((2, 3)).tanh()

@@ -1,9 +1,9 @@
-"""The batches that networks of scenes learn from: drawn at random, each image seen differently every time.
+"""Training batches of scenes: drawn at random and augmented.
 
-The paper resizes to 500x500, rotates by up to 5 degrees, crops 450x450 anywhere and flips half of the images
-(PAPERS 3.2). That is `augmented`. Interpolation blurs small images, and what has learnt from blurred ones is off on
-sharp ones, so these are `shifted` as far as the paper's crops are, and flipped: our choice. Templates know top from
-bottom, so nothing is flipped upside down.
+The paper resizes to 500x500, rotates by up to 5 degrees, crops 450x450 at a random position and flips half of the
+images (PAPERS 3.2): `augmented` does the same. Interpolation blurs small images, and a network trained on blurred
+images errs on sharp ones. `shifted` therefore only moves small images, as far as the paper's crops do, and flips them:
+our choice. Templates distinguish top from bottom, so no image is flipped vertically.
 """
 
 from collections.abc import Callable
@@ -14,13 +14,18 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 from torchvision.transforms import InterpolationMode, v2
 
-from evident.data.images import Batch
+from evident.contracts import Uncropped
+from evident.values import Batch
 
 Augment = Callable[[Tensor], Tensor]
 
 
 def augmented(size: int, margin: float = 10 / 9, degrees: float = 5, flip: float = 0.5) -> Augment:
-    """From an image (3, H, W) to size x size: resized to `margin` times that, rotated, cropped at random, flipped."""
+    """Return a transform from an image (3, H, W) to `size` x `size`.
+
+    It resizes to `margin` * `size`, rotates by up to `degrees`, crops at a random position and flips horizontally with
+    probability `flip`.
+    """
     resized = round(size * margin)
     return v2.Compose(
         [
@@ -33,9 +38,10 @@ def augmented(size: int, margin: float = 10 / 9, degrees: float = 5, flip: float
 
 
 def shifted(size: int, margin: float = 10 / 9, flip: float = 0.5) -> Augment:
-    """From an image (3, size, size) to one of that size, shifted in each direction at random and flipped.
+    """Return a transform from an image (3, `size`, `size`) to one of the same size, shifted and flipped at random.
 
-    It moves by at most as far as an image `margin` times as large would in `augmented`; what comes in is mirrored.
+    The shift in each direction is at most that of `augmented` with the same `margin`; the image is reflected at its
+    border to fill the gap.
     """
     furthest = round(size * (margin - 1) / 2)
     crop = v2.RandomCrop(size, padding=furthest, padding_mode="reflect")
@@ -43,11 +49,11 @@ def shifted(size: int, margin: float = 10 / 9, flip: float = 0.5) -> Augment:
 
 
 class Augmented(Dataset[Batch]):
-    """The images of a data set, another view of them each time."""
+    """Apply `augment` to the images of a data set whenever they are read."""
 
     def __init__(self, images: Any, augment: Augment) -> None:
-        # Photos that are read from files keep what a crop would otherwise have cut off.
-        self.images = images.uncropped() if hasattr(images, "uncropped") else images
+        # A random crop should reach the borders that the data set's own centre crop cuts off.
+        self.images: Any = images.uncropped() if isinstance(images, Uncropped) else images
         self.augment = augment
 
     def __len__(self) -> int:
@@ -55,17 +61,20 @@ class Augmented(Dataset[Batch]):
 
     def __getitems__(self, indices: list[int]) -> Batch:
         batch = self.images.__getitems__(indices)
-        # One by one, because torchvision draws once a call, and each image wants a draw of its own.
+        # One image at a time: torchvision draws its random parameters once per call.
         return {**batch, "image": torch.stack([self.augment(image) for image in batch["image"]])}
 
 
-def drawn(images: Any, batch_size: int, steps: int, seed: int, augment: Augment | None = None) -> DataLoader:
-    """So many batches an epoch, drawn by `seed`; in an epoch no image comes again before all have come."""
+def random_batches(images: Any, batch_size: int, steps: int, seed: int, augment: Augment | None = None) -> DataLoader:
+    """Return a loader of `steps` batches per epoch, drawn from `seed`.
+
+    Within an epoch no image repeats before all have been drawn.
+    """
     generator = torch.Generator().manual_seed(seed)
-    seen = images if augment is None else Augmented(images, augment)
-    sampler = RandomSampler(seen, num_samples=steps * batch_size, generator=generator)
-    return DataLoader(seen, batch_size, sampler=sampler, generator=generator, collate_fn=_as_it_is)
+    views = images if augment is None else Augmented(images, augment)
+    sampler = RandomSampler(views, num_samples=steps * batch_size, generator=generator)
+    return DataLoader(views, batch_size, sampler=sampler, generator=generator, collate_fn=_unchanged)
 
 
-def _as_it_is(batch: Any) -> Any:
+def _unchanged(batch: Any) -> Any:
     return batch

@@ -1,14 +1,15 @@
-r"""One stage of the training of SIAM or a baseline: its losses and what it measures (Marcos et al. 2019; PAPERS 3.2).
+r"""One training stage of SIAM or a baseline: its losses and measures (Marcos et al. 2019; PAPERS 3.2).
 
-    L_sun    binary cross-entropy of the attributes p against the share of annotators who saw them
+    L_sun    binary cross-entropy between the attributes p and the share of annotators who saw them
     L_son    mean squared error of the average, plus that of the variance of the votes
     T        mean |templates|
 
-    L = L_sun + 0.1 L_son [L_sun / L_son] + 0.001 T [L_sun / T]        what stands in brackets has no gradient
-    L = L_son + 0.001 T [L_son / T]                                    where no attributes are learnt
-    L = L_sun                                                          where no scores are
+    L = L_sun + 0.1 L_son [L_sun / L_son] + 0.001 T [L_sun / T]        no gradient flows through the brackets
+    L = L_son + 0.001 T [L_son / T]                                    if no attributes are learned
+    L = L_sun                                                          if no scores are learned
 
-So every loss weighs what its factor says, however large it is. Adam, whose rate falls to a tenth at milestones.
+Each loss thus has the weight of its factor, whatever its magnitude. The optimiser is Adam; its learning rate falls to a
+tenth at milestones.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,24 +20,27 @@ import torch.nn.functional as F
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
-from evident.data.images import Batch
+from evident.contracts import HasAttributeMaps
 from evident.data.scenes.splits import SCORES
 from evident.models.siam.measures import attribute_precision, scenicness_measures
+from evident.models.siam.network import SIAM
+from evident.values import Batch
 
 SCENICNESS_WEIGHT = 0.1
 
 
 def normalised_sum(main: Tensor, further: Sequence[tuple[float, Tensor]]) -> Tensor:
-    """main + sum_i weight_i loss_i [main / loss_i], the brackets without gradient."""
+    """Return main + sum_i weight_i loss_i [main / loss_i], without gradient through the brackets."""
     return main + sum(weight * loss * (main / loss.clamp(min=1e-12)).detach() for weight, loss in further)
 
 
 class SceneStage(LightningModule):
-    """Trains the parts of `network` that `trained` names, or tests it, on batches with votes, attributes or both.
+    """Train the parts of `network` named by `trained`, or test it, on batches with votes, attributes or both.
 
-    What is not trained does not move by a bit, running statistics included. A training step takes a dictionary of a
-    batch `attributes`, one `scenicness`, or both, and those losses. Logs them, as `<name>_...`, and from validation
-    and test batches the measures of `evident.models.siam.measures`, also by attribute where their names are given.
+    All other parts stay bit-identical, running statistics included. A training step takes a dictionary with a batch
+    `attributes`, a batch `scenicness`, or both, and sums the losses of those that are given. Logs the losses as
+    `<name>_..._loss`, and for validation and test batches the measures of `evident.models.siam.measures`; with
+    `attribute_names`, also the precision of each attribute.
     """
 
     def __init__(
@@ -65,7 +69,7 @@ class SceneStage(LightningModule):
                 part.requires_grad_(name in self.trained)
 
     def on_train_epoch_start(self) -> None:
-        # Later than in `setup`, where Lightning would warn of it.
+        # Not in `setup`: Lightning would warn about modules in eval mode.
         for name, part in self.network.named_children():
             part.train(name in self.trained)
 
@@ -80,8 +84,8 @@ class SceneStage(LightningModule):
             squared_error = ((self(batch["image"]) - votes) ** 2).mean(0).sum()
             losses.append((SCENICNESS_WEIGHT, squared_error))
             self._log("scenicness_loss", squared_error, batch)
-            if sparsity := getattr(self.network, "sparsity", 0):
-                losses.append((sparsity, self.network.template_magnitude()))
+            if isinstance(self.network, SIAM) and self.network.sparsity:
+                losses.append((self.network.sparsity, self.network.template_magnitude()))
         (_, main), *further = losses
         return normalised_sum(main, further)
 
@@ -91,8 +95,8 @@ class SceneStage(LightningModule):
 
     def optimizer_step(self, *arguments: Any, **named: Any) -> None:
         super().optimizer_step(*arguments, **named)
-        # The paper's clamp before every step, and one after the last.
-        if hasattr(self.network, "clamp_templates"):
+        # The paper clamps before every step. Clamping after each step is the same, and also covers the last one.
+        if isinstance(self.network, SIAM):
             self.network.clamp_templates()
 
     def configure_optimizers(self) -> Any:
@@ -110,7 +114,7 @@ class SceneStage(LightningModule):
         seen: dict[str, Tensor] = {}
         if "average" in batch:
             seen |= {"scores": self(batch["image"]), "votes": votes_of(batch)}
-        if "attributes" in batch and hasattr(self.network, "attributes"):
+        if "attributes" in batch and isinstance(self.network, HasAttributeMaps):
             seen |= {"attributes": self.network.attributes(batch["image"]), "labels": batch["attributes"]}
         for key, value in seen.items():
             self._seen.setdefault(key, []).append(value)
@@ -124,7 +128,11 @@ class SceneStage(LightningModule):
         self.log_dict({f"test_{name}": value for name, value in self._measures().items()})
 
     def seen(self) -> dict[str, Tensor]:
-        """Of the last validation or test: `scores` and `votes` (N, 2), `attributes` and `labels` (M, K), on the CPU."""
+        """Return predictions and labels of the last validation or test epoch, on the CPU.
+
+        `scores` and `votes` are (N, 2) for N scenes with votes; `attributes` and `labels` (M, K) for M scenes with
+        attributes. Keys without such scenes are absent.
+        """
         return {key: torch.cat(values).cpu() for key, values in self._seen.items()}
 
     def _measures(self) -> dict[str, float]:
@@ -139,5 +147,5 @@ class SceneStage(LightningModule):
 
 
 def votes_of(batch: Batch) -> Tensor:
-    """The labels (B, 2) of a batch: average and variance of the votes."""
+    """Return the labels (B, 2) of a batch: average and variance of the votes."""
     return torch.stack([batch[score] for score in SCORES], 1)

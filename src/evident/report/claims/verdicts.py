@@ -1,7 +1,8 @@
-"""Claims of a paper, and what became of them: a table in the README of the paper's experiments."""
+"""Claims of a paper and their verdicts, as a table in the README of the paper's experiments."""
 
 import json
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,10 @@ BEGIN, END = "<!-- claims -->\n", "<!-- end -->"
 
 @dataclass(frozen=True)
 class Claim:
-    """One claim as it is tested: its name (`c: mnist`), what must hold, where, what was measured, the verdict.
+    """Hold one claim as it is tested: name (`c: mnist`), rule, experiment, measured numbers as text, verdict.
 
-    `rule` says when it holds, so that a reader may judge the judge; `numbers` are the evidence in words. What was
-    asked only after other numbers were seen has no verdict: `holds` is None.
+    `rule` states when the claim holds, so that readers can judge the rule too. `holds` is None, which means no verdict,
+    for a question that was asked after the results were seen.
     """
 
     name: str
@@ -29,27 +30,41 @@ class Claim:
     holds: bool | None
 
 
+def main(claims: Callable[[Path], Sequence[Claim]], experiments: Sequence[str], script: str) -> None:
+    """Judge a paper's claims, write the table into the README beside `script` and print it.
+
+    `claims` gets the folder results/ of the project; `experiments` are those whose scale, networks and images the
+    README states. A `UserError` ends the process with its message.
+    """
+    here = Path(script).parent
+    results = here.parents[1] / "results"
+    try:
+        print(write_claims(claims(results), here, measured_at([results / name for name in experiments])))
+    except UserError as error:
+        sys.exit(str(error))
+
+
 def paper_values(file: Path) -> dict[str, str]:
-    """What a person has read in the paper, by the claim's name: `value (page N)`.
+    """Return the numbers that the paper reports, by the name of the claim: `value (page N)`.
 
     Raises `UserError` for a value without its page.
     """
     values: Mapping[str, Any] = yaml.safe_load(file.read_text()) or {}
     for name, entry in values.items():
         if not isinstance(entry, Mapping) or not {"value", "page"} <= entry.keys():
-            raise UserError(f"{file}: {name} needs `value` and `page`; nobody could look it up otherwise")
+            raise UserError(f"{file}: {name} needs `value` and `page`, so that the value can be looked up")
     return {name: f"{entry['value']} (page {entry['page']})" for name, entry in values.items()}
 
 
 def claims_table(claims: Sequence[Claim], paper: Mapping[str, str]) -> str:
-    """Markdown, a row a claim; with a column for the paper's values where there are any.
+    """Return a Markdown table with one row per claim, and with a column for the paper's values if there are any.
 
-    Raises `UserError` for a value of a claim that there is none of.
+    Raises `UserError` for a value whose name is not the name of a claim.
     """
     unknown = paper.keys() - {claim.name for claim in claims}
     if unknown:
         known = "; ".join(claim.name for claim in claims)
-        raise UserError(f"paper_values.yaml names {', '.join(sorted(unknown))}, which is no claim; use {known}")
+        raise UserError(f"paper_values.yaml has values for unknown claims: {', '.join(sorted(unknown))}; use {known}")
     header = ["claim", "experiment", "holds if", "measured", *(["paper"] if paper else []), "verdict"]
     lines = [header, ["---"] * len(header)]
     for claim in claims:
@@ -60,14 +75,14 @@ def claims_table(claims: Sequence[Claim], paper: Mapping[str, str]) -> str:
 
 
 def measured_at(experiments: Sequence[Path]) -> str:
-    """One sentence on the scale, networks and images of the experiments' results.
+    """Return one sentence on the scale, the networks and the images of the results in these folders.
 
-    Raises `UserError` where they are of several scales, whose verdicts would not belong together.
+    Raises `UserError` if the results are of several scales, because their verdicts would not be comparable.
     """
     provenances = {str(folder): json.loads((folder / "provenance.json").read_text()) for folder in experiments}
     scales = {name: provenance["scale"] for name, provenance in provenances.items()}
     if len(set(scales.values())) > 1:
-        raise UserError(f"results of several scales: {scales}; run all experiments with the same")
+        raise UserError(f"results of several scales: {scales}; run all experiments with the same scale")
     networks, images = set(), set()
     for folder in experiments:
         table = pd.read_csv(folder / "table.csv", dtype={"seeds": str})
@@ -76,20 +91,20 @@ def measured_at(experiments: Sequence[Path]) -> str:
         images.add(int(table["n"].max()) // len(table["seeds"].iloc[0].split()))
     several = [" or ".join(map(str, sorted(numbers))) for numbers in (networks, images)]
     trained = f"{several[0]} network{'' if networks == {1} else 's'}"
-    return f"Measured at scale {scales.popitem()[1]}: {trained} a data set, {several[1]} images each."
+    return f"Measured at scale {scales.popitem()[1]}: {trained} per experiment, {several[1]} images each."
 
 
 def write_claims(claims: Sequence[Claim], folder: Path, measured: str) -> str:
-    """Put the table of `claims` and how they were `measured` into `folder`/README.md, between its markers; return it.
+    """Write the table and the sentence `measured` between the markers in `folder`/README.md; return what was written.
 
-    The paper's values come from `folder`/paper_values.yaml. Raises `UserError` where the README has no markers.
+    The paper's values come from `folder`/paper_values.yaml. Raises `UserError` if the README lacks the markers.
     """
     table = claims_table(claims, paper_values(folder / "paper_values.yaml"))
     readme = folder / "README.md"
     before, begin, rest = readme.read_text().partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise UserError(f"{readme} has no place for the claims; put the lines {BEGIN.strip()} and {END} into it")
+        raise UserError(f"{readme} has no place for the claims; add the lines {BEGIN.strip()} and {END}")
     text = f"{table}\n{measured}\n"
     readme.write_text(f"{before}{begin}\n{text}\n{end}{after}")
     return text

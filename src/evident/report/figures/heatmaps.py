@@ -1,4 +1,4 @@
-"""How one explanation is drawn: the heatmap over the greyed image, the true evidence outlined."""
+"""One explanation: the heatmap over the grey image, the ground truth outlined."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,15 +9,16 @@ from torch import Tensor
 
 
 def draw_image(axes: Axes, image: Tensor) -> None:
-    """The image uint8 (3, H, W) without ticks and frame."""
+    """Draw an image uint8 (3, H, W) without ticks and frame."""
     axes.imshow(image.permute(1, 2, 0).numpy(), interpolation="auto")
     axes.set_axis_off()
 
 
 def heatmap_colours(image: Tensor, heatmap: Tensor) -> NDArray[np.float64]:
-    """RGB (H, W, 3) of a heatmap (H, W), from its lowest value to its 99.5th percentile, over the grey image.
+    """Return a heatmap (H, W) as RGB (H, W, 3) over the grey image, from its lowest value to its 99.5th percentile.
 
-    In jet, as VEBI shows it. Without the percentile a few bright pixels leave the rest of a gradient in the dark.
+    The colours are jet, as in VEBI's figures. Up to the maximum, a few bright pixels would darken all others of a
+    gradient.
     """
     values = heatmap.numpy()
     low, high = values.min(), np.quantile(values, 0.995)
@@ -28,7 +29,7 @@ def heatmap_colours(image: Tensor, heatmap: Tensor) -> NDArray[np.float64]:
 
 
 def draw_heatmap(axes: Axes, image: Tensor, heatmap: Tensor, mask: Tensor | None) -> None:
-    """The heatmap over its image, the mask outlined in white."""
+    """Draw a heatmap (H, W) over its image, with the mask (H, W) outlined in white."""
     axes.imshow(heatmap_colours(image, heatmap), interpolation="auto")
     if mask is not None and mask.any() and not mask.all():
         axes.contour(mask.numpy(), levels=[0.5], colors="white", linewidths=0.8)
@@ -36,7 +37,7 @@ def draw_heatmap(axes: Axes, image: Tensor, heatmap: Tensor, mask: Tensor | None
 
 
 def overlay(examples: dict[str, Tensor]) -> Figure:
-    """Each example image above its heatmap."""
+    """Draw each of the `images` above its heatmap, of `heatmaps` and, if they are known, `masks` (N, H, W)."""
     images, heatmaps, masks = examples["images"], examples["heatmaps"], examples.get("masks")
     figure = Figure(figsize=(1.4 * len(images), 2.8), layout="constrained")
     grid = figure.subplots(2, len(images), squeeze=False)

@@ -1,4 +1,4 @@
-"""The experiment's page: its table and its figures, to open in a browser."""
+"""The page of an experiment: its table and its figures, for a browser."""
 
 import re
 
@@ -6,8 +6,8 @@ from jinja2 import Environment, PackageLoader
 from markupsafe import Markup, escape
 
 
-def gallery(experiment: str, table: str, figures: list[str]) -> str:
-    """HTML of the experiment, with the Markdown `table` and `figures`, names of PNG files in `figures/`."""
+def gallery(experiment: str, table: str, figures: dict[str, str]) -> str:
+    """Return the HTML page of an experiment: the Markdown `table`, then `figures`, file names in `figures/` by name."""
     environment = Environment(loader=PackageLoader("evident.report.gallery", ""), autoescape=True)
     template = environment.get_template("gallery.html")
     return template.render(
@@ -16,7 +16,7 @@ def gallery(experiment: str, table: str, figures: list[str]) -> str:
 
 
 def _block(text: str) -> Markup:
-    """One block of our own Markdown as HTML: a heading, a table or a paragraph, with bold and italic."""
+    """Convert one block of our Markdown to HTML: a heading, a table or a paragraph, with bold and italic text."""
     text = text.strip()
     if text.startswith("#"):
         level, _, heading = text.partition(" ")

@@ -1,4 +1,4 @@
-"""From per-image scores to tables; every function is pure, and `scores` is DESIGN's long form."""
+"""From per-image scores to tables. Every function is pure; `scores` has the form of `cell_folder.SCORES`."""
 
 from typing import Any
 
@@ -9,18 +9,19 @@ from evident.report.tables.statistics import mean_interval, paired_tests
 
 ARROW = {"higher": " ↑", "lower": " ↓", "neither": ""}
 LEGEND = (
-    "Mean ± half of the 95 % bootstrap interval over images, of the networks as they were trained. ↑ higher is "
-    "better, ↓ lower is better. **Bold**: best method; ≈: within the best's interval. *Italic*: reference rows, "
-    "which do not compete. ∅k: k scores undefined and left out of the mean."
+    "Mean ± half of the 95 % bootstrap interval over images, for the networks as trained. ↑ higher is better, "
+    "↓ lower is better. **Bold**: best method; ≈: within the interval of the best. *Italic*: reference rows, which do "
+    "not compete. ∅k: k scores are undefined and left out of the mean."
 )
 BLANK = "Blank: the metric does not apply to this explainer."
-NEITHER = "No arrow: neither is better."
+NEITHER = "No arrow: neither direction is better."
 
 
 def table(scores: pd.DataFrame, directions: dict[str, str]) -> pd.DataFrame:
-    """One row an explainer and metric: mean, 95 % interval and standard deviation over images, counts, seeds.
+    """Return one row per explainer and metric: mean, 95 % interval and standard deviation over images, counts, seeds.
 
-    An image's score is its mean over seeds. `n` counts (image, seed) pairs with a score, `n_undefined` those without.
+    The score of an image is its mean over seeds. `n` counts (image, seed) pairs with a score, `n_undefined` those
+    without.
     """
     parts = []
     for (data, model), part in scores[scores["at"].isna()].groupby(["data", "model"], sort=False):
@@ -42,23 +43,25 @@ def table(scores: pd.DataFrame, directions: dict[str, str]) -> pd.DataFrame:
 
 
 def significance(scores: pd.DataFrame) -> pd.DataFrame:
-    """Paired tests of all explainers over images, Holm corrected within each metric."""
+    """Compare all pairs of explainers over images, with Holm's correction within each metric."""
     parts = []
     whole = scores[scores["at"].isna()]
     for (data, model, metric), part in whole.groupby(["data", "model", "metric"], sort=False):
         order = list(dict.fromkeys(part["explainer"]))
         tests = paired_tests(part.pivot(index=["image", "seed"], columns="explainer", values="value")[order])
         parts.append(pd.DataFrame({"data": data, "model": model, "metric": metric, **tests}))
-    # A metric of one explainer alone has no pair, and no rows that would tell the columns' types.
+    # A metric that applies to one explainer only has no pair, and no rows to infer the columns' types from.
     return pd.concat(parts, ignore_index=True).infer_objects()
 
 
 def curves(scores: pd.DataFrame) -> pd.DataFrame:
-    """Mean and 95 % interval over images at every position of every curve.
+    """Return mean and 95 % interval over images at every position of every curve, except curves over attributes.
 
-    A curve that ends earlier on the network of one seed than on another's holds its last value.
+    A curve that is shorter for the network of one seed than for another continues with its last value.
     """
-    parts = [pd.DataFrame(columns=["explainer", "data", "model", "metric", "at", "mean", "ci_low", "ci_high"])]
+    scores = scores[scores["axis"] != "attributes"]
+    columns = ["explainer", "data", "model", "metric", "axis", "at", "mean", "ci_low", "ci_high"]
+    parts = [pd.DataFrame(columns=columns)]
     for (data, model), part in scores[scores["at"].notna()].groupby(["data", "model"], sort=False):
         wide = {
             curve: rows.pivot(index=["image", "seed"], columns="at", values="value").ffill(axis=1)
@@ -67,29 +70,30 @@ def curves(scores: pd.DataFrame) -> pd.DataFrame:
         by_image = pd.concat(wide, axis=1).groupby("image").mean()
         mean, low, high = mean_interval(by_image.to_numpy())
         explainer, metric, at = (by_image.columns.get_level_values(level) for level in range(3))
-        labels = {"explainer": explainer, "data": data, "model": model, "metric": metric}
+        axes = part.drop_duplicates("metric").set_index("metric")["axis"]
+        labels = {"explainer": explainer, "data": data, "model": model, "metric": metric, "axis": axes[metric].array}
         parts.append(pd.DataFrame({**labels, "at": at, "mean": mean, "ci_low": low, "ci_high": high}))
     return pd.concat(parts[1:] or parts, ignore_index=True)
 
 
 def by_class(scores: pd.DataFrame, measure: str) -> pd.DataFrame:
-    """Mean and number of images of each score of `measure` for every class (target) and network (seed), or no row.
+    """Return mean and number of images of every score whose name starts with `measure`, per class and network (seed).
 
-    What is ablated is a class's, and so is the colour that its scores hang on: classes are their units.
+    For measures whose unit is the class: the ablation of its features, or how much its score depends on colour.
     """
     whole = scores[scores["at"].isna() & scores["metric"].str.startswith(measure)]
     groups = whole.groupby(["explainer", "data", "model", "seed", "target", "metric"], sort=False)["value"]
     return groups.agg(mean="mean", n="count").reset_index()
 
 
-def markdown(table: pd.DataFrame, references: set[str], title: str) -> str:
-    """The table to read: a row an explainer, a column a metric, the best of the methods in bold.
+def markdown(table: pd.DataFrame, references: set[str]) -> str:
+    """Format the table as Markdown: one row per explainer, one column per metric, the best method in bold.
 
-    `≈` marks methods whose mean lies within the interval of the best. Reference rows (random, centre, edges,
-    oracle) stand apart in italics and compete with none. `∅k` tells of k undefined scores, and a blank that the
-    metric does not apply to the explainer. Of a metric that only describes, nothing is best.
+    `≈` marks methods whose mean lies within the interval of the best. Reference rows (random, centre, edges, oracle)
+    follow in italics and do not compete. `∅k` counts undefined scores; a blank means that the metric does not apply to
+    the explainer. A metric without a better direction has no best method.
     """
-    parts, blank = [f"# {title}"], False
+    parts, blank = [], False
     for (data, model), part in table.groupby(["data", "model"], sort=False):
         metrics = list(dict.fromkeys(part["metric"]))
         names = list(dict.fromkeys(part["explainer"]))
@@ -114,11 +118,11 @@ def markdown(table: pd.DataFrame, references: set[str], title: str) -> str:
         parts.append(f"## {data}, {model}\n\n{body}")
     neither = (table["direction"] == "neither").any()
     parts.append(" ".join([LEGEND, *([BLANK] if blank else []), *([NEITHER] if neither else [])]))
-    return "\n\n".join(parts) + "\n"
+    return "\n" + "\n\n".join(parts) + "\n"
 
 
 def _by_image(part: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    """Scores as images x `columns`, averaged over seeds, columns in their order of appearance."""
+    """Return scores as images x `columns`, averaged over seeds, columns in order of appearance."""
     order = part[columns].drop_duplicates()
     wide = part.groupby(["image", *columns])["value"].mean().unstack(columns)
     return wide[pd.MultiIndex.from_frame(order)]
@@ -126,7 +130,7 @@ def _by_image(part: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
 
 def _best(rows: pd.DataFrame) -> pd.Series | None:
     rows = rows.dropna(subset="mean")
-    if len(rows) < 2 or rows["direction"].iloc[0] == "neither":  # nobody to be better than, or nothing to be better in
+    if len(rows) < 2 or rows["direction"].iloc[0] == "neither":  # no competitor, or no better direction
         return None
     sign = 1 if rows["direction"].iloc[0] == "higher" else -1
     return rows.iloc[int(np.argmax(sign * rows["mean"]))]

@@ -1,4 +1,4 @@
-"""Intervals and tests over images: the unit that is drawn again is the image."""
+"""Intervals and tests over images: the image is the unit of resampling."""
 
 import functools
 import itertools
@@ -12,10 +12,10 @@ RESAMPLES = 2000
 
 
 def mean_interval(values: NDArray[np.float64], level: float = 0.95) -> NDArray[np.float64]:
-    """Mean and percentile bootstrap interval over images: (3, columns) for values (images, columns) with NaN.
+    """Return mean and percentile bootstrap interval over images, (3, columns), of values (images, columns) with NaN.
 
-    The same images are drawn again for every column and on every call, so that tables are reproducible; a
-    column without values gives NaN. It is `scipy.stats.bootstrap(method="percentile")` for many columns at once.
+    The same images are drawn for every column and on every call, so that tables are reproducible; a column without
+    values gives NaN. It is `scipy.stats.bootstrap(method="percentile")` for many columns at once.
     """
     drawn = draws(len(values))
     defined = (~np.isnan(values)).astype(float)
@@ -33,21 +33,21 @@ def mean_interval(values: NDArray[np.float64], level: float = 0.95) -> NDArray[n
 
 @functools.cache
 def draws(images: int) -> NDArray[np.float64]:
-    """How often each image is drawn, a row a resample; as floats, whose product is a fast one."""
+    """Return how often each image is drawn (RESAMPLES, images), as floats for a fast matrix product."""
     return np.random.default_rng(0).multinomial(images, np.full(images, 1 / images), RESAMPLES).astype(float)
 
 
 def paired_tests(scores: pd.DataFrame) -> pd.DataFrame:
-    """Wilcoxon's signed-rank test of every pair of columns of `scores`, Holm corrected.
+    """Test every pair of columns of `scores` by Wilcoxon's signed-rank test, with Holm's correction.
 
-    A row of `scores` is an (image, seed), a column an explainer; two explainers meet on the seeds that both have,
-    where they explain the same network, and an image's difference is the mean over these. Columns: explainer,
-    other, difference (mean of explainer - other), n (images where both are defined), p, p_holm.
+    A row of `scores` is an (image, seed), a column an explainer. Two explainers are compared on the seeds that both
+    have, where they explain the same network; the difference of an image is the mean over these seeds. Columns:
+    explainer, other, difference (mean of explainer - other), n (images where both are defined), p, p_holm.
     """
     rows = []
     for explainer, other in itertools.combinations(scores.columns, 2):
         difference = (scores[explainer] - scores[other]).groupby("image").mean().dropna()
-        # Without any difference there is nothing to rank, and nothing that speaks against equality.
+        # If all differences are zero there is nothing to rank, and no evidence against equality.
         p = float(wilcoxon(difference).pvalue) if difference.ne(0).any() else 1.0
         rows.append((explainer, other, difference.mean(), len(difference), p))
     tests = pd.DataFrame(rows, columns=["explainer", "other", "difference", "n", "p"])
@@ -56,7 +56,7 @@ def paired_tests(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def holm(p: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Holm's adjusted p-values (Holm 1979): the i-th smallest of m times m - i + 1, made monotone, at most 1."""
+    """Return Holm's adjusted p-values (Holm 1979): the i-th smallest of m times m - i + 1, made monotone, at most 1."""
     order = np.argsort(p, kind="stable")
     adjusted = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)).clip(max=1)
     result = np.empty_like(adjusted)

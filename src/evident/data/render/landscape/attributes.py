@@ -1,7 +1,7 @@
-"""What a landscape is made of, and which of SIAM's attributes each material bears (Marcos et al., 2019).
+"""Materials of a landscape, and the attributes of SIAM that each of them has (Marcos et al., 2019).
 
-Of the 33 attributes of SUN that the paper uses, those that a landscape painter can show. A pixel of a barn's wall
-bears one attribute, a pixel of a snow field two; the sky and bare soil bear none.
+Of the paper's 33 attributes of SUN, ATTRIBUTES are those that can be rendered. A pixel of a barn's wall has one
+attribute, a pixel of a snow field two; the sky and bare soil have none.
 """
 
 import numpy as np
@@ -53,10 +53,10 @@ ATTRIBUTES = (
     *("wire", "transport", "wood", "ice_snow", "brick", "shingles", "metal", "cloth", "sand", "rock_stone", "glass"),
     *("rusty", "dry", "rugged_scene", "cluttered_space", "clouds", "horizon", "temple", "farming", "hiking"),
 )  # in the paper's order
-# horizon: no material, but the strip where open land or sea meets the sky
-BEARS = np.array([[attribute in borne for attribute in ATTRIBUTES] for borne in MATERIALS.values()])  # (materials, K)
+# (materials, K). The horizon has no material: it is the strip where open land or sea meets the sky.
+HAS_ATTRIBUTE = np.array([[attribute in own for attribute in ATTRIBUTES] for own in MATERIALS.values()])
 
 
-def bearers(attribute: str | None) -> frozenset[str]:
-    """The materials that bear an attribute."""
-    return frozenset(name for name, borne in MATERIALS.items() if attribute in borne)
+def materials_of(attribute: str | None) -> frozenset[str]:
+    """Return the materials that have `attribute`."""
+    return frozenset(name for name, own in MATERIALS.items() if attribute in own)

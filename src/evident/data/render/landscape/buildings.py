@@ -1,4 +1,4 @@
-"""Houses of brick under shingles, wooden barns, temples: seen over a corner, the gable to one side."""
+"""Brick houses with shingles, wooden barns and temples, seen at a corner with the gable on one side."""
 
 import numpy as np
 
@@ -11,15 +11,15 @@ from evident.data.render.landscape.view import View
 
 
 class Block:
-    """A block with a gable roof: its faces as polygons of the picture, and the lattice of courses on a face.
+    """Compute the faces of a block with a gable roof as polygons in the image.
 
-    A gable of `gable` metres to one side, a long wall of `long` metres to the other (`turned`: left or right).
+    The gable is `gable` metres wide and the wall `long` metres, on the left (turned = -1) or right (turned = 1).
     """
 
     def __init__(self, view: View, x: float, z: float, gable: float, long: float, eaves: float, turned: int) -> None:
         one = 1 / z
         corner = (view.column(x, z), view.row(z))
-        rise = 0.35 * (view.height / z) * one  # the far corners stand higher in the picture
+        rise = 0.35 * (view.height / z) * one  # the far corners are higher in the image
 
         def beside(metres: float, sense: int, up: float) -> Point:
             return corner[0] + sense * metres * one, corner[1] - up * one - rise * metres
@@ -43,17 +43,17 @@ class Block:
         self.top = top[1] + min(far[1], 0)
 
     def patch(self, canvas: Canvas) -> Patch | None:
-        """The samples that it may cover."""
+        """Return the samples that the block may cover, or None outside the image."""
         return canvas.patch(self.left, self.top - 1.2 * self.one, self.right, self.corner[1])
 
     def metres(self, patch: Patch) -> tuple[Array, Array]:
-        """Metres to the right of (1, w) and above (h, 1) the corner."""
+        """Return the metres to the right of the corner (1, w) and above it (h, 1)."""
         across, up = patch.u - np.float32(self.corner[0]), np.float32(self.corner[1]) - patch.v
         return across / np.float32(self.one), up / np.float32(self.one)
 
 
 def courses(a: Array, b: Array, wide: float, high: float, sharp: float) -> Array:
-    """Bricks or shingles: the value of joints between staggered rows, in [-1, 0], `sharp` in [0, 1]."""
+    """Return the joints between staggered bricks or shingles: -`sharp` in joints, 0 elsewhere; `sharp` in [0, 1]."""
     line = b / np.float32(high)
     row = np.floor(line)
     place = a / np.float32(wide) + np.float32(0.5) * (row - 2 * np.floor(row / 2))
@@ -62,7 +62,7 @@ def courses(a: Array, b: Array, wide: float, high: float, sharp: float) -> Array
 
 
 def house(view: View, x: float, z: float, *name: object) -> Item:
-    """A brick house with shingles, panes, a door and a chimney."""
+    """Return a brick house with shingles, panes, a door and a chimney."""
     rng = stream(*name)
     turned, eaves = 1 if rng.random() < 0.5 else -1, between(rng, 3.2, 5.8)
     gable, long = between(rng, 5, 7), between(rng, 6, 10)
@@ -70,7 +70,7 @@ def house(view: View, x: float, z: float, *name: object) -> Item:
     tiles = (rgb(0.5, 0.27, 0.22), rgb(0.33, 0.33, 0.37), rgb(0.42, 0.32, 0.27))[int(rng.random() * 3)]
     noise, block = Noise(rng), Block(view, x, z, gable, long, eaves, turned)
 
-    def paint(canvas: Canvas) -> None:
+    def render(canvas: Canvas) -> None:
         shadow(view, canvas, (block.left + block.right) / 2, block.corner[1], (block.right - block.left) / 2, block.one)
         patch = block.patch(canvas)
         if patch is None:
@@ -88,11 +88,11 @@ def house(view: View, x: float, z: float, *name: object) -> Item:
         patch.fill(polygon(patch, block.roof), view.lit(tiles * (1 + slates), light[0] * 0.7 + 0.3, z), "tiles")
         _openings(view, block, patch, long, gable, eaves, z)
 
-    return Item(UPRIGHT, z, ("brick", "tiles"), paint)
+    return Item(UPRIGHT, z, ("brick", "tiles"), render)
 
 
 def _openings(view: View, block: Block, patch: Patch, long: float, gable: float, eaves: float, z: float) -> None:
-    """Windows with white frames in both walls, and a door."""
+    """Draw windows with white frames in both walls, and a door."""
     floors = (1.7,) if eaves < 4.4 else (1.5, 4.0)
     for length, sense, count in ((long * 0.9, block.turned, 3), (gable, -block.turned, 2)):
         for k in range(count):
@@ -114,14 +114,14 @@ def _openings(view: View, block: Block, patch: Patch, long: float, gable: float,
 
 
 def barn(view: View, x: float, z: float, *name: object) -> Item:
-    """A wooden barn: upright planks, a big door, a plain roof."""
+    """Return a wooden barn with upright planks, a big door and a plain roof."""
     rng = stream(*name)
     turned, eaves = 1 if rng.random() < 0.5 else -1, between(rng, 2.6, 4.2)
     gable, long = between(rng, 5.5, 8), between(rng, 7, 12)
     planks = (rgb(0.56, 0.2, 0.16), rgb(0.42, 0.3, 0.21), rgb(0.5, 0.45, 0.4))[int(rng.random() * 3)]
     noise, block = Noise(rng), Block(view, x, z, gable, long, eaves, turned)
 
-    def paint(canvas: Canvas) -> None:
+    def render(canvas: Canvas) -> None:
         shadow(view, canvas, (block.left + block.right) / 2, block.corner[1], (block.right - block.left) / 2, block.one)
         patch = block.patch(canvas)
         if patch is None:
@@ -144,11 +144,11 @@ def barn(view: View, x: float, z: float, *name: object) -> Item:
         door = within(patch, gate - 1.2 * block.one, foot - 2.6 * block.one, gate + 1.2 * block.one, foot)
         patch.fill(door, view.lit(planks * np.float32(0.3) * (1 + grain), 0.3, z), "planks")
 
-    return Item(UPRIGHT, z, ("planks",), paint)
+    return Item(UPRIGHT, z, ("planks",), render)
 
 
 def temple(view: View, x: float, z: float, *name: object) -> Item:
-    """A temple: of columns under a pediment, or a pagoda of three roofs."""
+    """Return a temple: columns under a pediment, or a pagoda with three roofs."""
     rng = stream(*name)
     pagoda, columns = rng.random() < 0.4, 5 + int(rng.random() * 3)
     wide, tall = (4.2, between(rng, 10, 13)) if pagoda else (between(rng, 6, 8), between(rng, 7.5, 9.5))
@@ -156,7 +156,7 @@ def temple(view: View, x: float, z: float, *name: object) -> Item:
     one, middle, base = 1 / z, view.column(x, z), view.row(z)
     lacquer = rgb(0.62, 0.16, 0.13)
 
-    def paint(canvas: Canvas) -> None:
+    def render(canvas: Canvas) -> None:
         shadow(view, canvas, middle, base, wide * one, one)
         patch = canvas.patch(middle - 1.5 * wide * one, base - 1.3 * tall * one, middle + 1.5 * wide * one, base)
         if patch is None:
@@ -198,4 +198,4 @@ def temple(view: View, x: float, z: float, *name: object) -> Item:
         patch.fill(gable, view.lit(stone, round_ + 0.1, z), "temple")
         patch.fill(inner, view.lit(stone * np.float32(0.72), round_, z), "temple")
 
-    return Item(UPRIGHT, z, ("temple",), paint)
+    return Item(UPRIGHT, z, ("temple",), render)

@@ -1,7 +1,8 @@
-"""What there is in a landscape, and where: drawn from the scene's name, one stream of random numbers a thing.
+"""The objects of a landscape and their positions, drawn from its name: one stream of random numbers per kind of object.
 
-A region (alps, coast, country, steppe, outskirts) says how likely each thing is, so that things come together as they
-do outdoors, though none is sure. Nothing here knows what will be left out of the picture: what is left stays in place.
+A region (alps, coast, country, steppe, outskirts) gives the probability of each kind, so that objects occur together as
+they do outdoors, though none is certain. The composition does not depend on the attribute that the image will lack, so
+all other objects keep their positions.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from evident.data.render.landscape.view import View, view
 
 REGIONS = ("alps", "coast", "country", "steppe", "outskirts")
 SHARES = (0.24, 0.22, 0.22, 0.16, 0.16)
-LIKELY = {  # of each thing, region by region
+LIKELY = {  # probability of each kind of object, by region
     "clouds": (0.6, 0.6, 0.65, 0.45, 0.6), "mountains": (0.95, 0.2, 0.15, 0.55, 0.1),
     "snow": (0.75, 0.4, 0.3, 0.3, 0.4), "hills": (0.45, 0.12, 0.7, 0.35, 0.4),
     "sea": (0.0, 0.92, 0.0, 0.0, 0.05), "lake": (0.6, 0.02, 0.3, 0.08, 0.15),
@@ -32,16 +33,16 @@ LIKELY = {  # of each thing, region by region
     "hikers": (0.28, 0.25, 0.12, 0.2, 0.08), "tents": (0.18, 0.16, 0.06, 0.14, 0.04),
     "scrap": (0.03, 0.07, 0.08, 0.18, 0.5), "boulders": (0.5, 0.35, 0.12, 0.5, 0.06),
 }  # fmt: skip
-GROUNDS = {  # of the land, region by region
+GROUNDS = {  # probability of each kind of ground, by region
     "grass": (0.78, 0.45, 0.9, 0.05, 0.6), "dry": (0.15, 0.25, 0.1, 0.6, 0.3),
     "sand": (0.0, 0.3, 0.0, 0.35, 0.0), "soil": (0.07, 0.0, 0.0, 0.0, 0.1),
 }  # fmt: skip
-TRIES = 12  # places tried for a thing before it is given up
+TRIES = 12  # positions tried for an object before it is omitted
 
 
 @dataclass
 class Composition:
-    """The things of one landscape, and what of the ground is taken."""
+    """Collect the objects of one landscape and the shapes of the ground that are occupied."""
 
     view: View
     name: tuple[object, ...]
@@ -49,13 +50,13 @@ class Composition:
     items: list[Item] = field(default_factory=list)
     taken: list[Shape] = field(default_factory=list)
 
-    def has(self, thing: str) -> bool:
-        """Whether there is such a thing."""
-        return bool(stream(*self.name, "has", thing).random() < LIKELY[thing][self.region])
+    def has(self, kind: str) -> bool:
+        """Return whether the landscape has this kind of object."""
+        return bool(stream(*self.name, "has", kind).random() < LIKELY[kind][self.region])
 
-    def places(self, thing: str, count: int, near: float, far: float) -> Iterator[tuple[float, float, int]]:
-        """Free places X, Z with a number, on the ground between two distances, evenly in the picture's rows."""
-        rng = stream(*self.name, "places", thing)
+    def places(self, kind: str, count: int, near: float, far: float) -> Iterator[tuple[float, float, int]]:
+        """Yield free positions X, Z and a number, between two distances, uniformly over the rows of the image."""
+        rng = stream(*self.name, "places", kind)
         tries = rng.random((count, TRIES, 2)).astype(np.float32)
         z = 1 / (np.float32(1 / far) + tries[..., 0] * np.float32(1 / near - 1 / far))
         x = (tries[..., 1] * np.float32(1.1) - np.float32(0.55)) * z
@@ -67,149 +68,153 @@ class Composition:
                 first = int(free[number].argmax())
                 yield float(x[number, first]), float(z[number, first]), number
 
-    def stand(self, thing: str, count: int, near: float, far: float, make: Callable[..., Item]) -> None:
-        """Put up to `count` things on free places: make(view, x, z, *name)."""
-        if self.has(thing):
-            spots = self.places(thing, count, near, far)
-            self.items += [make(self.view, x, z, *self.name, thing, number) for x, z, number in spots]
+    def stand(self, kind: str, count: int, near: float, far: float, make: Callable[..., Item]) -> None:
+        """Add up to `count` objects at free positions by make(view, x, z, *name), if the landscape has this kind."""
+        if self.has(kind):
+            spots = self.places(kind, count, near, far)
+            self.items += [make(self.view, x, z, *self.name, kind, number) for x, z, number in spots]
 
 
 def compose(*name: object) -> tuple[View, list[Item]]:
-    """The view of the landscape of that name, and its things in the order of painting."""
+    """Return the view of the landscape with this name, and its objects in the order of rendering."""
     rng = stream(*name, "region")
     region = int(np.searchsorted(np.cumsum(SHARES), rng.random() * sum(SHARES)))
     shares = [share[region] for share in GROUNDS.values()]
     cover = tuple(GROUNDS)[int(np.searchsorted(np.cumsum(shares), rng.random() * sum(shares)))]
-    made = Composition(view(*name), name, region)
-    _behind(made, cover)
-    _ground(made, cover)
-    _built(made)
-    _growing(made)
-    return made.view, sorted(made.items, key=lambda item: item.key)
+    composition = Composition(view(*name), name, region)
+    _add_background(composition, cover)
+    _add_ground(composition, cover)
+    _add_buildings(composition)
+    _add_plants(composition)
+    return composition.view, sorted(composition.items, key=lambda item: item.key)
 
 
-def _behind(made: Composition, cover: str) -> None:
-    view, name = made.view, made.name
-    made.items.append(sky.sky(view, *name))
-    if made.has("clouds"):
-        made.items.append(sky.clouds(view, *name))
-    if made.has("mountains"):
-        made.items += relief.mountains(view, made.has("snow"), *name)
-    if made.has("hills") and not made.has("sea"):
-        made.items += relief.hills(view, cover, *name)
-    made.items.append(land(view, cover, *name))
+def _add_background(composition: Composition, cover: str) -> None:
+    view, name = composition.view, composition.name
+    composition.items.append(sky.sky(view, *name))
+    if composition.has("clouds"):
+        composition.items.append(sky.clouds(view, *name))
+    if composition.has("mountains"):
+        composition.items += relief.mountains(view, composition.has("snow"), *name)
+    if composition.has("hills") and not composition.has("sea"):
+        composition.items += relief.hills(view, cover, *name)
+    composition.items.append(land(view, cover, *name))
 
 
-def _ground(made: Composition, cover: str) -> None:
-    view, name, taken = made.view, made.name, made.taken
-    if made.has("sea"):
+def _add_ground(composition: Composition, cover: str) -> None:
+    view, name, taken = composition.view, composition.name, composition.taken
+    if composition.has("sea"):
         rng = stream(*name, "coast")
         beach = between(rng, 4, 14) if rng.random() < 0.75 else 0.0
         shore = Coast(view.height / between(rng, 0.06, 0.32), between(rng, -0.9, 0.9), beach, Noise(rng))
-        made.items += water.sea(view, shore, *name)
+        composition.items += water.sea(view, shore, *name)
         taken.append(shore)
-        if made.has("boats"):
-            _afloat(made, lambda x, z: shore.beyond(x, z) > 3, "sea", view.far(view.horizon + 0.03))
-    elif made.has("lake"):
+        if composition.has("boats"):
+            _add_boats(composition, lambda x, z: shore.beyond(x, z) > 3, "sea", view.far(view.horizon + 0.03))
+    elif composition.has("lake"):
         rng = stream(*name, "pond")
         top, deep = between(rng, 0.03, 0.08), between(rng, 0.1, 0.3)
         far, near = view.height / top, view.height / (top + deep)
         middle = (far + near) / 2
         wide = between(rng, 0.5, 1.4) * near
         pond = Pond(between(rng, -0.4, 0.4) * middle, middle, wide, (far - near) / 2, Noise(rng))
-        made.items.append(water.lake(view, pond, *name))
+        composition.items.append(water.lake(view, pond, *name))
         taken.append(pond)
-        if made.has("boats"):
-            _afloat(made, lambda x, z: pond.inside(x, z) > 0.3, "lake", pond.z + pond.deep)
-    _ways(made)
-    if made.has("fields"):
+        if composition.has("boats"):
+            _add_boats(composition, lambda x, z: pond.inside(x, z) > 0.3, "lake", pond.z + pond.deep)
+    _add_ways(composition)
+    if composition.has("fields"):
         rng = stream(*name, "plots")
         plots: list[Shape] = []
         for _ in range(2 + int(rng.random() * 3)):
             z = view.height / between(rng, 0.03, 0.3)
             wide, deep = between(rng, 0.15, 0.4) * z, between(rng, 0.2, 0.4) * z
             plots.append(Plot(between(rng, -0.5, 0.5) * z, z, wide, deep, between(rng, -0.5, 0.5)))
-        made.items += fields(view, plots, *name)
+        composition.items += fields(view, plots, *name)
         taken += plots
-    if made.has("flowers") and cover != "sand":
+    if composition.has("flowers") and cover != "sand":
         rng = stream(*name, "meadow")
         meadow = Meadow(0, between(rng, 25, 70), between(rng, -0.3, 0.2), Noise(rng))
-        made.items.append(plants.flowers(view, meadow, *name))
+        composition.items.append(plants.flowers(view, meadow, *name))
 
 
-def _ways(made: Composition) -> None:
-    view, name = made.view, made.name
+def _add_ways(composition: Composition) -> None:
+    view, name = composition.view, composition.name
     kinds = (
         ("stream", 1.2, 3.2, 6.0, ways.brook),
         ("road", 1.9, 3.6, 3.0, ways.road),
         ("railroad", 1.6, 2.2, 1.5, ways.railroad),
     )
-    for thing, narrow, wide, bend, paint in kinds:
-        if not made.has(thing) or (thing == "stream" and made.has("sea")):
+    for kind, narrow, wide, bend, render in kinds:
+        if not composition.has(kind) or (kind == "stream" and composition.has("sea")):
             continue
-        rng = stream(*name, "way", thing)
+        rng = stream(*name, "way", kind)
         across, half = rng.random() < 0.3, between(rng, narrow, wide)
         if across:
             start, slope = view.height / between(rng, 0.08, 0.3), between(rng, -0.25, 0.25)
         else:
             start, slope = between(rng, -7, 7), between(rng, -0.35, 0.35)
         way = Way(across, start, slope, bend * between(rng, 0.3, 1.5), half, Noise(rng))
-        made.items.append(paint(view, way, *name))
-        if thing == "road" and made.has("cars"):
-            _cars(made, way)
-        made.taken.append(way)
+        composition.items.append(render(view, way, *name))
+        if kind == "road" and composition.has("cars"):
+            _add_cars(composition, way)
+        composition.taken.append(way)
 
 
-def _cars(made: Composition, way: Way) -> None:
-    rng = stream(*made.name, "cars")
+def _add_cars(composition: Composition, way: Way) -> None:
+    rng = stream(*composition.name, "cars")
     for number in range(1 + int(rng.random() * 4)):
         lane = between(rng, 0.3, 0.5) * way.half * (1 if rng.random() < 0.5 else -1)
         along = np.full(
-            1, between(rng, -20, 20) if way.across else made.view.height / between(rng, 0.1, 0.45), np.float32
+            1, between(rng, -20, 20) if way.across else composition.view.height / between(rng, 0.1, 0.45), np.float32
         )
         beside = float(way.centre(along)[0]) + lane
         x, z = (float(along[0]), beside) if way.across else (beside, float(along[0]))
-        if z > 5 and not any(shape(np.full(1, x, np.float32), np.full(1, z, np.float32))[0] for shape in made.taken):
-            made.items.append(things.car(made.view, x, z, way.across, *made.name, "car", number))
+        if z > 5 and not any(
+            shape(np.full(1, x, np.float32), np.full(1, z, np.float32))[0] for shape in composition.taken
+        ):
+            composition.items.append(things.car(composition.view, x, z, way.across, *composition.name, "car", number))
 
 
-def _afloat(made: Composition, surface: Shape, water: str, far: float) -> None:
-    rng = stream(*made.name, "afloat")
+def _add_boats(composition: Composition, surface: Shape, water: str, far: float) -> None:
+    rng = stream(*composition.name, "afloat")
     x, z = rng.random((2, 40)).astype(np.float32)
     z = 1 / (np.float32(1 / far) + z * np.float32(1 / 22 - 1 / far))
     x = (x - np.float32(0.5)) * z
     spots = np.flatnonzero(surface(x, z))[: 1 + int(rng.random() * 4)]
     for number, k in enumerate(spots):
-        made.items.append(things.boat(made.view, float(x[k]), float(z[k]), water, *made.name, "boat", number))
+        composition.items.append(
+            things.boat(composition.view, float(x[k]), float(z[k]), water, *composition.name, "boat", number)
+        )
 
 
-def _built(made: Composition) -> None:
-    view, name = made.view, made.name
+def _add_buildings(composition: Composition) -> None:
+    view, name = composition.view, composition.name
     rng = stream(*name, "built")
-    made.stand("houses", 1 + int(rng.random() * 5), 20, 75, buildings.house)
-    made.stand("barn", 1 + int(rng.random() * 2), 20, 70, buildings.barn)
-    made.stand("temple", 1, 24, 70, buildings.temple)
-    made.stand("scrap", 1 + int(rng.random() * 3), 13, 45, things.scrap)
-    made.stand("tents", 1 + int(rng.random() * 4), 9, 35, things.tent)
-    made.stand("hikers", 1 + int(rng.random() * 5), 6.5, 22, things.hiker)
-    if made.has("power"):
-        made.items += lines.power_line(view, *name)
-    if made.has("fence"):
+    composition.stand("houses", 1 + int(rng.random() * 5), 20, 75, buildings.house)
+    composition.stand("barn", 1 + int(rng.random() * 2), 20, 70, buildings.barn)
+    composition.stand("temple", 1, 24, 70, buildings.temple)
+    composition.stand("scrap", 1 + int(rng.random() * 3), 13, 45, things.scrap)
+    composition.stand("tents", 1 + int(rng.random() * 4), 9, 35, things.tent)
+    composition.stand("hikers", 1 + int(rng.random() * 5), 6.5, 22, things.hiker)
+    if composition.has("power"):
+        composition.items += lines.power_line(view, *name)
+    if composition.has("fence"):
         z = between(rng, 9, 30)
         start = -between(rng, 0.2, 0.7) * z, z
         end = between(rng, 0.3, 0.9) * z, z * between(rng, 0.6, 1.6)
-        made.items.append(lines.fence(view, start, end, *name))
+        composition.items.append(lines.fence(view, start, end, *name))
 
 
-def _growing(made: Composition) -> None:
-    view, name = made.view, made.name
+def _add_plants(composition: Composition) -> None:
+    view, name = composition.view, composition.name
     rng = stream(*name, "growing")
-    conifers = rng.random() < (0.85, 0.3, 0.25, 0.4, 0.2)[made.region]
+    conifers = rng.random() < (0.85, 0.3, 0.25, 0.4, 0.2)[composition.region]
     noise, colour = Noise(rng), plants.greens(rng, conifers)
-    if made.has("wood"):
+    if composition.has("wood"):
         left = between(rng, -0.6, 0.6)
         z, tall, wide = between(rng, 75, 170), between(rng, 9, 15), between(rng, 0.35, 1.2)
-        made.items += plants.wood(view, z, tall, conifers, left, left + wide, *name)
+        composition.items += plants.wood(view, z, tall, conifers, left, left + wide, *name)
 
     def tree(view: View, x: float, z: float, *named: object) -> Item:
         own = stream(*named)
@@ -218,8 +223,8 @@ def _growing(made: Composition) -> None:
             view, x, z, tall, conifers, colour * np.float32(between(own, 0.8, 1.25)), noise, between(own, 0, 30)
         )
 
-    made.stand("trees", 2 + int(rng.random() * rng.random() * 30), 13, 110, tree)
-    made.stand(
+    composition.stand("trees", 2 + int(rng.random() * rng.random() * 30), 13, 110, tree)
+    composition.stand(
         "boulders", 2 + int(rng.random() * 12), 6, 45,
         lambda view, x, z, *named: things.boulder(view, x, z, between(stream(*named, "wide"), 0.4, 2.2), *named),
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""One thing in a landscape: where it stands in the order of painting, what it is made of, and how it is painted."""
+"""One object of a landscape: its position in the order of rendering, its materials and how it is rendered."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 from evident.data.render.landscape.canvas import Canvas
 
-SKY, DISTANCE, LAND, FLAT, UPRIGHT = range(5)  # painted one after the other, within each from far to near
+SKY, DISTANCE, LAND, FLAT, UPRIGHT = range(5)  # rendered in this order, each layer from far to near
 
 
 class Key(NamedTuple):
-    """Sorted ascending, this is the order of painting."""
+    """Sort items in ascending order to render them."""
 
     layer: int
     nearness: float
@@ -18,12 +18,12 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True)
 class Item:
-    """Painted by `paint`; it is gone as a whole with any of the materials that are the `body` of it."""
+    """Hold an object that `render` draws; it is omitted completely if a material of its `body` is removed."""
 
     layer: int
     far: float
     body: tuple[str, ...]
-    paint: Callable[[Canvas], None]
+    render: Callable[[Canvas], None]
 
     @property
     def key(self) -> Key:

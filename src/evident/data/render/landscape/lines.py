@@ -1,4 +1,4 @@
-"""Power lines and fences: straight on the ground, so straight in the picture, and smaller the further away."""
+"""Power lines and fences: straight on the ground, so straight in the image, and smaller with distance."""
 
 import math
 
@@ -10,7 +10,7 @@ from evident.data.render.landscape.noise import between, stream
 from evident.data.render.landscape.outline import Point, line
 from evident.data.render.landscape.view import View
 
-LATTICE = (  # of a pylon, in shares of its height: from (across, up) to (across, up)
+LATTICE = (  # bars of a pylon, in shares of its height: from (across, up) to (across, up)
     *((((-0.13, 0.0), (-0.035, 0.62))), ((0.13, 0.0), (0.035, 0.62)), ((-0.035, 0.62), (-0.02, 1.0))),
     *(((0.035, 0.62), (0.02, 1.0)), ((-0.02, 1.0), (0.02, 1.0)), ((-0.13, 0.0), (0.086, 0.29))),
     *(((0.13, 0.0), (-0.086, 0.29)), ((-0.086, 0.29), (0.056, 0.48)), ((0.086, 0.29), (-0.056, 0.48))),
@@ -26,7 +26,7 @@ POLE_HANGS = ((-0.1, 0.95), (0.1, 0.95))
 
 
 def power_line(view: View, *name: object) -> list[Item]:
-    """Pylons of steel or wooden poles in a straight line, with their wires, which run on beyond the picture."""
+    """Return steel pylons or wooden poles in a straight line, with wires that continue beyond the image."""
     rng = stream(*name, "power")
     steel = rng.random() < 0.6
     tall, span = (between(rng, 22, 30), between(rng, 45, 75)) if steel else (between(rng, 9, 12), between(rng, 20, 30))
@@ -37,15 +37,15 @@ def power_line(view: View, *name: object) -> list[Item]:
     feet = [(x + turn * span / length * k, near + span / length * k) for k in range(-1, 5)]
     feet = [(a, b) for a, b in feet if b > 6]
     frame, hangs = (LATTICE, HANGS) if steel else (POLE, POLE_HANGS)
-    made = [_pylon(view, a, b, tall, frame, steel) for a, b in feet]
-    return [*made, *(_wires(view, feet[k], feet[k + 1], tall, hangs, steel) for k in range(len(feet) - 1))]
+    items = [_pylon(view, a, b, tall, frame, steel) for a, b in feet]
+    return [*items, *(_wires(view, feet[k], feet[k + 1], tall, hangs, steel) for k in range(len(feet) - 1))]
 
 
 def _pylon(view: View, x: float, z: float, tall: float, frame: tuple, steel: bool) -> Item:
     middle, base, high = view.column(x, z), view.row(z), tall / z
     material, tone = ("pylon", rgb(0.44, 0.45, 0.48)) if steel else ("pole", rgb(0.4, 0.31, 0.24))
 
-    def paint(canvas: Canvas) -> None:
+    def render(canvas: Canvas) -> None:
         least = 1.1 / canvas.side * SAMPLES / 2
         thick = max(least, (0.3 if steel else 0.34) / z)
         patch = canvas.patch(middle - 0.25 * high - thick, base - high - thick, middle + 0.25 * high + thick, base)
@@ -57,13 +57,13 @@ def _pylon(view: View, x: float, z: float, tall: float, frame: tuple, steel: boo
             where |= line(patch, ends[0], ends[1], thick)
         patch.fill(where, view.lit(tone, 0.35, z), material)
 
-    return Item(UPRIGHT, z, (material,), paint)
+    return Item(UPRIGHT, z, (material,), render)
 
 
 def _wires(view: View, near: Point, far: Point, tall: float, hangs: tuple, steel: bool) -> Item:
-    """The wires of one span: parabolas in the picture."""
+    """Return the wires of one span, with a parabolic sag."""
 
-    def paint(canvas: Canvas) -> None:
+    def render(canvas: Canvas) -> None:
         for a, b in hangs:
             ends = [(view.column(x, z) + a * tall / z, view.row(z) - b * tall / z, 1 / z) for x, z in (near, far)]
             (u0, v0, s0), (u1, v1, s1) = sorted(ends)
@@ -71,7 +71,8 @@ def _wires(view: View, near: Point, far: Point, tall: float, hangs: tuple, steel
             if patch is None or u1 - u0 < 1 / canvas.side:
                 continue
             along = (patch.u - np.float32(u0)) / np.float32(u1 - u0)
-            # Along a straight line in space 1/Z runs linearly in the picture, and the way s along it as a fraction.
+            # Along a straight line in space, 1/Z is linear in the image, and the distance along it is a ratio of linear
+            # functions.
             scale = np.float32(s0) + along * np.float32(s1 - s0)
             way = along * np.float32(s1) / scale
             sag = 4 * way * (1 - way) * np.float32(0.07 * tall) * scale
@@ -81,11 +82,11 @@ def _wires(view: View, near: Point, far: Point, tall: float, hangs: tuple, steel
             where = (np.abs(patch.v - curve) < thick) & (along >= 0) & (along <= 1)
             patch.fill(where, view.lit(rgb(0.24, 0.24, 0.27), 0.4, np.float32(1) / scale * np.float32(0.5)), "wire")
 
-    return Item(UPRIGHT, (near[1] + far[1]) / 2, ("wire", "pylon" if steel else "pole"), paint)
+    return Item(UPRIGHT, (near[1] + far[1]) / 2, ("wire", "pylon" if steel else "pole"), render)
 
 
 def fence(view: View, start: Point, end: Point, *name: object) -> Item:
-    """A wooden fence of two rails or a metal railing, from one place (x, z) on the ground to another."""
+    """Return a wooden fence with two rails or a metal railing, from one position (x, z) on the ground to another."""
     rng = stream(*name, "fence")
     wooden = rng.random() < 0.6
     material = "wooden_fence" if wooden else "railing"
@@ -95,7 +96,7 @@ def fence(view: View, start: Point, end: Point, *name: object) -> Item:
     tall, gap = between(rng, 1.2, 1.6), between(rng, 1.8, 2.4) if wooden else 0.55
     length = math.sqrt((end[0] - start[0]) ** 2 + (end[1] - start[1]) ** 2)
 
-    def paint(canvas: Canvas) -> None:
+    def render(canvas: Canvas) -> None:
         (u0, s0, w0), (u1, s1, w1) = sorted(
             (view.column(x, z), 1 / z, way) for (x, z), way in ((start, 0.0), (end, length))
         )
@@ -119,4 +120,4 @@ def fence(view: View, start: Point, end: Point, *name: object) -> Item:
         )
         patch.fill((posts | rails) & ends, view.lit(tone, 0.6, np.float32(1) / scale), material)
 
-    return Item(UPRIGHT, max(start[1], end[1]) * 0.5 + min(start[1], end[1]) * 0.5, (material,), paint)
+    return Item(UPRIGHT, max(start[1], end[1]) * 0.5 + min(start[1], end[1]) * 0.5, (material,), render)

@@ -1,7 +1,7 @@
-"""Random streams with names, and soft noise in one and two dimensions.
+"""Named random streams, and smooth noise in one and two dimensions.
 
-Value noise: random numbers on a periodic lattice, blended by a smooth step. Only operations that IEEE 754 rounds
-exactly are used, so that a picture has the same bits on any machine; `numpy.sin` or a power would not.
+Value noise: random numbers on a periodic lattice, interpolated by a smooth step. It uses only operations that IEEE 754
+rounds exactly, so that an image has the same bits on any machine; `numpy.sin` or powers may differ between machines.
 """
 
 import hashlib
@@ -11,50 +11,50 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.floating]  # float32 on pixels
-CELLS = 32  # period of the lattice, a power of two
-SHIFT = (7.31, 11.87)  # between octaves, whose lattices would share their zero otherwise
+CELLS = 32  # period of the lattice; must be a power of two
+SHIFT = (7.31, 11.87)  # between octaves, whose lattices would otherwise share their origin
 
 
 def stream(*name: object) -> np.random.Generator:
-    """Random numbers that the name alone decides."""
+    """Return a random generator that depends only on the name."""
     key = np.frombuffer(hashlib.sha256("/".join(map(str, name)).encode()).digest()[:16], dtype=np.uint64)
     return np.random.Generator(np.random.Philox(key=key))
 
 
 def between(rng: np.random.Generator, low: float, high: float) -> float:
-    """A number from low to high, evenly."""
+    """Return a number that is uniform from `low` to `high`."""
     return low + (high - low) * float(rng.random())
 
 
 def smooth(x: Array) -> Array:
-    """Smooth step from 0 (x <= 0) to 1 (x >= 1)."""
+    """Return a smooth step from 0 (x <= 0) to 1 (x >= 1)."""
     x = np.clip(x, 0, 1)
     return x * x * (3 - 2 * x)
 
 
 def step(x: Array, low: float, high: float) -> Array:
-    """Smooth step from 0 at `low` to 1 at `high`, which may be the smaller one."""
+    """Return a smooth step from 0 at `low` to 1 at `high`, which may be smaller than `low`."""
     return smooth((x - low) / (high - low))
 
 
 def _step(x: Array) -> Array:
-    """`smooth` of numbers that lie in [0, 1]."""
+    """Return `smooth` of numbers in [0, 1]."""
     return x * x * (3 - 2 * x)
 
 
 def wave(x: Array) -> Array:
-    """Smooth wave of period one in [0, 1], zero at whole numbers."""
+    """Return a smooth wave in [0, 1] with period one, zero at whole numbers."""
     return smooth(2 * np.abs(x - np.floor(x + 0.5)))
 
 
 class Noise:
-    """Soft noise in [-1, 1] over the plane, periodic in `CELLS`."""
+    """Compute smooth noise in [-1, 1] over the plane, with period `CELLS`."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.lattice = (2 * rng.random((CELLS, CELLS)) - 1).astype(np.float32)
 
     def at(self, x: Array, y: Array) -> Array:
-        """Noise at points (x, y), arrays that broadcast."""
+        """Return the noise at points (x, y), arrays that broadcast."""
         column, row = np.floor(x), np.floor(y)
         right, down = _step(x - column), _step(y - row)
         left, top = column.astype(np.intp) & (CELLS - 1), row.astype(np.intp) & (CELLS - 1)
@@ -73,7 +73,7 @@ class Noise:
         return a + c
 
     def over(self, x: Array, y: Array) -> Array:
-        """Noise (h, w) on the grid of columns x (w,) and rows y (h,): the same as `at`, without gathering."""
+        """Return the noise (h, w) on the grid of columns x (w,) and rows y (h,), faster than by `at`."""
         column, row = np.floor(x), np.floor(y)
         right, down = _step(x - column), _step(y - row)[:, None]
         left, top = column.astype(np.intp) & (CELLS - 1), row.astype(np.intp) & (CELLS - 1)
@@ -83,15 +83,18 @@ class Noise:
         return upper + down * (lower - upper)
 
     def fractal(self, x: Array, y: Array, octaves: int, gain: float = 0.5) -> Array:
-        """A sum of octaves at points (x, y), in [-1, 1]: each of twice the frequency and `gain` times the strength."""
+        """Return a sum of octaves at points (x, y), in [-1, 1].
+
+        Each octave has twice the frequency and `gain` times the amplitude of the one before.
+        """
         return _octaves(self.at, x, y, octaves, gain)
 
     def fractal_over(self, x: Array, y: Array, octaves: int, gain: float = 0.5) -> Array:
-        """`fractal` on a grid, as `over`."""
+        """Return `fractal` on a grid, as `over` does."""
         return _octaves(self.over, x, y, octaves, gain)
 
     def line(self, x: Array, octaves: int, gain: float = 0.5, ridged: bool = False) -> Array:
-        """A profile in [-1, 1] along x (w,); a ridged one has sharp crests."""
+        """Return a profile in [-1, 1] along x (w,); a ridged profile has sharp crests."""
         total, weight, strength = np.zeros_like(x), 0.0, 1.0
         for octave in range(octaves):
             layer = self.over(x * np.float32(2**octave), np.full(1, octave * SHIFT[0], np.float32))[0]

@@ -1,4 +1,4 @@
-"""Outlines in the picture: convex polygons and thick lines, as tests on the samples of a patch."""
+"""Outlines in the image: convex polygons, thick lines, rectangles and ellipses, as tests on the samples of a patch."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ Point = tuple[float, float]
 
 
 def polygon(patch: Patch, points: Sequence[Point]) -> Bools:
-    """Inside (h, w) of a convex polygon, its corners (u, v) in either sense of rotation."""
+    """Return the inside (h, w) of a convex polygon with corners (u, v) in either direction of rotation."""
     left = right = np.ones((patch.v.size, patch.u.size), bool)
     for (u0, v0), (u1, v1) in zip(points, [*points[1:], points[0]], strict=True):
         cross = (patch.u - np.float32(u0)) * np.float32(v1 - v0) - (patch.v - np.float32(v0)) * np.float32(u1 - u0)
@@ -20,7 +20,7 @@ def polygon(patch: Patch, points: Sequence[Point]) -> Bools:
 
 
 def line(patch: Patch, start: Point, end: Point, thick: float) -> Bools:
-    """Within `thick` / 2 of the segment from one point to another."""
+    """Return the samples (h, w) within `thick` / 2 of the segment from `start` to `end`."""
     (u0, v0), (u1, v1) = start, end
     du, dv = u1 - u0, v1 - v0
     length = max(du * du + dv * dv, 1e-12)
@@ -30,12 +30,12 @@ def line(patch: Patch, start: Point, end: Point, thick: float) -> Bools:
 
 
 def within(patch: Patch, left: float, top: float, right: float, bottom: float) -> Bools:
-    """Inside (h, w) of a rectangle."""
+    """Return the inside (h, w) of a rectangle."""
     columns = (patch.u >= np.float32(left)) & (patch.u <= np.float32(right))
     return columns & (patch.v >= np.float32(top)) & (patch.v <= np.float32(bottom))
 
 
 def disc(patch: Patch, u: float, v: float, wide: float, high: float) -> tuple[Bools, Array]:
-    """Inside (h, w) of an upright ellipse, and how far out each sample is, squared."""
+    """Return the inside (h, w) of an axis-aligned ellipse, and the squared relative distance (h, w) from its centre."""
     out = ((patch.u - np.float32(u)) / np.float32(wide)) ** 2 + ((patch.v - np.float32(v)) / np.float32(high)) ** 2
     return out < 1, out

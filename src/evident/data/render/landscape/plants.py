@@ -1,4 +1,4 @@
-"""Trees, one by one and as woods, and flowers."""
+"""Trees, woods and flowers."""
 
 import numpy as np
 
@@ -19,7 +19,7 @@ PETALS = (
 
 
 def greens(rng: np.random.Generator, conifers: bool) -> Array:
-    """A colour of leaves or needles, now and then of autumn."""
+    """Return a colour of leaves or needles; leaves have autumn colours in 15 % of cases."""
     if conifers:
         return rgb(between(rng, 0.16, 0.26), between(rng, 0.3, 0.38), between(rng, 0.2, 0.26))
     if rng.random() < 0.15:
@@ -28,13 +28,13 @@ def greens(rng: np.random.Generator, conifers: bool) -> Array:
 
 
 def tree(view: View, x: float, z: float, tall: float, conifer: bool, colour: Array, noise: Noise, seed: float) -> Item:
-    """A conifer, tier on tier, or a round tree on its trunk; `seed` picks a place of the noise."""
+    """Return a conifer with tiers or a round tree on a trunk; `seed` selects a position in the noise."""
     base, one = view.row(z), 1 / z
     middle, high = view.column(x, z), tall / z
     wide = high * (0.24 if conifer else 0.42)
     trunk = 0.07 if conifer else 0.24
 
-    def paint(canvas: Canvas) -> None:
+    def render(canvas: Canvas) -> None:
         shadow(view, canvas, middle, base, wide * 0.9, one)
         patch = canvas.patch(middle - 1.35 * wide, base - 1.05 * high, middle + 1.35 * wide, base)
         if patch is None:
@@ -60,11 +60,11 @@ def tree(view: View, x: float, z: float, tall: float, conifer: bool, colour: Arr
         where = (edge < 0) & (up > 0) & (up < np.float32(1.05))
         patch.fill(where, view.lit(colour * (1 + rough * np.float32(0.35)), np.clip(lit, 0.03, 1.1), z), "tree")
 
-    return Item(UPRIGHT, z, ("tree",), paint)
+    return Item(UPRIGHT, z, ("tree",), render)
 
 
 def wood(view: View, z: float, tall: float, conifer: bool, left: float, right: float, *name: object) -> list[Item]:
-    """A wood seen from outside: three rows of crowns between two columns of the picture."""
+    """Return a wood seen from outside: three rows of crowns between two columns of the image."""
     rng = stream(*name, "wood")
     colour = greens(rng, conifer)
     return [_row(view, z * (1.3, 1.14, 1.0)[k], tall, conifer, left, right, colour, Noise(rng)) for k in range(3)]
@@ -76,7 +76,7 @@ def _row(
     base, high = view.row(z), tall / z
     crown = high * (0.36 if conifer else 0.75)
 
-    def paint(canvas: Canvas) -> None:
+    def render(canvas: Canvas) -> None:
         patch = canvas.patch(left, base - 1.35 * high, right, base)
         if patch is None:
             return
@@ -98,21 +98,21 @@ def _row(
         lit = np.clip(np.float32(0.12) + up * np.float32(0.5) + side + rough * np.float32(0.55), 0.02, 1)
         patch.fill(where, view.lit(colour * (1 + rough * np.float32(0.35)), lit, z), "tree")
 
-    return Item(UPRIGHT, z, ("tree",), paint)
+    return Item(UPRIGHT, z, ("tree",), render)
 
 
 def flowers(view: View, meadow: Meadow, *name: object) -> Item:
-    """Patches of blossoms, one or two colours, each blossom a dot where it is near and a touch of colour where far."""
+    """Return patches of blossoms in one or two colours; each near blossom is a dot."""
     rng = stream(*name, "flowers")
     noise = Noise(rng)
     first, second = (PETALS[int(rng.random() * len(PETALS))] for _ in range(2))
 
-    def paint(canvas: Canvas) -> None:
+    def render(canvas: Canvas) -> None:
         patch = canvas.patch(top=view.horizon)
         assert patch is not None
         x, z = view.ground(patch)
         inside = meadow(x, z) & patch.shows("grass", "dry_grass", "soil", "sand")
-        # Blossoms stand on two lattices, the coarser the further away, each at random and shifted in its cell.
+        # Blossoms are on two lattices, which are coarser at a distance, each at random and shifted within its cell.
         coarse = z * np.float32(0.07)
         cell = np.float32(0.17) * (1 + sum((coarse > limit) * np.float32(limit) for limit in (1, 2, 4, 8)))
         thick = noise.at(x / np.float32(1.4), z / np.float32(2.1)) * np.float32(0.12)
@@ -125,4 +125,4 @@ def flowers(view: View, meadow: Meadow, *name: object) -> Item:
             mixed = np.where(aside + along > 0, first, second)
             patch.fill(blossom, view.lit(mixed * (1 - out), 0.9, z), "flower")
 
-    return Item(FLAT, 6000, ("flower",), paint)
+    return Item(FLAT, 6000, ("flower",), render)

@@ -1,7 +1,6 @@
-"""Mountains and hills: skylines of noise, range behind range, paler the further away.
+"""Mountains and hills: skylines of noise, one range behind the other, paler with distance.
 
-Rock is lit by the slope of a ridged noise below the skyline; snow lies high and on the lee side; the foot is
-overgrown.
+Rock is lit by the slope of a ridged noise below the skyline. Snow lies high up and on the lee side. The foot is green.
 """
 
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from evident.data.render.landscape.view import View
 
 @dataclass(frozen=True)
 class Range:
-    """One range of mountains, `high` of the picture's side above the horizon; `line` and `wood` in shares of that."""
+    """Hold one mountain range, `high` sides of the image above the horizon; `line` and `wood` are shares of it."""
 
     view: View
     skyline: Noise
@@ -26,13 +25,13 @@ class Range:
     far: float
     peaks: float
     start: float
-    line: float  # above it lies snow
-    wood: float  # below it the slopes are overgrown
+    line: float  # snow above this height
+    wood: float  # green slopes below this height
     rock: Array
     green: Array
 
-    def paint(self, canvas: Canvas) -> None:
-        """Rock first, then the slopes at its foot, the snow on its top and the haze in its valleys."""
+    def render(self, canvas: Canvas) -> None:
+        """Draw the rock, then the slopes at its foot, the snow at its top and the haze in its valleys."""
         view, high = self.view, self.high
         patch = canvas.patch(top=view.horizon - 1.1 * high, bottom=view.horizon)
         if patch is None:
@@ -41,14 +40,14 @@ class Range:
         crest = np.maximum(crest * np.float32(0.62) + np.float32(0.42), np.float32(0.03)) * np.float32(high)
         up = np.float32(view.horizon) - patch.v
         where = (up < crest) & (up > np.float32(-0.01))
-        # Gullies run down from the crest: the noise is stretched along the fall.
+        # Gullies run down from the crest: the noise is stretched along the slope.
         across, down = patch.u[0] * np.float32(self.peaks * 5), patch.v[:, 0] * np.float32(9)
         beside = across + np.float32(0.13 if view.side > 0 else -0.13)
         folds = self.face.fractal_over(across, down, 5, 0.62)
         relief = folds - self.face.fractal_over(beside, down + np.float32(0.05), 5, 0.62)
         facing = np.clip(np.float32(0.42) + relief * np.float32(2.6), 0, 1)
         tall = up / np.float32(high) + folds * np.float32(0.16)
-        air = np.float32(self.far * 0.22)  # mountains are seen through less air than their distance of land
+        air = np.float32(self.far * 0.22)  # less haze than land at this distance, so that mountains stay visible
         patch.fill(where, view.lit(self.rock * (np.float32(0.85) + folds * np.float32(0.35)), facing, air), "rock")
         foot = where & (tall < np.float32(self.wood))
         patch.fill(foot, view.lit(self.green * (1 + folds * np.float32(0.5)), facing * np.float32(0.8), air), "slope")
@@ -58,7 +57,7 @@ class Range:
 
 
 def mountains(view: View, snowy: bool, *name: object) -> list[Item]:
-    """One to three ranges of rock, slopes and, where it is `snowy`, snow."""
+    """Return one to three ranges of rock, slopes and, if `snowy`, snow."""
     rng = stream(*name, "mountains")
     count, top = 1 + int(rng.random() * 3), view.horizon * between(rng, 0.4, 0.85)
     line, wood, grey = between(rng, 0.2, 0.62) if snowy else 2.0, between(rng, 0.08, 0.4), between(rng, 0, 1)
@@ -72,11 +71,11 @@ def mountains(view: View, snowy: bool, *name: object) -> list[Item]:
         )
         for k in range(count)
     ]  # fmt: skip
-    return [Item(DISTANCE, one.far, ("rock", "slope"), one.paint) for one in ranges]
+    return [Item(DISTANCE, one.far, ("rock", "slope"), one.render) for one in ranges]
 
 
 def hills(view: View, cover: str, *name: object) -> list[Item]:
-    """One to three soft ranges under the same cover as the land before them."""
+    """Return one to three smooth ranges with the same cover as the land in front of them."""
     rng = stream(*name, "hills")
     count = 1 + int(rng.random() * 3)
     high = view.horizon * between(rng, 0.1, 0.34)
@@ -87,7 +86,7 @@ def _hill(view: View, noise: Noise, cover: str, high: float, far: float, rng: np
     wide, start = between(rng, 0.8, 1.8), between(rng, 0, 20)
     material, colour = COVERS[cover]
 
-    def paint(canvas: Canvas) -> None:
+    def render(canvas: Canvas) -> None:
         x = canvas.places * np.float32(wide) + np.float32(start)
         crest = (noise.line(x, 4, 0.4) * np.float32(0.5) + np.float32(0.5)) * np.float32(high)
         patch = canvas.patch(top=view.horizon - high, bottom=view.horizon)
@@ -102,4 +101,4 @@ def _hill(view: View, noise: Noise, cover: str, high: float, far: float, rng: np
         patch.fill(where, view.lit(COVERS["soil"][1] * dappled, facing, far), "soil")
         patch.fill(where, view.lit(colour * dappled, facing, far), material)
 
-    return Item(DISTANCE, far, (), paint)
+    return Item(DISTANCE, far, (), render)

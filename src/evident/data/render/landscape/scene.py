@@ -1,9 +1,9 @@
-"""A landscape from its name: the picture, what is visible of each attribute, and how scenic that makes it.
+"""Render a landscape from its name: the image, the visible part of each attribute, and the resulting scenicness.
 
-Things are painted from the back to the front, so masks are exact. `without` paints the same landscape without an
-attribute: the things whose body bears it are left out with their shadows, and what cannot be without them (boats
-without water, wires without pylons); parts that bear it (panes, snow, sails) show what is behind them, and the horizon
-disappears in mist. Everything else is drawn as before.
+Objects are rendered from back to front, so masks are exact. `without` renders the same landscape without an attribute.
+Objects whose body has it are omitted with their shadows, and with them objects that cannot exist without them (boats
+without water, wires without pylons). Parts that have it (panes, snow, sails) show what is behind them. The horizon
+disappears in mist. Everything else stays the same.
 """
 
 from dataclasses import dataclass
@@ -13,24 +13,24 @@ import torch
 from torch import Tensor
 
 from evident.data.render.landscape import truth
-from evident.data.render.landscape.attributes import ATTRIBUTES, bearers
+from evident.data.render.landscape.attributes import ATTRIBUTES, materials_of
 from evident.data.render.landscape.canvas import Bools, Canvas, boxes
 from evident.data.render.landscape.composition import compose
 from evident.data.render.landscape.sky import mist
 from evident.data.render.landscape.view import View
 from evident.errors import UserError
 
-RENDER_FORMAT = 1  # raised whenever a picture or a taste changes, so that stored ones are made anew
-STRIP = 0.016  # to both sides of the horizon, in sides of the picture
+RENDER_FORMAT = 1  # increase it when an image or a formula changes, so that stored images are rendered again
+STRIP = 0.016  # above and below the horizon, in sides of the image
 OPEN = ("sky", "cloud", "sea", "grass", "dry_grass", "sand", "soil", "field", "lake")
 
 
 @dataclass(frozen=True)
 class Scene:
-    """One picture uint8 (3, H, W), masks bool (K, H, W) of ATTRIBUTES, and the truth of `truth`: `seen` float64 (K,).
+    """Hold an image uint8 (3, H, W), masks bool (K, H, W) of ATTRIBUTES and `seen` float64 (K,), as defined in `truth`.
 
-    `indirect` bool (H, W) marks pixels whose light depends on what is seen elsewhere, if only in part: shadows, the
-    lake's mirror, veils of cloud.
+    `indirect` bool (H, W) marks pixels whose light depends at least partly on objects elsewhere: shadows, reflections,
+    thin clouds.
     """
 
     image: Tensor
@@ -40,40 +40,40 @@ class Scene:
 
     @property
     def contributions(self) -> Tensor:
-        """What each attribute adds to the score, float64 (K,)."""
+        """The contribution of each attribute to the score, float64 (K,)."""
         return torch.from_numpy(truth.contributions(self.seen.numpy()))
 
     @property
     def contribution_maps(self) -> Tensor:
-        """Where that comes from, float64 (K, H, W); each sums to its contribution."""
+        """The contributions by pixel, float64 (K, H, W); each map sums to the contribution of its attribute."""
         return torch.from_numpy(truth.contribution_maps(self.masks.numpy()))
 
     @property
     def score(self) -> float:
-        """The clean score, before anyone votes."""
+        """The true score, without the noise of votes."""
         return float(truth.score(self.seen.numpy()))
 
     @property
     def variance(self) -> float:
-        """The clean variance of votes."""
+        """The true variance of votes."""
         return float(truth.variance(self.seen.numpy()))
 
 
 def landscape(set_name: str, index: int, size: int, without: str | None = None, seed: int = 0) -> Scene:
-    """The landscape of (set_name, seed, index), `size` pixels a side, the same bytes whenever it is asked for.
+    """Render the landscape (set_name, seed, index), `size` pixels a side, always with the same bytes.
 
-    `without` leaves one of ATTRIBUTES out. Raises UserError for one that is not there, and for a size below 16.
+    `without` removes one of ATTRIBUTES. Raises `UserError` for an unknown attribute and for a size below 16.
     """
     if without is not None and without not in ATTRIBUTES:
-        raise UserError(f"no attribute {without!r} in landscapes; there are {', '.join(ATTRIBUTES)}")
+        raise UserError(f"landscapes have no attribute {without!r}; use one of {', '.join(ATTRIBUTES)}")
     if size < 16:
-        raise UserError(f"landscapes of {size} pixels asked for; 16 or more will do")
-    gone = bearers(without)
+        raise UserError(f"landscapes of {size} pixels requested; use 16 or more")
+    gone = materials_of(without)
     view, items = compose("landscape", set_name, seed, index)
     canvas = Canvas(size, gone)
     for item in items:
         if not gone.intersection(item.body):
-            item.paint(canvas)
+            item.render(canvas)
     horizon = _horizon(view, canvas)
     if without == "horizon":
         mist(view, canvas, horizon)
@@ -84,7 +84,7 @@ def landscape(set_name: str, index: int, size: int, without: str | None = None, 
 
 
 def _horizon(view: View, canvas: Canvas) -> Bools:
-    """The strip (S, S) around the horizon in columns where open land or sea meets the sky there."""
+    """Return the strip (S, S) around the horizon in the columns where open land or sea meets the sky."""
     row = min(max(int(view.horizon * canvas.side), 3), canvas.side - 4)
     patch = canvas.whole()
     air, land = patch.shows("sky", "cloud"), patch.shows(*OPEN)

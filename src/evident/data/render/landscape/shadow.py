@@ -1,4 +1,4 @@
-"""The soft shadow at the foot of what stands on the ground."""
+"""The soft shadow at the foot of objects that stand on the ground."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from evident.data.render.landscape.view import View
 
 
 def shadow(view: View, canvas: Canvas, middle: float, base: float, wide: float, metre: float) -> None:
-    """An ellipse of shade `wide` to both sides of the column `middle`, drawn out away from the sun."""
+    """Darken an ellipse that extends about `wide` to both sides of the column `middle`, shifted away from the sun."""
     long = wide * (1.3 + 0.8 * view.low)
     flat = max(long * min(0.42, max(0.06, (base - view.horizon) * 0.9)), 0.3 * metre)
     middle -= 0.7 * view.side * wide

@@ -1,4 +1,4 @@
-"""Shapes on the ground, in metres: what is inside of them, for pixels as for the places where things may stand."""
+"""Shapes on the ground, in metres. They test which pixels are inside, and where objects may stand."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ Shape = Callable[[Array, Array], Bools]  # (x, z) -> inside
 
 @dataclass(frozen=True)
 class Way:
-    """A strip `half` a width to both sides of a curve that runs away from the eye, or across the picture."""
+    """Contain the strip within `half` metres of a curve that runs away from the camera, or across the image."""
 
     across: bool
     start: float
@@ -23,12 +23,12 @@ class Way:
     noise: Noise
 
     def offset(self, x: Array, z: Array) -> Array:
-        """Signed distance from the curve along the other axis, in half widths."""
+        """Return the signed distance from the curve along the other axis, in units of `half`."""
         along, beside = (x, z) if self.across else (z, x)
         return (beside - self.centre(along)) / np.float32(self.half)
 
     def centre(self, along: Array) -> Array:
-        """Where the curve is."""
+        """Return the position of the curve on the other axis."""
         turns = self.noise.at(along / np.float32(38), np.full(1, 0.5, np.float32))
         return np.float32(self.start) + np.float32(self.slope) * along + np.float32(self.bend) * turns
 
@@ -38,7 +38,7 @@ class Way:
 
 @dataclass(frozen=True)
 class Pond:
-    """An ellipse with an uneven shore."""
+    """Contain an ellipse with an irregular shore."""
 
     x: float
     z: float
@@ -47,7 +47,7 @@ class Pond:
     noise: Noise
 
     def inside(self, x: Array, z: Array) -> Array:
-        """1 in the middle, 0 on the shore."""
+        """Return about 1 in the middle, 0 at the shore and less outside."""
         a, b = (x - np.float32(self.x)) / np.float32(self.wide), (z - np.float32(self.z)) / np.float32(self.deep)
         shore = self.noise.at(x / np.float32(self.wide) * 2, z / np.float32(self.deep) * 2) * np.float32(0.3)
         return 1 - (a * a + b * b) - shore
@@ -58,7 +58,7 @@ class Pond:
 
 @dataclass(frozen=True)
 class Coast:
-    """All that lies beyond a slanting, uneven line, which is `beach` metres wide towards the eye."""
+    """Contain everything beyond a slanted, irregular shore line, and the beach of `beach` metres in front of it."""
 
     z: float
     slope: float
@@ -66,7 +66,7 @@ class Coast:
     noise: Noise
 
     def beyond(self, x: Array, z: Array) -> Array:
-        """Metres beyond the shore line."""
+        """Return the metres beyond the shore line."""
         bays = self.noise.fractal(x / 40, z / 40, 2) * np.float32(0.25 * self.z)
         return z - np.float32(self.z) - np.float32(self.slope) * x - bays
 
@@ -76,7 +76,7 @@ class Coast:
 
 @dataclass(frozen=True)
 class Plot:
-    """A parallelogram."""
+    """Contain a parallelogram."""
 
     x: float
     z: float
@@ -91,7 +91,7 @@ class Plot:
 
 @dataclass(frozen=True)
 class Meadow:
-    """Patches where a noise is high, between two distances."""
+    """Contain patches where a noise is high, between two distances."""
 
     near: float
     far: float

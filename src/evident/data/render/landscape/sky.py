@@ -1,4 +1,4 @@
-"""Sky, sun and clouds: clouds are a plane of fractal noise overhead, thinning out towards the horizon."""
+"""Sky, sun and clouds. Clouds are a plane of fractal noise overhead that gets thinner towards the horizon."""
 
 import numpy as np
 
@@ -7,15 +7,15 @@ from evident.data.render.landscape.item import SKY, Item
 from evident.data.render.landscape.noise import Noise, between, smooth, step, stream
 from evident.data.render.landscape.view import View
 
-SEEN = 0.35  # of a cloud's full whiteness: fainter veils are sky
+SEEN = 0.35  # share of a cloud's full opacity; thinner clouds count as sky
 
 
 def sky(view: View, *name: object) -> Item:
-    """The gradient from the horizon to the zenith, with the sun's glow and, where it is low, its disc."""
+    """Return the gradient from the horizon to the zenith, with the sun's glow and, if the sun is low, its disc."""
     rng = stream(*name, "sky")
     aside, above = 0.5 + 0.42 * view.side, view.horizon * between(rng, 0.15, 0.75)
 
-    def paint(canvas: Canvas) -> None:
+    def render(canvas: Canvas) -> None:
         patch = canvas.patch(bottom=view.horizon + 0.02)
         assert patch is not None
         up = np.clip(1 - patch.v / np.float32(view.horizon), 0, 1)
@@ -27,16 +27,16 @@ def sky(view: View, *name: object) -> Item:
         if view.low > 0.3:
             patch.tint(step(np.sqrt(square), 0.034, 0.028), np.minimum(view.sun * np.float32(1.6), 1.6))
 
-    return Item(SKY, 2, (), paint)
+    return Item(SKY, 2, (), render)
 
 
 def clouds(view: View, *name: object) -> Item:
-    """Clouds: opaque where they are seen as such; fainter veils count as light."""
+    """Return clouds; parts thicker than SEEN are opaque, thinner parts only tint the sky."""
     rng = stream(*name, "clouds")
     noise, much, size = Noise(rng), between(rng, -0.08, 0.3), between(rng, 1.0, 2.2)
     drift, flat = between(rng, 0, 30), between(rng, 0.8, 2.0)
 
-    def paint(canvas: Canvas) -> None:
+    def render(canvas: Canvas) -> None:
         patch = canvas.patch(bottom=view.horizon + 0.02)
         assert patch is not None
         above = np.maximum(np.float32(view.horizon + 0.10) - patch.v, np.float32(0.02))
@@ -56,11 +56,11 @@ def clouds(view: View, *name: object) -> Item:
         canvas.indirect[patch.rows, patch.columns] |= (thick > 0) & ~seen
         patch.fill(seen, mixed, "cloud")
 
-    return Item(SKY, 1, ("cloud",), paint)
+    return Item(SKY, 1, ("cloud",), render)
 
 
 def mist(view: View, canvas: Canvas, where: np.ndarray) -> None:
-    """A bank of mist where (S, S) the horizon was: the one thing of which the horizon can be robbed."""
+    """Hide the horizon `where` (S, S) it was visible by mist, since it cannot be omitted like an object."""
     patch = canvas.whole()
     down = np.abs(patch.v - np.float32(view.horizon))
     patch.tint(where * step(down, 0.03, 0.0), view.air * rgb(0.99, 0.99, 1.0))

@@ -1,4 +1,4 @@
-"""What lies, stands or drives about: cars, boats, hikers, tents, heaps of scrap, boulders."""
+"""Objects that lie, stand or move on the ground or on water: cars, boats, hikers, tents, heaps of scrap, boulders."""
 
 import numpy as np
 
@@ -16,12 +16,12 @@ BRIGHT = (
 
 
 def bright(rng: np.random.Generator) -> Array:
-    """The colour of something painted or dyed."""
+    """Return a colour of painted or dyed objects."""
     return BRIGHT[int(rng.random() * len(BRIGHT))]
 
 
 class Frame:
-    """Metres in the picture around a foot on the ground: `at(a, b)` is a to the right and b up."""
+    """Convert metres around a point on the ground to the image: `at(a, b)` is a to the right and b up."""
 
     def __init__(self, view: View, x: float, z: float) -> None:
         self.u, self.v, self.one = view.column(x, z), view.row(z), 1 / z
@@ -37,13 +37,13 @@ class Frame:
 
 
 def car(view: View, x: float, z: float, sideways: bool, *name: object) -> Item:
-    """A car or a truck, from the side or from behind."""
+    """Return a car or a truck, seen from the side or from behind."""
     rng = stream(*name)
     truck, paintwork, frame = rng.random() < 0.3, bright(rng), Frame(view, x, z)
     half, tall = (3.4, 3.1) if truck else (2.2, 1.55)
     box = rgb(0.88, 0.87, 0.84) if rng.random() < 0.5 else bright(rng)
 
-    def paint(canvas: Canvas) -> None:
+    def render(canvas: Canvas) -> None:
         wide = half if sideways else (1.25 if truck else 0.95)
         shadow(view, canvas, frame.u, frame.v, wide * frame.one, frame.one)
         patch = frame.patch(canvas, half + 0.2, tall + 0.3)
@@ -92,17 +92,17 @@ def car(view: View, x: float, z: float, sideways: bool, *name: object) -> Item:
             where, _ = disc(patch, *frame.at(wheel, 0.36), radius, radius)
             patch.fill(where, black, "vehicle")
 
-    return Item(UPRIGHT, z, ("vehicle",), paint)
+    return Item(UPRIGHT, z, ("vehicle",), render)
 
 
 def boat(view: View, x: float, z: float, water: str, *name: object) -> Item:
-    """A sailing boat on the sea or on a lake, whose water it does not outlast."""
+    """Return a sailing boat on the sea or on a lake; it is removed together with the material `water`."""
     rng = stream(*name)
     frame, large = Frame(view, x, z), between(rng, 0.8, 1.25)
     hull, cloth = bright(rng), (rgb(0.97, 0.96, 0.93) if rng.random() < 0.7 else bright(rng))
     sense = 1 if rng.random() < 0.5 else -1
 
-    def paint(canvas: Canvas) -> None:
+    def render(canvas: Canvas) -> None:
         patch = frame.patch(canvas, 4.2 * large, 9.5 * large)
         if patch is None:
             return
@@ -117,18 +117,18 @@ def boat(view: View, x: float, z: float, water: str, *name: object) -> Item:
         fill([(-0.2, 1.7), (-0.2, 8.8), (-3.0, 1.7)], view.lit(cloth, 0.85, z), "sail")
         fill([(0.2, 1.7), (0.2, 7.8), (3.1, 1.6)], view.lit(cloth, 0.7, z), "sail")
 
-    return Item(UPRIGHT, z, ("hull", water), paint)
+    return Item(UPRIGHT, z, ("hull", water), render)
 
 
 def hiker(view: View, x: float, z: float, *name: object) -> Item:
-    """A person on foot with a rucksack."""
+    """Return a person on foot with a rucksack."""
     rng = stream(*name)
     frame, jacket, sack = Frame(view, x, z), bright(rng), bright(rng)
     tall, stride = between(rng, 1.7, 2.1), between(rng, 0.1, 0.28)
     sense = 1 if rng.random() < 0.5 else -1
     skin = rgb(0.87, 0.68, 0.55) if rng.random() < 0.6 else rgb(0.5, 0.34, 0.26)
 
-    def paint(canvas: Canvas) -> None:
+    def render(canvas: Canvas) -> None:
         shadow(view, canvas, frame.u, frame.v, 0.5 * frame.one, 0.5 * frame.one)
         patch = frame.patch(canvas, 0.8, tall + 0.2)
         if patch is None:
@@ -145,17 +145,17 @@ def hiker(view: View, x: float, z: float, *name: object) -> Item:
         where, _ = disc(patch, *frame.at(0.05 * sense, 0.93 * tall), head, head)
         patch.fill(where, view.lit(skin, 0.7, z), "hiker")
 
-    return Item(UPRIGHT, z, ("hiker",), paint)
+    return Item(UPRIGHT, z, ("hiker",), render)
 
 
 def tent(view: View, x: float, z: float, *name: object) -> Item:
-    """A ridge tent, its opening to one side."""
+    """Return a ridge tent with its opening on one side."""
     rng = stream(*name)
     frame, cloth = Frame(view, x, z), bright(rng)
     half, tall, long = between(rng, 1.5, 2.2), between(rng, 1.9, 2.6), between(rng, 2.0, 3.4)
     sense = 1 if rng.random() < 0.5 else -1
 
-    def paint(canvas: Canvas) -> None:
+    def render(canvas: Canvas) -> None:
         shadow(view, canvas, frame.u, frame.v, (half + long / 2) * frame.one, frame.one)
         patch = frame.patch(canvas, half + long + 0.3, tall + 0.6)
         if patch is None:
@@ -170,16 +170,16 @@ def tent(view: View, x: float, z: float, *name: object) -> Item:
         fill([(-half, 0), (0, tall), (half, 0)], view.lit(cloth, 0.85, z))
         fill([(-0.35 * half, 0), (0, 0.75 * tall), (0.35 * half, 0)], view.lit(cloth * np.float32(0.2), 0.3, z))
 
-    return Item(UPRIGHT, z, ("tent",), paint)
+    return Item(UPRIGHT, z, ("tent",), render)
 
 
 def scrap(view: View, x: float, z: float, *name: object) -> Item:
-    """A heap of scrap: sheets of metal, rust and rubbish."""
+    """Return a heap of scrap: sheets of metal, rust and rubbish."""
     rng = stream(*name)
     frame, half, tall = Frame(view, x, z), between(rng, 3.5, 6.0), between(rng, 1.8, 3.2)
     noise, pieces = Noise(rng), rng.random((46, 6))
 
-    def paint(canvas: Canvas) -> None:
+    def render(canvas: Canvas) -> None:
         shadow(view, canvas, frame.u, frame.v, half * frame.one, frame.one)
         patch = frame.patch(canvas, 1.15 * half, 1.3 * tall)
         if patch is None:
@@ -205,16 +205,16 @@ def scrap(view: View, x: float, z: float, *name: object) -> Item:
             )  # fmt: skip
             patch.fill(where, view.lit(colour * np.float32(0.65 + 0.6 * tone), 0.55, z), name_)
 
-    return Item(UPRIGHT, z, ("junk",), paint)
+    return Item(UPRIGHT, z, ("junk",), render)
 
 
 def boulder(view: View, x: float, z: float, wide: float, *name: object) -> Item:
-    """A block of stone, rough at its edge and lit from above."""
+    """Return a block of stone, with a rough edge and lit from above."""
     rng = stream(*name)
     frame, noise, tall = Frame(view, x, z), Noise(rng), wide * between(rng, 0.7, 1.3)
     tone = rgb(0.56, 0.54, 0.51) * np.float32(between(rng, 0.75, 1.2))
 
-    def paint(canvas: Canvas) -> None:
+    def render(canvas: Canvas) -> None:
         shadow(view, canvas, frame.u, frame.v, wide * frame.one, frame.one)
         patch = frame.patch(canvas, 1.3 * wide, 1.3 * tall)
         if patch is None:
@@ -229,4 +229,4 @@ def boulder(view: View, x: float, z: float, wide: float, *name: object) -> Item:
         lit = np.clip(lit + rough * np.float32(0.4), 0.05, 1)
         patch.fill(where, view.lit(tone * (1 + rough * np.float32(0.3)), lit * step(b, -0.1, 0.25), z), "boulder")
 
-    return Item(UPRIGHT, z, ("boulder",), paint)
+    return Item(UPRIGHT, z, ("boulder",), render)

@@ -1,20 +1,21 @@
-"""How scenic a landscape is, by a formula: the true contribution of each attribute, and people's votes around it.
+"""The true scenicness of a landscape: the contribution of each attribute, and simulated votes.
 
-With M_k the mask of attribute k (H x W, what is visible) and T_k >= 0 a template of places with mean one,
+With M_k the mask of attribute k (H x W, the visible pixels) and T_k >= 0 a template over positions with mean one,
 
-    seen_k   = <T_k, M_k> / (H W)                   the share of the picture, weighted by place
+    seen_k   = <T_k, M_k> / (H W)                   the share of the image, weighted by position
     score    = BASE + sum_k w_k seen_k              contribution of k: w_k seen_k
-    map_k    = w_k T_k M_k / (H W)                  where it comes from; its sum is the contribution
-    variance = SPREAD + sum_k c_k seen_k            opinions differ about some things more than about others, c_k >= 0
+    map_k    = w_k T_k M_k / (H W)                  the contribution by pixel; its sum is the contribution
+    variance = SPREAD + sum_k c_k seen_k            people disagree more about some attributes than others, c_k >= 0
 
-so both are linear in the masks, as in SIAM (Marcos et al., 2019), and contributions and maps are exact. A wire spoils
-the sky more than the ground (T = 2 (1 - v), v from 0 at the top to 1 at the bottom), water pleases more in front
-(T = 2 v), a temple in the middle (T = 6 u (1 - u)), grass anywhere (T = 1). Wood and glass are there but do not count.
+so both are linear in the masks, as in SIAM (Marcos et al., 2019), and contributions and maps are exact. Wires lower the
+score more in the sky than near the ground (T = 2 (1 - v), v from 0 at the top to 1 at the bottom), water raises it more
+in the foreground (T = 2 v), a temple counts most in the middle (T = 6 u (1 - u)), and trees count equally everywhere
+(T = 1). Wood and glass do not count.
 
-Votes: each of n raters, of a pool whose biases are B ~ N(0, BIAS), votes round(clip(score + B + e, 1, 10)) with
-e ~ N(0, variance). Three annotators say independently that attribute k is there with probability
-SLIP + (1 - 2 SLIP) a^2 / (a^2 + (typical_k / 5)^2) of its visible share a of the picture.
-The numbers are our choice.
+Votes: each of n raters, from a pool whose biases are B ~ N(0, BIAS), votes round(clip(score + B + e, 1, 10)) with
+e ~ N(0, variance). Each of three annotators independently reports attribute k with probability
+SLIP + (1 - 2 SLIP) a^2 / (a^2 + (typical_k / 5)^2), where a is the visible share of the image.
+We chose the numbers.
 """
 
 from typing import NamedTuple
@@ -29,7 +30,7 @@ Doubles = NDArray[np.float64]
 
 
 class Taste(NamedTuple):
-    """What an attribute does to the score and to the votes' variance where it covers the `typical` share."""
+    """Hold an attribute's effect on the score and on the variance of votes if it covers the share `typical`."""
 
     score: float
     variance: float
@@ -71,13 +72,13 @@ TASTES = {
 BASE, SPREAD, BIAS = 4.8, 0.6, 0.4  # points, squared points, squared points
 RATERS, SLIP = 400, 0.01
 TYPICAL = np.array([TASTES[name].typical for name in ATTRIBUTES])
-WORTH = np.array([TASTES[name].score for name in ATTRIBUTES])  # (K,): points the typical share of it, anywhere
-WEIGHTS = WORTH / TYPICAL  # w (K,): points a whole picture of it
+WORTH = np.array([TASTES[name].score for name in ATTRIBUTES])  # (K,): points for the typical share of the image
+WEIGHTS = WORTH / TYPICAL  # w (K,): points for a whole image of the attribute
 DISAGREEMENT = np.array([TASTES[name].variance for name in ATTRIBUTES]) / TYPICAL  # c (K,)
 
 
 class Votes(NamedTuple):
-    """Votes int8 (N, most), 0 where none was cast, their average and population variance (N,)."""
+    """Hold votes int8 (N, most), padded with 0, and their average and population variance (N,)."""
 
     votes: NDArray[np.int8]
     average: Doubles
@@ -85,7 +86,7 @@ class Votes(NamedTuple):
 
 
 def templates(height: int, width: int) -> Doubles:
-    """T (K, H, W): how much each place counts, non-negative, with mean one over rows and columns."""
+    """Return T (K, H, W): the weight of each position, non-negative, with mean one over rows and columns."""
     v = ((np.arange(height) + 0.5) / height)[:, None] + np.zeros(width)
     u = ((np.arange(width) + 0.5) / width) + np.zeros((height, 1))
     across = u * (1 - u)
@@ -94,12 +95,12 @@ def templates(height: int, width: int) -> Doubles:
 
 
 def seen(masks: NDArray[np.bool_]) -> Doubles:
-    """<T_k, M_k> / (H W) (..., K) of masks (..., K, H, W)."""
+    """Return <T_k, M_k> / (H W) (..., K) of masks (..., K, H, W)."""
     return (templates(*masks.shape[-2:]) * masks).mean((-2, -1))
 
 
 def contributions(seen_: Doubles) -> Doubles:
-    """w_k seen_k (..., K): with BASE they sum to the score."""
+    """Return w_k seen_k (..., K); together with BASE they sum to the score."""
     return WEIGHTS * seen_
 
 
@@ -110,24 +111,24 @@ def contribution_maps(masks: NDArray[np.bool_]) -> Doubles:
 
 
 def contribution_map(masks: NDArray[np.bool_]) -> Doubles:
-    """sum_k w_k T_k M_k / (H W) (..., H, W) of masks (..., K, H, W): where all of the score but BASE comes from."""
+    """Return sum_k w_k T_k M_k / (H W) (..., H, W) of masks (..., K, H, W), which sums to the score without BASE."""
     height, width = masks.shape[-2:]
     worth = WEIGHTS[:, None, None] * templates(height, width) / (height * width)
     return np.einsum("khw,...khw->...hw", worth, masks)
 
 
 def score(seen_: Doubles) -> Doubles:
-    """The clean score (...) before anyone votes."""
+    """Return the true score (...), without the noise of votes."""
     return BASE + contributions(seen_).sum(-1)
 
 
 def variance(seen_: Doubles) -> Doubles:
-    """The clean variance (...) of votes, their raters' biases included, before they are clipped and rounded."""
+    """Return the variance (...) of votes, including the raters' biases, before votes are clipped and rounded."""
     return BIAS + SPREAD + (DISAGREEMENT * seen_).sum(-1)
 
 
 def vote(seen_: Doubles, fewest: int, most: int, *name: object) -> Votes:
-    """Votes of `fewest` to `most` raters on each of N landscapes (N, K), each by a stream of its own."""
+    """Draw votes of `fewest` to `most` raters on each of N landscapes (N, K), each from its own random stream."""
     biases = np.sqrt(BIAS) * stream("raters").standard_normal(RATERS)
     scores, spreads = score(seen_), np.sqrt(variance(seen_) - BIAS)
     counts = np.empty(len(seen_), np.int64)
@@ -144,12 +145,12 @@ def vote(seen_: Doubles, fewest: int, most: int, *name: object) -> Votes:
 
 
 def probability(areas: Doubles) -> Doubles:
-    """That an annotator says that an attribute is there, (..., K), of its visible share of the picture (..., K)."""
+    """Return the probability (..., K) that an annotator reports attributes with visible shares `areas` (..., K)."""
     square = areas * areas
     return SLIP + (1 - 2 * SLIP) * square / (square + (TYPICAL / 5) ** 2)
 
 
 def annotate(areas: Doubles, *name: object) -> Doubles:
-    """The share of three annotators who say that an attribute is there, (N, K) in {0, 1/3, 2/3, 1}."""
-    said = np.stack([stream(*name, "annotators", i).random((3, areas.shape[-1])) for i in range(len(areas))])
-    return (said < probability(areas)[:, None]).sum(1) / 3
+    """Draw the share of three annotators who report each attribute, (N, K) in {0, 1/3, 2/3, 1}."""
+    reported = np.stack([stream(*name, "annotators", i).random((3, areas.shape[-1])) for i in range(len(areas))])
+    return (reported < probability(areas)[:, None]).sum(1) / 3

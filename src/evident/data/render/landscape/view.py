@@ -1,7 +1,7 @@
-"""Where the painter stands, and the light: a camera over flat ground, perspective, sun, sky and haze.
+"""The camera and the light: perspective over flat ground, sun, sky and haze.
 
-The ground is a plane `height` metres below the eye; v = horizon + height / Z is the row of a place Z metres away,
-u = 1/2 + X / Z its column, and one metre there is 1 / Z of the picture's side.
+The ground is a plane `height` metres below the camera. v = horizon + height / Z is the row of a position Z metres away,
+u = 1/2 + X / Z is its column, and one metre there is 1 / Z of the image's side.
 """
 
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ import numpy as np
 from evident.data.render.landscape.canvas import Patch, rgb
 from evident.data.render.landscape.noise import Array, between, stream
 
-NEAREST = 1e-4  # rows below the horizon, so that nothing is infinitely far
+NEAREST = 1e-4  # lowest v - horizon, so that no distance is infinite
 
 
 @dataclass(frozen=True)
 class View:
-    """The eye, the light and the air of one landscape; colours are linear, (3, 1, 1)."""
+    """Hold the camera, the light and the haze of one landscape; colours are linear, (3, 1, 1)."""
 
     horizon: float
     height: float
-    side: float  # where the sun stands: -1 left, 1 right
+    side: float  # position of the sun: -1 left, 1 right
     sun: Array
     around: Array
     air: Array
@@ -29,31 +29,31 @@ class View:
     hazy: float
 
     def row(self, far: float) -> float:
-        """The row of the ground so many metres away."""
+        """Return the row of the ground `far` metres away."""
         return self.horizon + self.height / far
 
     def far(self, row: float) -> float:
-        """How many metres away the ground of a row is."""
+        """Return the distance in metres of the ground in a row."""
         return self.height / max(row - self.horizon, NEAREST)
 
     def column(self, across: float, far: float) -> float:
-        """The column of a place on the ground."""
+        """Return the column of a position on the ground."""
         return 0.5 + across / far
 
     def ground(self, patch: Patch) -> tuple[Array, Array]:
-        """X (h, w) and Z (h, 1) in metres of the ground in each sample."""
+        """Return X (h, w) and Z (h, 1), in metres, of the ground at each sample."""
         far = np.float32(self.height) / np.maximum(patch.v - np.float32(self.horizon), np.float32(NEAREST))
         return (patch.u - np.float32(0.5)) * far, far
 
     def lit(self, albedo: Array, facing: Array | float, far: Array | np.floating | float) -> Array:
-        """Colour (3, h, w) of a surface: of light from the sun `facing` of it in [0, 1], seen through the air."""
+        """Return the colour (3, h, w) of a surface seen through haze; `facing` in [0, 1] scales the sunlight."""
         colour = albedo * (self.around + self.sun * np.float32(1) * facing)
         veil = np.float32(self.hazy) * (far / (far + np.float32(160)))
         return colour + veil * (self.air - colour)
 
 
 def view(*name: object) -> View:
-    """The view that a name decides."""
+    """Draw a view from a name."""
     rng = stream(*name, "view")
     low = float(rng.random()) * float(rng.random())
     grey = max(0.0, between(rng, -0.8, 0.6))  # overcast

@@ -1,4 +1,4 @@
-"""Sea and lake: the sea has waves and foam on its beach, the lake is a mirror."""
+"""Sea and lake: the sea has waves and foam on its beach, the lake reflects."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from evident.data.render.landscape.view import View
 
 
 def sea(view: View, coast: Coast, *name: object) -> list[Item]:
-    """Sea to the horizon, and the sand before it."""
+    """Return the sea up to the horizon, and the sand in front of it."""
     rng = stream(*name, "sea")
     noise, green = Noise(rng), between(rng, 0, 1)
     deep = rgb(0.1, 0.3, 0.48) * np.float32(1 - green) + rgb(0.1, 0.4, 0.46) * np.float32(green)
@@ -24,7 +24,7 @@ def sea(view: View, coast: Coast, *name: object) -> list[Item]:
         out = smooth(beyond / np.float32(70))
         calm = np.float32(30) / (np.float32(30) + z)
         swell = noise.fractal(x / np.float32(22) + z / 60, z / np.float32(7), 3, 0.6)
-        # Far waves are seen as streaks, since their footprints are long and flat.
+        # Far waves look like streaks because of perspective.
         streaks = noise.over(patch.u[0] * np.float32(5), patch.v[:, 0] * np.float32(130))
         waves = np.float32(choppy) * (swell * calm + streaks * (1 - calm) * np.float32(0.6))
         colour = rgb(0.3, 0.56, 0.58) * (1 - out) + deep * out
@@ -54,16 +54,16 @@ def sea(view: View, coast: Coast, *name: object) -> list[Item]:
 
 
 def lake(view: View, pond: Pond, *name: object) -> Item:
-    """Still water that mirrors what is behind it.
+    """Return still water that reflects what is behind it.
 
-    A thing is mirrored at the row of its foot: the sky at the horizon, a tree on the shore there. One axis for all,
-    column by column, lies between the two.
+    An object is reflected at the row of its foot: the sky at the horizon, a tree on the shore at the shore. We use one
+    axis per column, between the two.
     """
     rng = stream(*name, "lake")
     noise, rough = Noise(rng), between(rng, 0.0, 1.0)
     tone = rgb(0.16, 0.33, 0.42) if rng.random() < 0.7 else rgb(0.18, 0.32, 0.28)
 
-    def paint(canvas: Canvas) -> None:
+    def render(canvas: Canvas) -> None:
         patch = canvas.patch(top=view.horizon)
         assert patch is not None
         x, z = view.ground(patch)
@@ -80,7 +80,7 @@ def lake(view: View, pond: Pond, *name: object) -> Item:
             np.arange(canvas.side)[None] + np.rint(sway * np.float32(0.7)).astype(np.int64), 0, canvas.side - 1
         )
         image = canvas.colour[:, mirrored, column]
-        # The steeper one looks down, the more of the water itself is seen.
+        # At a steeper angle more of the water itself is visible.
         own = np.float32(0.3) + np.float32(0.3) * smooth(np.float32(25) / z)
         glint = view.air * np.float32(0.12 * rough) * np.maximum(ripple, 0)
         seen = image * (1 - own) * np.float32(0.92) + view.lit(tone, 0.7, z) * own + glint
@@ -88,4 +88,4 @@ def lake(view: View, pond: Pond, *name: object) -> Item:
         patch.fill(where, seen * (1 - edge), "lake")
         canvas.indirect[patch.rows] |= where
 
-    return Item(UPRIGHT, pond.z + pond.deep * 1.15, ("lake",), paint)
+    return Item(UPRIGHT, pond.z + pond.deep * 1.15, ("lake",), render)

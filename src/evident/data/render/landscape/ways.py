@@ -1,4 +1,4 @@
-"""What runs over the ground in a strip: roads, railroads, streams."""
+"""Strips over the ground: roads, railroads, streams."""
 
 import numpy as np
 
@@ -9,17 +9,17 @@ from evident.data.render.landscape.noise import Noise, between, smooth, step, st
 from evident.data.render.landscape.shapes import Way
 from evident.data.render.landscape.view import View
 
-FARTHEST = 380.0  # metres, beyond which a strip is lost
+FARTHEST = 380.0  # metres; strips end there
 
 
 def road(view: View, way: Way, *name: object) -> Item:
-    """Asphalt or gravel, with verges and, on asphalt, lines."""
+    """Return a road of asphalt with lines, or of gravel with wheel tracks."""
     rng = stream(*name, "road")
     noise, paved = Noise(rng), rng.random() < 0.7
     tone = rgb(0.42, 0.42, 0.44) * np.float32(between(rng, 0.7, 1.25)) if paved else rgb(0.72, 0.64, 0.52)
     dashed = rng.random() < 0.7
 
-    def paint(canvas: Canvas) -> None:
+    def render(canvas: Canvas) -> None:
         patch = canvas.patch(top=view.horizon)
         assert patch is not None
         x, z = view.ground(patch)
@@ -38,16 +38,16 @@ def road(view: View, way: Way, *name: object) -> Item:
             strength = np.clip(np.float32(0.07) / thick, 0, 1) * np.float32(0.85)
             patch.tint(line * strength, view.lit(rgb(0.92, 0.91, 0.86), 0.75, z))
 
-    return Item(FLAT, 8000, ("road",), paint)
+    return Item(FLAT, 8000, ("road",), render)
 
 
 def railroad(view: View, way: Way, *name: object) -> Item:
-    """Ballast, sleepers and two rails that shine."""
+    """Return a railroad: ballast, sleepers and two shiny rails."""
     rng = stream(*name, "railroad")
     noise = Noise(rng)
     gravel = rgb(0.5, 0.46, 0.43) * np.float32(between(rng, 0.75, 1.15))
 
-    def paint(canvas: Canvas) -> None:
+    def render(canvas: Canvas) -> None:
         patch = canvas.patch(top=view.horizon)
         assert patch is not None
         x, z = view.ground(patch)
@@ -66,15 +66,15 @@ def railroad(view: View, way: Way, *name: object) -> Item:
         rail = where & (np.abs(wide - np.float32(0.42)) < thick)
         patch.fill(rail, view.lit(rgb(0.72, 0.7, 0.7), 0.85, z), "rail")
 
-    return Item(FLAT, 7000, ("ballast", "rail"), paint)
+    return Item(FLAT, 7000, ("ballast", "rail"), render)
 
 
 def brook(view: View, way: Way, *name: object) -> Item:
-    """Running water: blue-green, streaked white along the current, between pebbles."""
+    """Return running water: blue-green, with white streaks along the current."""
     rng = stream(*name, "stream")
     noise, rush = Noise(rng), between(rng, 0.0, 0.35)
 
-    def paint(canvas: Canvas) -> None:
+    def render(canvas: Canvas) -> None:
         patch = canvas.patch(top=view.horizon)
         assert patch is not None
         x, z = view.ground(patch)
@@ -93,4 +93,4 @@ def brook(view: View, way: Way, *name: object) -> Item:
         foam = step(streak, 0.5 - rush, 0.75 - rush) * where * (np.float32(0.3) + np.float32(0.55) * clear)
         patch.tint(foam, view.lit(rgb(0.95, 0.97, 0.98), 0.75, z))
 
-    return Item(FLAT, 8500, ("stream",), paint)
+    return Item(FLAT, 8500, ("stream",), render)

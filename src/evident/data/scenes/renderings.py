@@ -1,4 +1,4 @@
-"""Landscapes by their index, painted once and kept in the store."""
+"""Rendered landscapes by index, rendered once and kept in the store."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,38 +8,38 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from evident import store as artefacts
 from evident.data.render.landscape.attributes import ATTRIBUTES
 from evident.data.render.landscape.scene import RENDER_FORMAT, Scene, landscape
 from evident.progress import bar
+from evident.store import Identity, artefact
 
-PICTURES = "landscapes.safetensors"
+FILE = "landscapes.safetensors"
 
 
 @dataclass(frozen=True)
-class Painter:
-    """The landscapes of one set by their index, `size` pixels a side; what is painted often is kept in `store`."""
+class LandscapeRenderer:
+    """Render the landscapes of one set by index, `size` pixels a side, and keep the results in `store`."""
 
     set_name: str
     size: int
     seed: int
     store: Path
 
-    def paint(self, index: int, without: str | None = None) -> Scene:
-        """The landscape of that index, without an attribute where one is named."""
+    def render(self, index: int, without: str | None = None) -> Scene:
+        """Return the landscape at `index`, without the attribute `without` if given."""
         return landscape(self.set_name, index, self.size, without, self.seed)
 
-    def identity(self, what: str, count: int) -> artefacts.Identity:
-        """Which pictures these are: `what` of the first `count` landscapes."""
+    def identity(self, content: str, count: int) -> Identity:
+        """Return the identity of the stored file that holds `content` of the first `count` landscapes."""
         return {
-            "set": what, "format": RENDER_FORMAT, "split": self.set_name, "count": count, "seed": self.seed,
+            "set": content, "format": RENDER_FORMAT, "split": self.set_name, "count": count, "seed": self.seed,
             "size": self.size,
         }  # fmt: skip
 
     def removals(self, visible: Tensor) -> dict[str, Tensor]:
-        """Of landscapes 0 to N - 1, whose `visible` attributes (N, K) are known, those without one of them each.
+        """Render each of the first N landscapes once without each of its `visible` attributes, bool (N, K).
 
-        `row`, `attribute`, `score` (P,) and `images` uint8 (P, 3, H, W), painted once.
+        Returns `row`, `attribute`, `score` (P,) and `images` uint8 (P, 3, H, W), one row per visible attribute.
         """
 
         def make(folder: Path) -> None:
@@ -47,20 +47,20 @@ class Painter:
             images = torch.empty(len(row), 3, self.size, self.size, dtype=torch.uint8)
             score = torch.empty(len(row))
             with bar(f"removing attributes of {self.set_name}", len(row)) as progress:
-                for place, (index, number) in enumerate(zip(row.tolist(), attribute.tolist(), strict=True)):
-                    scene = self.paint(index, ATTRIBUTES[number])
-                    images[place], score[place] = scene.image, scene.score
+                for position, (index, number) in enumerate(zip(row.tolist(), attribute.tolist(), strict=True)):
+                    scene = self.render(index, ATTRIBUTES[number])
+                    images[position], score[position] = scene.image, scene.score
                     progress.advance()
-            save_file({"row": row, "attribute": attribute, "images": images, "score": score}, folder / PICTURES)
+            save_file({"row": row, "attribute": attribute, "images": images, "score": score}, folder / FILE)
 
         identity = self.identity("landscapes without an attribute", len(visible))
-        return load_file(artefacts.artefact(self.store, "data", identity, make) / PICTURES)
+        return load_file(artefact(self.store, "data", identity, make) / FILE)
 
-    def paintings(self, count: int) -> dict[str, Tensor]:
-        """The first `count` landscapes, painted once.
+    def originals(self, count: int) -> dict[str, Tensor]:
+        """Render the first `count` landscapes.
 
-        `images` uint8 (N, 3, H, W), `masks` uint8 (N, K, bytes), eight pixels a byte, and float64 (N, K): `seen` as the
-        truth has it, and `areas`, the plain shares of the picture.
+        Returns `images` uint8 (N, 3, H, W), `masks` uint8 (N, K, bytes) with eight pixels per byte, and float64 (N, K):
+        `seen`, the shares of the image weighted by position (see `truth`), and `areas`, the unweighted shares.
         """
         size = self.size
 
@@ -74,13 +74,13 @@ class Painter:
             }
             with bar(f"rendering {self.set_name}", count) as progress:
                 for index in range(count):
-                    scene = self.paint(index)
+                    scene = self.render(index)
                     flat = scene.masks.flatten(1)
                     tensors["images"][index], tensors["seen"][index] = scene.image, scene.seen
                     tensors["masks"][index] = torch.from_numpy(np.packbits(flat.numpy(), axis=-1))
                     tensors["areas"][index] = flat.sum(1) / pixels
                     progress.advance()
-            save_file(tensors, folder / PICTURES)
+            save_file(tensors, folder / FILE)
 
-        folder = artefacts.artefact(self.store, "data", self.identity("landscapes", count), make)
-        return load_file(folder / PICTURES)
+        folder = artefact(self.store, "data", self.identity("landscapes", count), make)
+        return load_file(folder / FILE)

@@ -1,0 +1,81 @@
+"""The scores of every image, by every metric that applies."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+from torch import Tensor
+
+from evident.cell_folder import DIRECTIONS, SCORES, CellFolder
+from evident.errors import UserError
+from evident.metrics.contract import Curve, applies, direction_of, image_scores, missing_fields
+from evident.recorders.contract import ExplainedBatch, Recorder, Setup
+
+# What a data set must have for a metric that needs a field of the explanation.
+FROM_DATA = {
+    "mask": "masks",
+    "other": "images of two classes",
+    "truth": "scenes of known truth",
+    "removals": "scenes without their attributes",
+}
+
+
+class Scores(Recorder):
+    """Score every batch with the configured metrics; SCORES and DIRECTIONS.
+
+    A metric that the explainer cannot serve (it needs evidence, say) gives no rows, and a blank in the table. Raises
+    `UserError` for a metric that needs what the data set does not have, and if no metric applies.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        self.directions: dict[str, str] = {}
+        self._rows: list[pd.DataFrame] = []
+
+    def record(self, explained: ExplainedBatch) -> None:
+        explanation = explained.explanation
+        for name, metric in self.setup.metrics.items():
+            missing = missing_fields(metric, explanation)
+            for need in [need for need in FROM_DATA if need in missing]:
+                raise UserError(
+                    f"metric {name} needs {FROM_DATA[need]}, which this data set does not have; leave it out of metric"
+                )
+            if not applies(metric, explanation):
+                continue
+            result = metric(explanation)
+            results = result if isinstance(result, Mapping) else {name: result}
+            for key, value in results.items():
+                self.directions[key] = direction_of(metric, key)
+                self._rows += _rows(key, value, explained.batch["index"], explanation.target)
+
+    def save(self, folder: CellFolder) -> None:
+        if not self.setup.metrics:
+            return
+        folder.write(SCORES, self.frame())
+        folder.write(DIRECTIONS, self.directions)
+
+    def frame(self) -> pd.DataFrame:
+        """Return all scores in the form of `cell_folder.SCORES`."""
+        if not self._rows:
+            name = type(self.setup.explainer).__name__
+            metrics = ", ".join(self.setup.metrics)
+            raise UserError(f"no metric of {metrics} applies to {name}; add one that does to metric")
+        scores = pd.concat(self._rows, ignore_index=True)
+        names = self.setup.images.names
+        scores["image"] = [names[index] for index in scores["image"]]
+        for position, (column, value) in enumerate(self.setup.labels.items()):
+            scores.insert(position, column, value)
+        if scores["image"].nunique() != len(names):
+            raise RuntimeError(f"{scores['image'].nunique()} of {len(names)} images were scored")
+        return scores
+
+
+def _rows(name: str, result: Tensor | Curve, index: Tensor, target: Tensor) -> list[pd.DataFrame]:
+    def frame(axis: str, at: float, values: Tensor) -> pd.DataFrame:
+        columns = {"image": index.cpu(), "target": target.cpu(), "metric": name, "axis": axis, "at": at}
+        return pd.DataFrame({**columns, "value": values.double().cpu()})
+
+    rows = [frame("", float("nan"), image_scores(result))]
+    if isinstance(result, Curve):
+        points = zip(result.at.tolist(), result.values.T, strict=True)
+        rows += [frame(result.axis, at, values) for at, values in points]
+    return rows

@@ -1,0 +1,29 @@
+"""The claim that one explainer scores better than all others, which every paper makes."""
+
+from evident.report.claims.results import Results, in_words
+from evident.report.claims.verdicts import Claim
+
+
+def beats_all(
+    name: str,
+    at: Results,
+    explainer: str,
+    metrics: tuple[str, ...],
+    others: tuple[str, ...],
+    score: str | None = None,
+    post_hoc: bool = False,
+) -> Claim:
+    """Claim that the explainer scores better by every metric than each of the others, paired over images.
+
+    `score` is what the rule calls the metrics, by default their names; a `post_hoc` claim gets no verdict.
+    """
+    found = [at.beats(metric, explainer, others) for metric in metrics]
+    score = score or " and ".join(map(in_words, metrics))
+    return Claim(
+        name,
+        f"{at.score(explainer, metrics[0])['direction']} {score} than {'each of ' if len(others) > 1 else ''}"
+        f"{', '.join(others)} (paired over images, Holm's p < 0.05)",
+        at.experiment,
+        "; ".join(numbers for numbers, _ in found),
+        None if post_hoc else all(holds for _, holds in found),
+    )

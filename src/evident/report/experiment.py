@@ -1,0 +1,108 @@
+"""What a report is made from: the finished cells of an experiment, and their scores in one table."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+from omegaconf import DictConfig
+
+from evident.cell_folder import DIRECTIONS, NETWORK, SCORES, CellFolder
+from evident.data.loading import base_config
+
+# Entries of NETWORK that describe a network in tables and provenance.
+DESCRIBED = ("hash", "accuracy", "weights")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A finished cell: its config and its files."""
+
+    config: DictConfig
+    folder: CellFolder
+
+    @property
+    def labels(self) -> dict[str, Any]:
+        """Explainer, data, model and seed: the first columns of every table."""
+        config = self.config
+        names = {"explainer": config.explainer.name, "data": config.data.name, "model": config.model.name}
+        return {**names, "seed": config.seed}
+
+    @property
+    def reference_row(self) -> bool:
+        """Whether the explainer is a reference (random, centre, edges, oracle), which does not compete."""
+        return bool(self.config.explainer.get("reference_row"))
+
+
+@dataclass(frozen=True)
+class Network:
+    """The cells of one data set and model; `suffix` tells their figures from those of the experiment's other ones."""
+
+    data: str
+    model: str
+    suffix: str
+    cells: Sequence[Cell]
+
+    def first_seed(self) -> list[Cell]:
+        """Return the cells of the lowest seed."""
+        lowest = min(cell.config.seed for cell in self.cells)
+        return [cell for cell in self.cells if cell.config.seed == lowest]
+
+
+class Experiment:
+    """The cells of an experiment in the order of its tables, whatever the order in which they were computed.
+
+    Data sets and models keep the order of the sweep; explainers are sorted by name, references after the methods.
+    """
+
+    def __init__(self, cells: Sequence[Cell]) -> None:
+        networks = list(dict.fromkeys((cell.labels["data"], cell.labels["model"]) for cell in cells))
+
+        def position(cell: Cell) -> tuple[Any, ...]:
+            labels = cell.labels
+            place = networks.index((labels["data"], labels["model"]))
+            return place, cell.reference_row, labels["explainer"], labels["seed"]
+
+        self.cells = sorted(cells, key=position)
+        self.config = self.cells[0].config
+
+    @cached_property
+    def scores(self) -> pd.DataFrame:
+        """All scores of all cells, as `cell_folder.SCORES` describes them."""
+        return pd.concat([cell.folder.read(SCORES) for cell in self.cells], ignore_index=True)
+
+    @cached_property
+    def directions(self) -> dict[str, str]:
+        """Whether higher or lower is better, or neither, by score."""
+        found: dict[str, str] = {}
+        for cell in self.cells:
+            directions = cell.folder.read(DIRECTIONS)
+            found.update(directions)
+        return found
+
+    @cached_property
+    def references(self) -> set[str]:
+        """The names of the explainers that are reference rows."""
+        return {cell.config.explainer.name for cell in self.cells if cell.reference_row}
+
+    def networks(self, cells: Sequence[Cell] | None = None) -> Iterator[Network]:
+        """Yield the cells of each data set and model, of `cells` only where they are given."""
+        chosen = self.cells if cells is None else cells
+        pairs = list(dict.fromkeys((cell.labels["data"], cell.labels["model"]) for cell in chosen))
+        for data, model in pairs:
+            own = [cell for cell in chosen if (cell.labels["data"], cell.labels["model"]) == (data, model)]
+            yield Network(data, model, "" if len(pairs) == 1 else f"_{data}_{model}", own)
+
+    @cached_property
+    def network_facts(self) -> list[dict[str, Any]]:
+        """Data, model, seed, hash, accuracy and weights of every network."""
+        found = {}
+        for cell in self.cells:
+            network = cell.folder.read(NETWORK)
+            described = {name: network[name] for name in DESCRIBED if name in network}
+            names = {"data": base_config(cell.config).data.name, "model": cell.config.model.name}
+            # Published weights do not depend on a seed.
+            seed = {} if "weights" in network else {"seed": cell.config.seed}
+            found[network["hash"]] = {**names, **seed, **described}
+        return list(found.values())

@@ -1,0 +1,57 @@
+"""Figures as files: WebP for figures with images, PNG for lines and text."""
+
+import io
+import os
+import zlib
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from PIL import Image
+
+QUALITY = 85  # of WebP
+LONGEST = 16383  # pixels of a side that WebP can have
+SUFFIXES = (".png", ".webp")
+
+
+def encode(figure: Figure) -> tuple[str, bytes]:
+    """Return the suffix and the content of the figure's file. The same figure has the same bytes.
+
+    Figures with images (photographs, heatmaps) become WebP: a palette with dithering would be smaller, but imitates the
+    artefacts that heatmaps are studied for. All others, and figures that are too long for WebP, become PNG. Neither
+    holds metadata.
+    """
+    drawn, content = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png", pil_kwargs={"compress_level": 1})
+    figure.set_layout_engine("none")  # a second layout would start from the first and differ by some pixels
+    image = Image.open(drawn).convert("RGB")
+    if any(axes.images for axes in figure.axes) and max(image.size) <= LONGEST:
+        image.save(content, "WEBP", quality=QUALITY, method=6)
+        return ".webp", content.getvalue()
+    # The strategy is a sixth smaller than Pillow's default, which is made for photographs.
+    image.save(content, "PNG", compress_level=9, compress_type=zlib.Z_DEFAULT_STRATEGY)
+    return ".png", content.getvalue()
+
+
+def write_figures(figures: dict[str, Figure], folder: Path) -> dict[str, str]:
+    """Write every figure to `folder` and return the name of its file.
+
+    Figures of the same content share the file of the first. Files that an earlier run wrote for these figures and that
+    are not used any more are removed. Every file is written atomically.
+    """
+    written: dict[bytes, str] = {}
+    files: dict[str, str] = {}
+    for name, figure in figures.items():
+        suffix, content = encode(figure)
+        if content not in written:
+            written[content] = f"{name}{suffix}"
+            _write(folder / written[content], content)
+        files[name] = written[content]
+        for unused in {f"{name}{suffix}" for suffix in SUFFIXES} - {files[name]}:
+            (folder / unused).unlink(missing_ok=True)
+    return files
+
+
+def _write(path: Path, content: bytes) -> None:
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.making")
+    scratch.write_bytes(content)
+    scratch.replace(path)

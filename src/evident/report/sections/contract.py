@@ -1,0 +1,49 @@
+"""What a section of the report is: the tables, figures and text of one product.
+
+To add one, subclass `Section` and name the class in a file of conf/section; a config that includes that file shows the
+section.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from evident.cell_folder import CellFolder
+from evident.report.experiment import Experiment
+
+
+@dataclass
+class Part:
+    """What a section adds to the report of an experiment: tables and figures by file name, and Markdown text."""
+
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    figures: dict[str, Figure] = field(default_factory=dict)
+    text: str = ""
+
+
+@dataclass
+class PicturePart:
+    """What a section adds to the explanation of one picture.
+
+    `values` go to prediction.json; figures and images (3 or 1, H, W) in [0, 1] become files of that name.
+    """
+
+    values: dict[str, Any] = field(default_factory=dict)
+    figures: dict[str, Figure] = field(default_factory=dict)
+    images: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Section:
+    """Report one product of the recorders; a product that no cell has adds nothing."""
+
+    def report(self, experiment: Experiment) -> Part:
+        """Return the tables, figures and text of an experiment."""
+        return Part()
+
+    def picture(self, folder: CellFolder, labels: Mapping[str, Any]) -> PicturePart:
+        """Return what is shown of a single picture, from its folder and the labels of the cell."""
+        return PicturePart()

@@ -1,0 +1,111 @@
+"""Scenes with the contributions of positions and attributes, and what the removal of an attribute changes."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from evident.cell_folder import CONTRIBUTIONS, NETWORK, CellFolder
+from evident.recorders.contributions import EXTREMES
+from evident.report.experiment import Cell, Experiment
+from evident.report.figures.removal import removal_figure
+from evident.report.figures.scenes import SceneExplanation, explanations_figure
+from evident.report.sections.contract import Part, PicturePart, Section
+from evident.report.tables.attributes import by_attribute
+
+
+class Contributions(Section):
+    """Draw scenes with the contributions of positions and attributes, and what the removal of an attribute changes."""
+
+    def report(self, experiment: Experiment) -> Part:
+        names = {
+            str(cell.labels["data"]): described["attributes"]
+            for cell in experiment.cells
+            if "attributes" in (described := cell.folder.read(NETWORK))
+        }
+        attributes = by_attribute(experiment.scores, names, {})
+        return Part(figures=scene_figures(experiment.cells) | removal_figures(experiment.cells, attributes))
+
+    def picture(self, folder: CellFolder, labels: Mapping[str, Any]) -> PicturePart:
+        kept = folder.get(CONTRIBUTIONS)
+        if not kept or "contributions" not in kept:
+            return PicturePart()
+        names, stated = folder.read(NETWORK)["attributes"], kept["contributions"][0]
+        order = stated.abs().argsort(descending=True).tolist()
+        [explanation] = _explanations(kept, {labels["explainer"]: kept["own_map"]}, names)
+        values = {names[k]: stated[k].item() for k in order}
+        return PicturePart({"contributions": values}, {"explanation": explanations_figure([explanation])})
+
+
+def scene_figures(cells: Sequence[Cell]) -> dict[str, Figure]:
+    """Draw `scenes` for the first seed of every network whose explainer states contributions.
+
+    For the first of these networks also `overestimates` and `underestimates`. Beside each explanation is the map of
+    the first network of the same data set that has a map but states no contributions.
+    """
+    kept = {}
+    first: dict[tuple[str, str], int] = {}
+    for cell in cells:
+        if scenes := cell.folder.get(CONTRIBUTIONS):
+            network = (cell.labels["data"], cell.labels["model"])
+            if cell.labels["seed"] == first.setdefault(network, cell.labels["seed"]):
+                kept[network] = cell, scenes
+    stating = [network for network, (_, scenes) in kept.items() if "contributions" in scenes]
+    figures: dict[str, Figure] = {}
+    for network in stating:
+        cell, scenes = kept[network]
+        others = [
+            (f"{other.labels['explainer']} of {other.labels['model']}", of_other["own_map"])
+            for key, (other, of_other) in kept.items()
+            if key[0] == network[0] and key not in stating
+        ]
+        maps = {cell.labels["explainer"]: scenes["own_map"], **dict(others[:1])}
+        rows = _explanations(scenes, maps, cell.folder.read(NETWORK)["attributes"])
+        count = min(EXTREMES, int((~scenes["labels"][:, 0].isnan()).sum()))
+        examples = len(rows) - 2 * count
+        parts = {"scenes": rows[:examples]}
+        if network == stating[0]:  # the extremes of one network are enough
+            parts["overestimates"] = rows[examples : examples + count]
+            parts["underestimates"] = rows[examples + count :]
+        suffix = "" if len(stating) == 1 else "_" + "_".join(network)
+        figures |= {f"{name}{suffix}": explanations_figure(part) for name, part in parts.items() if part}
+    return figures
+
+
+def _explanations(scenes: dict[str, Tensor], maps: dict[str, Tensor], names: Sequence[str]) -> list[SceneExplanation]:
+    found = []
+    for position, row in enumerate(scenes["shown"].tolist()):
+        label, predicted = scenes["labels"][row, 0], scenes["predicted"][row, 0]
+        title = f"network {predicted:.1f}" if label.isnan() else f"crowd {label:.1f}, network {predicted:.1f}"
+        found.append(
+            SceneExplanation(
+                image=scenes["images"][position],
+                title=title,
+                maps={name: values[row] for name, values in maps.items()},
+                attribute_maps=scenes["attribute_maps"][position],
+                contributions=scenes["contributions"][row],
+                names=names,
+                visible=scenes["visible"][position] if "visible" in scenes else None,
+            )
+        )
+    return found
+
+
+def removal_figures(cells: Sequence[Cell], attributes: pd.DataFrame) -> dict[str, Figure]:
+    """Draw `removal`, one panel per network and explainer with a map of the network's own; empty without such cells.
+
+    `attributes` is the table of `tables.attributes.by_attribute`.
+    """
+    wide = attributes[attributes["metric"].str.contains("removal_")].pivot_table(
+        "mean", ["data", "model", "explainer", "attribute"], "metric", sort=False
+    )
+    with_map = {
+        (cell.labels["data"], cell.labels["model"], cell.labels["explainer"])
+        for cell in cells
+        if cell.folder.get(CONTRIBUTIONS)
+    }
+    own = [key for key in dict.fromkeys(key[:3] for key in wide.index) if key in with_map]
+    changes = [(f"{explainer} of {model}", wide.xs((data, model, explainer))) for data, model, explainer in own]
+    return {"removal": removal_figure(changes)} if changes else {}

@@ -1,0 +1,61 @@
+"""Explanations that are images: side by side, game by game, network by network."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from evident.cell_folder import EVIDENCE, EXAMPLES, NETWORK, CellFolder
+from evident.report.experiment import Cell, Experiment
+from evident.report.figures.evidence import explanations_figure, games_figure
+from evident.report.sections.contract import Part, PicturePart, Section
+
+GAMES = 8  # a figure of games shows at most as many explainers
+
+
+class Evidence(Section):
+    """Draw the explanations of all explainers that give evidence, each with the network's probability."""
+
+    def report(self, experiment: Experiment) -> Part:
+        return Part(figures=evidence_figures(experiment.cells))
+
+    def picture(self, folder: CellFolder, labels: Mapping[str, Any]) -> PicturePart:
+        kept = folder.get(EVIDENCE)
+        if not kept:
+            return PicturePart()
+        measure = "score" if folder.read(NETWORK)["regression"] else "probability"
+        values = {
+            f"explanation_{measure}": kept["explanation_score"][0].item(),
+            f"complement_{measure}": kept["complement_score"][0].item(),
+            "mask_share": (kept["mask"][0].double() / 255).mean().item(),
+        }
+        images = {name: kept[name][0] / 255 for name in ("explanation", "complement", "mask")}
+        return PicturePart({"evidence": values}, images=images)
+
+
+def evidence_figures(cells: Sequence[Cell]) -> dict[str, Figure]:
+    """Draw `explanations`, `games` and `networks` for the first seed of all classifiers that have evidence."""
+    first = min(cell.config.seed for cell in cells)
+    kept = {
+        (cell.config.data.name, cell.config.model.name, cell.config.explainer.name): (
+            cell.folder.read(EXAMPLES) | evidence
+        )
+        for cell in cells
+        # The figures show probabilities, which a regression does not have.
+        if cell.config.seed == first and not cell.folder.read(NETWORK)["regression"]
+        if (evidence := cell.folder.get(EVIDENCE))
+    }
+    networks = list(dict.fromkeys(key[:2] for key in kept))
+    figures: dict[str, Figure] = {}
+    for data, model in networks:
+        suffix = "" if len(networks) == 1 else f"_{data}_{model}"
+        of_network = {name: examples for (*key, name), examples in kept.items() if key == [data, model]}
+        figures[f"explanations{suffix}"] = explanations_figure(of_network)
+        if len(of_network) <= GAMES:
+            figures[f"games{suffix}"] = games_figure(of_network)
+    datasets = list(dict.fromkeys(data for data, _ in networks))
+    for data in datasets:
+        if sum(of == data for of, _ in networks) > 1:
+            side_by_side = {f"{model}\n{name}": examples for (of, model, name), examples in kept.items() if of == data}
+            figures["networks" if len(datasets) == 1 else f"networks_{data}"] = explanations_figure(side_by_side)
+    return figures

@@ -1,0 +1,61 @@
+"""The features that explainers learned to be relevant: what they are, what they show, what they mean."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from evident.cell_folder import EXAMPLES, FEATURE_MAPS, FEATURES, INTERPRETATION, CellFolder
+from evident.report.experiment import Cell, Experiment
+from evident.report.figures.features import feature_maps_figure, interpretation_sheet
+from evident.report.sections.contract import Part, PicturePart, Section
+from evident.report.tables.features import with_interpretation
+
+
+class Features(Section):
+    """Report `features`, one row per relevant feature of a class, and draw what features show and mean.
+
+    Figures are of the first seed of the first explainer that learned features: `feature_maps`, and one sheet
+    `interpretation_CLASS` for each class if its features were interpreted.
+    """
+
+    def report(self, experiment: Experiment) -> Part:
+        cells = [cell for cell in experiment.cells if len(_features(cell.folder))]
+        if not cells:
+            return Part()
+        part = Part({"features": pd.concat([_labelled(cell) for cell in cells], ignore_index=True)})
+        for network in experiment.networks(cells):
+            folder = network.first_seed()[0].folder
+            features, kept = _features(folder), folder.get(FEATURE_MAPS)
+            if kept:
+                names = dict(zip(features["place"], features["feature"], strict=True))
+                shown = folder.read(EXAMPLES) | kept
+                part.figures[f"feature_maps{network.suffix}"] = feature_maps_figure(shown, names)
+            if interpretation := folder.get(INTERPRETATION):
+                for name, of_class in features.groupby("class", sort=False):
+                    sheet = f"interpretation_{'_'.join(str(name).split())}{network.suffix}"
+                    part.figures[sheet] = interpretation_sheet(str(name), of_class, interpretation)
+        return part
+
+    def picture(self, folder: CellFolder, labels: Mapping[str, Any]) -> PicturePart:
+        kept = folder.get(FEATURE_MAPS)
+        if not kept:
+            return PicturePart()
+        features = _features(folder)
+        names = dict(zip(features["place"], features["feature"], strict=True))
+        shown = zip(kept["features"][0].tolist(), kept["shares"][0].tolist(), strict=True)
+        values = [{"feature": names[place], "share": share} for place, share in shown if place >= 0]
+        figure = feature_maps_figure(folder.read(EXAMPLES) | kept, names)
+        return PicturePart({"features": values}, {"features": figure})
+
+
+def _features(folder: CellFolder) -> pd.DataFrame:
+    features = folder.get(FEATURES)
+    return pd.DataFrame() if features is None else with_interpretation(features, folder.get(INTERPRETATION))
+
+
+def _labelled(cell: Cell) -> pd.DataFrame:
+    features = _features(cell.folder)
+    for position, (column, value) in enumerate(cell.labels.items()):
+        features.insert(position, column, value)
+    return features

@@ -1,0 +1,35 @@
+"""The scores of all explainers: table, paired tests, curves."""
+
+from evident.cell_folder import NETWORK
+from evident.report.experiment import Experiment
+from evident.report.figures.curves import curves_figure
+from evident.report.figures.scores import scores_figure
+from evident.report.sections.contract import Part, Section
+from evident.report.tables import scores as tables
+
+
+class Scores(Section):
+    """Report `table`, `significance` and `curves`, and draw the scores and the curves of each network.
+
+    `network_scores` are scores of the network, whoever explains it; they are in its table (`sections.networks`).
+    """
+
+    def __init__(self, network_scores: list[str]) -> None:
+        self.network_scores = network_scores
+
+    def report(self, experiment: Experiment) -> Part:
+        scores, references = experiment.scores, experiment.references
+        own = scores[~scores["metric"].isin(self.network_scores)]
+        table, curves = tables.table(own, experiment.directions), tables.curves(scores)
+        part = Part({"table": table, "significance": tables.significance(own), "curves": curves})
+        regression = any(cell.folder.read(NETWORK)["regression"] for cell in experiment.cells[:1])
+        followed = "score" if regression else "probability of the class"
+        for network in experiment.networks():
+            rows = table[(table["data"] == network.data) & (table["model"] == network.model)]
+            part.figures[f"scores{network.suffix}"] = scores_figure(rows, references)
+            drawn = curves[(curves["data"] == network.data) & (curves["model"] == network.model)]
+            drawn = drawn[drawn["axis"] != "features"]  # those of `sections.ablation`
+            if len(drawn):
+                part.figures[f"curves{network.suffix}"] = curves_figure(drawn, references, followed)
+        part.text = tables.markdown(table, references)
+        return part

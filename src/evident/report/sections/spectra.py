@@ -1,0 +1,26 @@
+"""Artefacts of strides in heatmaps, and the spectra that show them."""
+
+from evident.cell_folder import EXAMPLES
+from evident.report.experiment import Experiment
+from evident.report.figures.spectra import spectra_figure
+from evident.report.sections.contract import Part, Section
+
+
+class Spectra(Section):
+    """Draw a heatmap and the mean spectrum of every explainer, if the score `metric`, the grid energy, is there."""
+
+    def __init__(self, metric: str) -> None:
+        self.metric = metric
+
+    def report(self, experiment: Experiment) -> Part:
+        part = Part()
+        scores = experiment.scores
+        energy = scores[(scores["metric"] == self.metric) & scores["at"].isna()]
+        for network in experiment.networks():
+            own = energy[(energy["data"] == network.data) & (energy["model"] == network.model)]
+            mean = own.groupby(["explainer", "image"])["value"].mean().groupby("explainer").mean()
+            examples = {cell.config.explainer.name: cell.folder.get(EXAMPLES) for cell in network.first_seed()}
+            known = {name: kept for name, kept in examples.items() if kept and name in mean}
+            if known:
+                part.figures[f"spectra{network.suffix}"] = spectra_figure(known, {str(k): v for k, v in mean.items()})
+        return part

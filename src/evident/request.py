@@ -1,0 +1,114 @@
+"""The config of one cell, resolved once: its network, explainer and recorders, and what names its results."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import get_object
+from omegaconf import DictConfig, OmegaConf
+
+from evident import store
+from evident.contracts import ForSomeNetworks
+from evident.errors import UserError
+from evident.models.training import NetworkSpec, arithmetic
+
+CELL_FORMAT = 3  # increase it when the same config would give other scores or files
+
+
+@dataclass(frozen=True)
+class Request:
+    """One cell: (data, model, explainer, seed), with the network that it needs and the products that it records.
+
+    Raises `UserError` for a seed, a number of threads or of images, or a split that is out of range.
+    """
+
+    config: DictConfig
+
+    def __post_init__(self) -> None:
+        for key, lowest in {"seed": 0, "threads": 1, "explained.batch_size": 1, "explained.images": 1}.items():
+            value = OmegaConf.select(self.config, key)
+            if not isinstance(value, int) or value < lowest:
+                raise UserError(f"{key}={value} is not a whole number of {lowest} or more")
+        if self.config.explained.split not in ("test", "val"):
+            raise UserError(f"explained.split={self.config.explained.split} is unknown; use test or val")
+
+    @cached_property
+    def network(self) -> NetworkSpec:
+        """The network that is explained."""
+        return NetworkSpec.of(self.config)
+
+    @property
+    def root(self) -> Path:
+        """The folder of all artefacts."""
+        return Path(self.config.paths.store)
+
+    @property
+    def labels(self) -> dict[str, Any]:
+        """Experiment, data, model, explainer and seed: the first columns of every score."""
+        config = self.config
+        names = {"data": config.data.name, "model": config.model.name, "explainer": config.explainer.name}
+        return {"experiment": config.experiment, **names, "seed": config.seed}
+
+    @property
+    def name(self) -> str:
+        """Data, model, explainer and seed as one line."""
+        labels = self.labels
+        return f"{labels['data']} {labels['model']} {labels['explainer']} seed {labels['seed']}"
+
+    @property
+    def explainer(self) -> type:
+        """The class of the explainer, or what builds it."""
+        return get_object(self.config.explainer.build._target_)
+
+    @property
+    def applies(self) -> bool:
+        """Whether the cell belongs to its experiment; the axes of a sweep also cross what does not belong together.
+
+        An explainer may support networks of one kind only; `explainers_by_model` restricts the explainers of a network.
+        """
+        config, explainer = self.config, self.explainer
+        network = get_object(config.model.build._target_)
+        supported = not _is(explainer, ForSomeNetworks) or explainer.supports(network)  # type: ignore[attr-defined]
+        return supported and config.explainer.name in config.explainers_by_model.get(
+            config.model.name, [config.explainer.name]
+        )
+
+    @cached_property
+    def recorders(self) -> Mapping[str, DictConfig]:
+        """The configured recorders that apply to the explainer, by name."""
+        configured = self.config.get("recorder") or {}
+        return {name: build for name, build in configured.items() if get_object(build._target_).applies(self.explainer)}
+
+    @cached_property
+    def identity(self) -> store.Identity:
+        """Everything that decides the scores and files of the cell, and nothing else."""
+        resolved: Any = OmegaConf.to_container(self.config, resolve=True)
+        labels = self.labels
+        # The identity of a trained network includes device and threads; published weights are the same everywhere.
+        further = {"arithmetic": arithmetic(self.config)} if self.network.published else {}
+        # A data set that is made from the network's own data set is not part of the network's identity.
+        made = {"data": resolved["data"]} if "base" in resolved["data"] else {}
+        return {
+            "format": CELL_FORMAT,
+            "experiment": resolved["experiment"],
+            "names": {name: labels[name] for name in ("data", "model", "explainer")},
+            "network": self.network.identity,
+            **further,
+            **made,
+            "explainer": resolved["explainer"]["build"],
+            "metric": resolved["metric"],
+            "explained": resolved["explained"],
+            "recorder": {name: resolved["recorder"][name] for name in self.recorders},
+            "seed": resolved["seed"],
+        }
+
+    @property
+    def folder(self) -> Path:
+        """Where the finished cell is, or would be."""
+        return store.location(self.root, "cells", self.identity)
+
+
+def _is(explainer: Any, protocol: type) -> bool:
+    return isinstance(explainer, type) and issubclass(explainer, protocol)

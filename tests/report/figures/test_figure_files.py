@@ -1,0 +1,134 @@
+"""Figures as files: format, colours, names."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from evident.report.figures.canvas import canvas_figure
+from evident.report.figures.files import LONGEST, encode, write_figures
+from evident.report.figures.scores import scores_figure
+
+CHECKERBOARD = (np.indices((64, 64)).sum(0) % 2).astype(float)[..., None]
+
+
+def canvas_of(image: np.ndarray) -> Figure:
+    """Return a figure that shows an image (H, W, 1 or 3) pixel by pixel and nothing else."""
+    figure, _ = canvas_figure(np.broadcast_to(image, (*image.shape[:2], 3)), 1, left=0, top=0, dpi=100)
+    return figure
+
+
+def line(slope: float = 1) -> Figure:
+    figure = Figure(figsize=(2, 1))
+    figure.subplots().plot([0, 1], [0, slope])
+    return figure
+
+
+def bars() -> Figure:
+    """Return a figure whose layout is computed when it is drawn."""
+    columns = {"explainer": ["gradient", "random"], "metric": "iou", "direction": "higher"}
+    return scores_figure(pd.DataFrame({**columns, "mean": [0.1, 0.2], "ci_low": 0, "ci_high": 1}), {"random"})
+
+
+def decoded(figure: Figure) -> np.ndarray:
+    _, content = encode(figure)
+    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB")) / 255
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (0.2, 0.5), (0.45, 0.55)])
+def test_checkerboard_of_single_pixels_keeps_its_contrast(low: float, high: float) -> None:
+    image = low + (high - low) * CHECKERBOARD
+    assert abs(decoded(canvas_of(image)) - image).max() < 0.06
+
+
+def test_smooth_image_is_not_dithered() -> None:
+    red, green = np.indices((64, 64)) / 63
+    smooth = np.stack([red, green, 1 - red], axis=2)
+    error = decoded(canvas_of(smooth)) - smooth
+    assert abs(error).max() < 0.06
+    # Dithering moves every second pixel up and the others down.
+    assert abs((error * (2 * CHECKERBOARD - 1)).mean()) < 1e-3
+
+
+def test_colour_pattern_of_single_pixels_keeps_its_brightness() -> None:
+    red, blue = np.array([0.8, 0.1, 0.1]), np.array([0.1, 0.1, 0.8])
+    grey = [0.299, 0.587, 0.114]
+    image = CHECKERBOARD * red + (1 - CHECKERBOARD) * blue
+    assert abs(decoded(canvas_of(image)) @ grey - image @ grey).max() < 0.06
+
+
+def test_figures_with_images_are_webp_and_others_png() -> None:
+    for figure, suffix, kind in ((canvas_of(CHECKERBOARD), ".webp", "WEBP"), (line(), ".png", "PNG")):
+        found, content = encode(figure)
+        image = Image.open(io.BytesIO(content))
+        assert (found, image.format, image.mode) == (suffix, kind, "RGB")
+
+
+def test_image_in_a_subfigure_makes_a_webp() -> None:
+    figure = Figure(figsize=(2, 1))
+    right = figure.subfigures(1, 2)[1]
+    right.subplots().imshow(CHECKERBOARD[..., 0])
+    assert encode(figure)[0] == ".webp"
+
+
+def test_lines_keep_every_pixel() -> None:
+    drawn = io.BytesIO()
+    line().savefig(drawn, format="png")
+    assert np.array_equal(decoded(line()), np.asarray(Image.open(drawn).convert("RGB")) / 255)
+
+
+@pytest.mark.parametrize(("width", "suffix"), [(LONGEST, ".webp"), (LONGEST + 1, ".png")])
+def test_figure_too_long_for_webp_is_png(width: int, suffix: str) -> None:
+    found, content = encode(canvas_of(np.zeros((2, width, 1))))
+    assert found == suffix
+    assert Image.open(io.BytesIO(content)).size == (width, 2)
+
+
+@pytest.mark.parametrize("draw", [line, bars, lambda: canvas_of(CHECKERBOARD)])
+def test_the_same_figure_has_the_same_bytes(draw: Callable[[], Figure]) -> None:
+    figure = draw()
+    first = encode(figure)
+    assert encode(figure) == first
+    assert encode(draw()) == first
+
+
+def test_png_does_not_name_the_software() -> None:
+    _, content = encode(line())
+    assert Image.open(io.BytesIO(content)).info == {}
+    assert b"atplotlib" not in content
+
+
+def test_every_figure_has_its_file(tmp_path: Path) -> None:
+    files = write_figures({"curves": line(), "examples_v1.1": canvas_of(CHECKERBOARD)}, tmp_path)
+    assert files == {"curves": "curves.png", "examples_v1.1": "examples_v1.1.webp"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["curves.png", "examples_v1.1.webp"]
+    assert (tmp_path / "curves.png").read_bytes() == encode(line())[1]
+
+
+def test_figures_of_the_same_content_share_a_file(tmp_path: Path) -> None:
+    files = write_figures({"first": line(), "other": line(2), "second": line()}, tmp_path)
+    assert files == {"first": "first.png", "other": "other.png", "second": "first.png"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["first.png", "other.png"]
+
+
+def test_files_of_an_earlier_run_under_another_suffix_are_removed(tmp_path: Path) -> None:
+    for name in ("curves.webp", "examples.png", "second.png", "scores.png", "curves.csv"):
+        (tmp_path / name).touch()
+    write_figures({"curves": line(), "examples": canvas_of(CHECKERBOARD), "second": line()}, tmp_path)
+    # `second` shares the file of `curves`; `scores` is no figure of this run.
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "curves.csv",
+        "curves.png",
+        "examples.webp",
+        "scores.png",
+    ]
+
+
+def test_without_figures_nothing_is_written(tmp_path: Path) -> None:
+    assert write_figures({}, tmp_path) == {}
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,84 @@
+"""Images and networks that many tests share."""
+
+from typing import TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from evident.data.images import ImageSet
+from evident.models.flower_net import FlowerNet
+from evident.models.normalise import Normalise
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def smooth_noise(
+    count: int = 3,
+    size: int | tuple[int, int] = 32,
+    cells: int = 5,
+    seed: int = 1,
+    grey: bool = False,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """Return images (count, 3, H, W) in [0, 1]: random grids of `cells` x `cells`, up-sampled bilinearly.
+
+    SLIC finds super-pixels in them, and gradients differ from pixel to pixel.
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.rand(count, 1 if grey else 3, cells, cells, generator=generator, dtype=dtype)
+    return F.interpolate(noise, (height, width), mode="bilinear").expand(-1, 3, -1, -1).contiguous()
+
+
+def training_set(count: int = 24, classes: int = 4, size: int = 32, cells: int = 6, seed: int = 1) -> ImageSet:
+    """Return `smooth_noise` as uint8 images with labels 0, 1, ..., classes - 1 in turn."""
+    images = (smooth_noise(count, size, cells, seed) * 255).byte()
+    return ImageSet(images, torch.arange(count) % classes, [str(index) for index in range(count)])
+
+
+def uniform_noise(
+    count: int = 2, size: int = 64, seed: int = 1, channels: int = 3, dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """Return images (count, channels, size, size) of independent uniform numbers in [0, 1)."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(count, channels, size, size, generator=generator, dtype=dtype)
+
+
+def kaiming(network: Network) -> Network:
+    """Initialise every weight with more than one dimension by `kaiming_normal_`, and return the network.
+
+    With PyTorch's default weights, the signal of an untrained network fades into rounding errors.
+    """
+    for weight in network.parameters():
+        if weight.dim() > 1:
+            nn.init.kaiming_normal_(weight)
+    return network
+
+
+def flower_net(classes: int = 4, seed: int = 0) -> FlowerNet:
+    """Return an untrained FlowerNet in eval mode, with `kaiming` weights drawn from the seed."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return kaiming(FlowerNet(classes)).eval()
+
+
+class Brightness(nn.Module):
+    """Predict class 0 with the mean of the image as probability, else class 1; the mean colour is black."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.normalise = Normalise(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+
+    def forward(self, images: Tensor) -> Tensor:
+        mean = self.normalise(images).double().mean((1, 2, 3))
+        return torch.stack([mean, 1 - mean], 1).log()
+
+
+def unbiased_network(seed: int = 0) -> nn.Module:
+    """Return a network without biases: its six scores are zero for the mean colour and depend on every pixel."""
+    torch.manual_seed(seed)
+    layers = [nn.Conv2d(3, 12, 3, stride=2, bias=False), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten()]
+    layers.append(nn.Linear(48, 6, bias=False))
+    nn.init.normal_(layers[-1].weight)
+    return nn.Sequential(Normalise((0.6, 0.3, 0.5)), *layers).eval()

@@ -1,0 +1,112 @@
+"""docs/extending.md works as written: a paper, a data set and a network outside the package."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from entry_point import ROOT, run, written
+from PIL import Image
+
+BLOCK = re.compile(r"```(?:python|yaml)\n# file: (\S+)\n(.*?)```", re.DOTALL)
+QUIET = ("scale=smoke", "logger=none")
+
+
+@pytest.fixture(scope="module")
+def paper(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of docs/extending.md, in a folder outside the repository."""
+    folder = tmp_path_factory.mktemp("my_paper")
+    for name, content in BLOCK.findall((ROOT / "docs" / "extending.md").read_text()):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def on_the_path(paper: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(paper))
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("store")
+
+
+def search(paper: Path) -> str:
+    return f"hydra.searchpath=[file://{paper / 'conf'}]"
+
+
+def test_paper_appears_in_table_and_figures(paper: Path, store: Path) -> None:
+    ended = run(search(paper), "experiment=rings", *QUIET, store=store)
+    assert ended.returncode == 0, ended.stderr
+    results = store / "results" / "rings"
+    table = pd.read_csv(results / "table.csv").pivot(index="explainer", columns="metric", values="mean")
+    assert set(table.index) == {"random", "oracle", "gradient", "rings"}
+    assert 0 < table.loc["rings", "mean_radius"] < 1
+    assert table["mean_radius"].drop("rings").isna().all(), "the metric applies only to explainers with a profile"
+    assert table["average_precision"].notna().all()
+    profiles = pd.read_csv(results / "profiles.csv")
+    assert (set(profiles["explainer"]), len(profiles)) == ({"rings"}, 8)
+    assert "profiles" in {file.stem for file in (results / "figures").iterdir()}
+    assert "figures/profiles" in (results / "index.html").read_text()
+
+
+def test_report_is_rebuilt_from_another_process(paper: Path, store: Path, tmp_path: Path) -> None:
+    ended = run(search(paper), "experiment=rings", "task=report", *QUIET, store=store, results=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    for name in ("table.csv", "profiles.csv"):
+        assert (tmp_path / "rings" / name).read_bytes() == (store / "results" / "rings" / name).read_bytes()
+
+
+def test_paper_explains_one_picture(paper: Path, store: Path) -> None:
+    picture = store / "picture.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(picture)
+    ended = run(search(paper), "task=explain", f"image={picture}", "explainer=rings", *QUIET, store=store)
+    assert ended.returncode == 0, ended.stderr
+    [folder] = (store / "results" / "explain").iterdir()
+    assert len(json.loads((folder / "prediction.json").read_text())["profile"]) == 8
+    assert {"profile.png", "overlay.png", "heatmap.png"} <= {file.name for file in folder.iterdir()}
+
+
+def test_paper_joins_another_experiment_without_changing_its_rows(paper: Path, store: Path, tmp_path: Path) -> None:
+    few = "explainer=random,gradient"
+    ended = run("experiment=an8flower", few, *QUIET, store=store, results=tmp_path / "before")
+    assert ended.returncode == 0, ended.stderr
+    cells = written(store)
+    ended = run(
+        search(paper), "experiment=an8flower", "explainer=rings", *QUIET, store=store, results=tmp_path / "after"
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert cells.items() <= written(store).items(), "a cell of another explainer was computed again"
+    before, after = (pd.read_csv(tmp_path / name / "an8flower" / "table.csv") for name in ("before", "after"))
+    assert set(after["explainer"]) == {"random", "gradient", "rings"}
+    assert set(after["metric"]) == set(before["metric"]), "the paper's own metric is not in other tables"
+    pd.testing.assert_frame_equal(after[after["explainer"] != "rings"].reset_index(drop=True), before)
+
+
+def test_without_the_search_path_nothing_of_the_paper_is_seen(store: Path, tmp_path: Path) -> None:
+    ended = run("experiment=an8flower", "explainer=random,gradient", *QUIET, store=store, results=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert "rings" not in (tmp_path / "an8flower" / "table.csv").read_text()
+    assert run("explainer=rings", *QUIET, store=store).returncode == 1
+
+
+def test_data_set_and_network_of_ones_own(paper: Path, tmp_path: Path) -> None:
+    own = ("data=discs", "model=small_net", "explainer=gradient,grad_cam,rings,oracle")
+    ended = run(search(paper), "experiment=an8flower", *own, *QUIET, store=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    table = pd.read_csv(tmp_path / "results" / "an8flower" / "table.csv")
+    assert set(table["data"] + " " + table["model"]) == {"discs small_net"}
+    means = table.pivot(index="explainer", columns="metric", values="mean")
+    assert means.loc["oracle", "average_precision"] == 1
+    accuracy = json.loads((tmp_path / "results" / "an8flower" / "provenance.json").read_text())["models"][0]["accuracy"]
+    assert accuracy["test"] > 0.9
+
+
+def test_every_block_of_the_page_is_a_file(paper: Path) -> None:
+    shown = (ROOT / "docs" / "extending.md").read_text()
+    assert shown.count("# file: ") == len(
+        [file for file in paper.rglob("*") if file.is_file() and "__pycache__" not in str(file)]
+    )
