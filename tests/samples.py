@@ -78,7 +78,7 @@ class Brightness(nn.Module):
 def unbiased_network(seed: int = 0) -> nn.Module:
     """Return a network without biases: its six scores are zero for the mean colour and depend on every pixel."""
     torch.manual_seed(seed)
-    layers = [nn.Conv2d(3, 12, 3, stride=2, bias=False), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten()]
-    layers.append(nn.Linear(48, 6, bias=False))
-    nn.init.normal_(layers[-1].weight)
+    convolution, linear = nn.Conv2d(3, 12, 3, stride=2, bias=False), nn.Linear(48, 6, bias=False)
+    nn.init.normal_(linear.weight)
+    layers = [convolution, nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), linear]
     return nn.Sequential(Normalise((0.6, 0.3, 0.5)), *layers).eval()

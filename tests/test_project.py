@@ -20,15 +20,15 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 LAYERS = (
     *("cli", "sweep", "explain_image", "cell", "loggers", "request"),
     *("report", "recorders", "cell_folder", "metrics", "benchmark", "explainers", "relevance", "models", "data"),
-    *("contracts", "values", "store", "progress", "errors"),
+    *("contracts", "values", "store", "progress", "errors", "allocator"),
 )
 
 # Files that may look up attributes by name, and why. Explainers, networks and data sets are never probed.
 ATTRIBUTE_LOOKUPS = {
+    "allocator.py": "`mallopt` and `malloc_trim` exist in glibc only",
     "data/scenes/scenic_or_not.py": "a short row of a file has None for a field, whose methods are missing",
     "explainers/shared/excitation_rules.py": "an autograd node of ours remembers the slope of a batch normalisation",
     "metrics/contract.py": "a metric names the fields of `Explanation` that it needs",
-    "metrics/cost.py": "`malloc_trim` exists in glibc only",
     "models/untouched.py": "the hooks of a module are attributes that torch names",
     "relevance/receptive_fields.py": "torch's functions and tensor methods are listed by name",
 }

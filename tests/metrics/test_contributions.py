@@ -260,6 +260,9 @@ def test_batch_size_changes_no_bit_of_attribute_maps(batch_size):
 class Sum(nn.Module, SumsContributions):
     """Compute two scores from the sum of an image and a bias, with weights 1 and -2."""
 
+    def contribution_map(self, images: Tensor) -> Tensor:
+        return images.sum(1, keepdim=True) * torch.tensor([1.0, -2.0])[:, None, None]
+
     def output_bias(self) -> Tensor:
         return torch.tensor([5.0, -1.0])
 
@@ -271,8 +274,10 @@ def split(contributions: list[list[float]], sums: list[float], target: list[int]
     """Return `split_error` for images that sum to 12."""
     images = torch.full((len(target), 3, 2, 2), 1.0)
     signed = torch.tensor(sums)[:, None, None] * torch.tensor([[0.5, 0.25], [0.25, 0.0]])
-    fields = {"signed": signed, "contributions": torch.tensor(contributions)}
-    result = split_error(Explanation(images, torch.tensor(target), signed, model=Sum(), **fields))
+    explanation = Explanation(
+        images, torch.tensor(target), signed, model=Sum(), signed=signed, contributions=torch.tensor(contributions)
+    )
+    result = split_error(explanation)
     assert result.dtype == torch.float64
     return result.tolist()
 

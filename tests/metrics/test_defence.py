@@ -1,5 +1,8 @@
 """Defence: which classes are explained, and their scores, with an explainer of known scores."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import torch
 from captum.attr import Attribution
@@ -7,6 +10,7 @@ from torch import Tensor, nn
 
 from evident.contracts import GivesEvidence
 from evident.errors import UserError
+from evident.explainers.shared.targets import targets
 from evident.metrics.contract import Explanation, direction_of
 from evident.metrics.defence import defence
 from evident.values import Evidence
@@ -32,9 +36,9 @@ class KnownScores(Attribution, GivesEvidence):
         super().__init__(nn.Identity())
         self.explained: list[list[tuple[int, int]]] = []
 
-    def evidence(self, inputs: Tensor, target: Tensor) -> Evidence:
+    def evidence(self, inputs: Tensor, target: Tensor | int) -> Evidence:
         assert torch.is_grad_enabled()
-        number = (inputs[:, 0, 0, 0] * 10).round()
+        target, number = targets(target, len(inputs)), (inputs[:, 0, 0, 0] * 10).round()
         self.explained.append(list(zip(number.long().tolist(), target.tolist(), strict=True)))
         score = 0.1 * target + 0.01 * number
         return Evidence((target / 10)[:, None, None, None].expand_as(inputs), inputs, inputs, score, score, score / 2)
@@ -114,6 +118,6 @@ def test_random_class_may_be_the_least_likely_class() -> None:
 @pytest.mark.parametrize("missing", ["model", "explainer", "evidence"])
 def test_missing_field_is_named(missing: str) -> None:
     whole, _ = explanation([0, 0, 0])
-    parts = {"model": whole.model, "explainer": whole.explainer, "evidence": whole.evidence, missing: None}
+    fields: dict[str, Any] = {missing: None}
     with pytest.raises(UserError, match="defence needs the model and an explainer that gives evidence"):
-        defence(Explanation(whole.images, whole.target, whole.heatmap, **parts))
+        defence(replace(whole, **fields))

@@ -8,7 +8,7 @@ from samples import Brightness
 from torch import Tensor, nn
 
 from evident.errors import UserError
-from evident.metrics.contract import Explanation, area
+from evident.metrics.contract import Curve, Explanation, area
 from evident.metrics.cost import Cost
 from evident.metrics.faithfulness import deletion_insertion
 from evident.models.normalise import Normalise
@@ -30,7 +30,7 @@ def small_network() -> nn.Module:
 GREYS = torch.tensor([[0.8, 0.4], [0.2, 0.0]])
 
 
-def curves(heatmap: Tensor, target: int = 0, image: Tensor = GREYS, **settings) -> tuple[Tensor, Tensor]:
+def curves(heatmap: Tensor, target: int = 0, image: Tensor = GREYS, **settings) -> tuple[Curve, Curve]:
     images = image.expand(len(heatmap), 3, -1, -1)
     explanation = Explanation(images, torch.full((len(heatmap),), target), heatmap, model=Brightness())
     result = deletion_insertion(explanation, **settings)

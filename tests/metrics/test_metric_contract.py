@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 from functools import partial
 from inspect import signature
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -19,6 +19,7 @@ from evident import contracts
 from evident.contracts import GivesEvidence, NeedsMask, SumsContributions
 from evident.errors import UserError
 from evident.explainers.shared.evidence import evidence
+from evident.explainers.shared.targets import targets
 from evident.metrics.contract import (
     Axis,
     Curve,
@@ -58,13 +59,13 @@ class Explainer(Attribution, GivesEvidence):
         super().__init__(model)
         self.model = model
 
-    def attribute(self, inputs: Tensor, target: Tensor) -> Tensor:
+    def attribute(self, inputs: Tensor, target: Tensor | int) -> Tensor:
         images = inputs.clone().requires_grad_()
         contributions = inputs * torch.autograd.grad(self.model(images)[range(len(images)), target].sum(), images)[0]
         return torch.sigmoid(contributions / contributions.std((1, 2, 3), keepdim=True))
 
-    def evidence(self, inputs: Tensor, target: Tensor) -> Evidence:
-        return evidence(self.model, inputs, target, self.attribute(inputs, target))
+    def evidence(self, inputs: Tensor, target: Tensor | int) -> Evidence:
+        return evidence(self.model, inputs, targets(target, len(inputs)), self.attribute(inputs, target))
 
     @staticmethod
     def heatmap(attribution: Tensor) -> Tensor:
@@ -74,8 +75,13 @@ class Explainer(Attribution, GivesEvidence):
 class Network(FlowerNet, SumsContributions):
     """State that class scores are sums plus a bias, as those of a network with its own contributions are."""
 
+    def contribution_map(self, images: Tensor) -> Tensor:
+        return (self(images) - self.output_bias())[..., None, None]
+
     def output_bias(self) -> Tensor:
-        return self.classifier[-1].bias
+        last = self.classifier[-1]
+        assert isinstance(last, nn.Linear)
+        return last.bias
 
 
 def explanation(images: int = 3, height: int = 16, width: int = 20) -> Explanation:
@@ -135,7 +141,7 @@ def tensors(whole: Explanation) -> list[Tensor]:
 def changed(whole: Explanation, change: Callable[[Tensor], Tensor]) -> Explanation:
     """Apply `change` to every tensor of an explanation."""
 
-    def of(value: object) -> object:
+    def of(value: Any) -> Any:
         if isinstance(value, tuple):
             return type(value)(*map(change, value))
         return change(value) if isinstance(value, Tensor) else value
@@ -145,6 +151,7 @@ def changed(whole: Explanation, change: Callable[[Tensor], Tensor]) -> Explanati
 
 def part(whole: Explanation, images: slice) -> Explanation:
     """Return the explanation of some images."""
+    assert whole.removals is not None
     kept, (row, *rows) = torch.arange(len(whole.images))[images], whole.removals
     position, own = (row[:, None] == kept).nonzero(as_tuple=True)
     removals = Removals(own, *(each[position] for each in rows))
@@ -413,7 +420,7 @@ def test_metric_applies_if_no_needed_field_is_missing_and_the_explainer_has_the_
 class Masked(Attribution, NeedsMask):
     """Return the mask as the attribution."""
 
-    def attribute_mask(self, inputs: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    def attribute_mask(self, inputs: Tensor, target: Tensor | int, mask: Tensor) -> Tensor:
         return mask[:, None].float()
 
     @staticmethod

@@ -17,7 +17,7 @@ from evident.errors import UserError
 from evident.models.flower_net import FlowerNet
 from evident.models.siam.baselines import SceneRegressor
 from evident.relevance.mu_lasso import mu_lasso
-from evident.relevance.relevance import Feature, Relevance, learn_relevance
+from evident.relevance.relevance import Feature, Labels, Relevance, learn_relevance
 from evident.relevance.responses import responses
 from evident.values import Batch
 
@@ -103,7 +103,7 @@ def test_mu_bounds_the_weights_of_each_class() -> None:
 
 
 @pytest.mark.parametrize(("labels", "shift"), [("given", 0), ("predicted", 1)])
-def test_labels_are_given_or_predicted(labels: str, shift: int) -> None:
+def test_labels_are_given_or_predicted(labels: Labels, shift: int) -> None:
     relevance = learn_relevance(ColourNet(shift=1), loader(colours(), 8), labels=labels)
     assert relevance.ranking[0].roll(-shift).tolist() == [0, 1, 2]
     assert relevance.counts.tolist() == [1, 1, 1]
@@ -243,7 +243,7 @@ def test_class_without_images_is_named() -> None:
 def test_features_that_raise_a_score_are_relevant_to_it() -> None:
     model = ColourRegressor((2, 0, 1))
     red, green, _ = nn.functional.one_hot(colours().labels).float().T
-    votes = Scenes(colours().images, {"average": 3 + 4 * red, "variance": -green})
+    votes = Scenes(torch.as_tensor(colours().images), {"average": 3 + 4 * red, "variance": -green})
     relevance = learn_relevance(model, loader(votes, 8))
     # Scaled to [0, 1], the average is the label of class red; the variance is high for the other classes.
     of_class = learn_relevance(ColourNet((2, 0, 1)), loader(colours(), 8))
@@ -269,7 +269,7 @@ def pixels(split: Scenes) -> Tensor:
 
 @pytest.mark.parametrize("mu", [0.2, 5.0])
 @pytest.mark.parametrize("labels", ["given", "predicted"])
-def test_labels_of_a_regression_are_scores_scaled_to_zero_to_one(labels: str, mu: float) -> None:
+def test_labels_of_a_regression_are_scores_scaled_to_zero_to_one(labels: Labels, mu: float) -> None:
     split, model = scenes(50, seed=0)[0], regressor()
     relevance = learn_relevance(model, loader(split, 16), mu=mu, labels=labels)
     with torch.no_grad():
@@ -285,7 +285,7 @@ def test_labels_of_a_regression_are_scores_scaled_to_zero_to_one(labels: str, mu
 
 
 @pytest.mark.parametrize("labels", ["given", "predicted"])
-def test_constant_score_has_no_relevant_features(labels: str) -> None:
+def test_constant_score_has_no_relevant_features(labels: Labels) -> None:
     split = scenes(50, seed=0)[0]
     same = Scenes(split.images, {"average": split.labels["average"], "variance": torch.full((50,), 1.7)})
     relevance = learn_relevance(regressor(scores=0), loader(same, 16), labels=labels)

@@ -39,6 +39,8 @@ def flower_net() -> nn.Module:
     model = FlowerNet(4)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
             for values in (module.weight, module.running_var):
                 nn.init.uniform_(values, 0.5, 2)
             for values in (module.bias, module.running_mean):
@@ -150,7 +152,7 @@ def test_scale_of_a_layer_has_no_effect() -> None:
     expected = responses(model, images(4))
     with torch.no_grad():
         for parameter in model[0].parameters():
-            parameter *= 2.0**-50
+            parameter.mul_(2.0**-50)
     torch.testing.assert_close(responses(model, images(4)), expected)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,7 +48,7 @@ def _forward(network: nn.Module, images: Tensor) -> None:
         network(images)
 
 
-def spams_lasso(gram: Floats, cross: Floats, labels: Floats) -> Callable[[], object]:
+def spams_lasso(gram: Floats, cross: Floats, labels: Floats) -> Callable[[], Any]:
     """Return a function that solves the same problem by SPAMS, on one thread.
 
     Raises `UserError` if the package `spams` is not installed.

@@ -3,7 +3,7 @@ r"""FGVis: the smallest evidence, by pixel and colour channel, that preserves or
 J. Wagner, J. Köhler, T. Gindele, L. Hetzel, J. Wiedemer, S. Behnke: *Interpretable and fine-grained visual explanations
 for convolutional neural networks*, CVPR 2019, arXiv 1908.02686 (PAPERS 2.1). With x the image, r the network's mean
 colour, m in [0, 1]^{3 x H x W} the mask, e = m x + (1 - m) r the input of the network, and p its softmax probability of
-the class:
+the class, the games are:
 
     game           m starts at   minimises                    explanation
     preservation   1             -log p(e) + lambda |m|_1      m x + (1 - m) r
@@ -11,8 +11,8 @@ the class:
     deletion       1              log p(e) + lambda |1 - m|_1  (1 - m) x + m r
     repression     0             the same                      the same
 
-by gradient descent on m, projected to [0, 1]. `GradientFilter` filters the gradient of the score, but not that of the
-lambda term, so that the optimisation cannot create evidence in e that x does not have.
+The minimisation is gradient descent on m, projected to [0, 1]. `GradientFilter` filters the gradient of the score, but
+not that of the lambda term, so that the optimisation cannot create evidence in e that x does not have.
 
 The gradient g of the score is divided by its largest entry in the image; lambda is not:
 

@@ -64,9 +64,9 @@ class LIME(Attribution):
         self.seed, self.batch_size, self.reference = seed, batch_size, reference
         self.compactness = compactness
 
-    def _similarity(self, image: Tensor, neighbour: Tensor, seen: Tensor, **_: object) -> Tensor:
+    def _similarity(self, image: Tensor, neighbour: Tensor, visible: Tensor, **_: object) -> Tensor:
         """Return pi(z'); the cosine of z' and the vector of ones is the square root of the visible share."""
-        distance = 1 - seen.float().mean().sqrt()
+        distance = 1 - visible.float().mean().sqrt()
         return (-(distance**2) / self.kernel_width**2).exp().sqrt()
 
     def attribute(self, inputs: Tensor, target: Tensor | int) -> Tensor:

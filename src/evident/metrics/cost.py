@@ -1,6 +1,5 @@
 """Cost of an explanation: time, passes through the network and memory."""
 
-import ctypes
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import register_multi_grad_hook
 
+from evident.allocator import release_free_memory
 from evident.contracts import HasBackbone
 
 _PROCESS = Path("/proc/self")
@@ -90,8 +90,7 @@ def _reset_peak(device: torch.device) -> float:
         if not (mark := _PROCESS / "clear_refs").exists():
             return math.nan
         # Freed memory may still be resident: allocating from it would not raise the peak.
-        if (malloc_trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
-            malloc_trim(0)
+        release_free_memory()
         try:
             # 5 resets the high-water mark of resident memory: proc(5), clear_refs.
             mark.write_text("5")

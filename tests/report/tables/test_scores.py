@@ -1,4 +1,6 @@
-"""Tables from scores whose answers are known."""
+"""Tables of scores with known answers."""
+
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -6,12 +8,13 @@ import pytest
 
 from evident.report.tables import scores as tables
 
-DIRECTIONS = {"up": "higher", "down": "lower", "says": "neither"}
+DIRECTIONS = {"up": "higher", "down": "lower", "size": "neither"}
 
 
 def scores(means: dict[str, float], metric: str = "up", seeds: int = 1, images: int = 40) -> pd.DataFrame:
+    """Return scores of every explainer that spread evenly around its mean, the same for every seed."""
     spread = np.linspace(-0.1, 0.1, images)
-    labels = {"experiment": "e", "data": "d", "model": "m", "metric": metric, "target": 0, "at": np.nan}
+    labels = {"experiment": "e", "data": "d", "model": "m", "metric": metric, "target": 0, "axis": "", "at": np.nan}
     names = [f"image{index:02d}" for index in range(images)]
     return pd.concat(
         [
@@ -23,7 +26,7 @@ def scores(means: dict[str, float], metric: str = "up", seeds: int = 1, images: 
     )
 
 
-def test_a_row_holds_mean_interval_spread_and_counts() -> None:
+def test_row_has_mean_interval_deviation_and_counts() -> None:
     frame = scores({"ours": 0.5}, seeds=2)
     frame.loc[3, "value"] = np.nan
     [row] = tables.table(frame, DIRECTIONS).to_dict("records")
@@ -35,7 +38,7 @@ def test_a_row_holds_mean_interval_spread_and_counts() -> None:
     assert (row["n"], row["n_undefined"], row["seeds"]) == (79, 1, "0 1")
 
 
-def test_the_mean_of_seeds_is_over_images_not_over_more_images() -> None:
+def test_seeds_are_averaged_before_images_are_resampled() -> None:
     one = tables.table(scores({"ours": 0.5}), DIRECTIONS)
     five = tables.table(scores({"ours": 0.5}, seeds=5), DIRECTIONS)
     columns = ["mean", "ci_low", "ci_high"]
@@ -43,9 +46,9 @@ def test_the_mean_of_seeds_is_over_images_not_over_more_images() -> None:
 
 
 @pytest.mark.parametrize(("metric", "best"), [("up", "high"), ("down", "low")])
-def test_the_best_is_bold_in_its_direction_and_ties_are_marked(metric: str, best: str) -> None:
+def test_best_method_is_bold_and_ties_are_marked(metric: str, best: str) -> None:
     frame = scores({"low": 0.2, "high": 0.8, f"near_{best}": 0.2 if best == "low" else 0.8, "random": 0.99}, metric)
-    text = tables.markdown(tables.table(frame, DIRECTIONS), {"random"}, "title")
+    text = tables.markdown(tables.table(frame, DIRECTIONS), {"random"})
     lines = {line.split(" | ")[0].strip("| *"): line for line in text.splitlines() if line.startswith("| ")}
     assert "**" in lines[best]
     assert "≈" in lines[f"near_{best}"]
@@ -53,21 +56,21 @@ def test_the_best_is_bold_in_its_direction_and_ties_are_marked(metric: str, best
     assert lines["explainer"].endswith("↑ |" if metric == "up" else "↓ |")
 
 
-def test_of_a_metric_that_only_describes_nothing_is_best() -> None:
-    frame = scores({"low": 0.2, "near": 0.2, "high": 0.8}, "says")
-    text = tables.markdown(tables.table(frame, DIRECTIONS), set(), "title")
+def test_metric_without_a_better_direction_has_no_best_method() -> None:
+    frame = scores({"low": 0.2, "near": 0.2, "high": 0.8}, "size")
+    text = tables.markdown(tables.table(frame, DIRECTIONS), set())
     lines = [line for line in text.splitlines() if line.startswith("| ")]
-    assert lines[0] == "| explainer | says |"
+    assert lines[0] == "| explainer | size |"
     assert not any(mark in line for line in lines for mark in ("**", "≈", "↑", "↓"))
-    assert text.endswith(" No arrow: neither is better.\n")
-    assert "No arrow" not in tables.markdown(tables.table(scores({"ours": 0.5}), DIRECTIONS), set(), "title")
+    assert text.endswith(" No arrow: neither direction is better.\n")
+    assert "No arrow" not in tables.markdown(tables.table(scores({"ours": 0.5}), DIRECTIONS), set())
 
 
 @pytest.mark.parametrize("references", [set(), {"random"}])
-def test_where_nobody_else_has_the_metric_nothing_is_best(references: set[str]) -> None:
+def test_metric_of_a_single_method_has_no_best_method(references: set[str]) -> None:
     both = scores({"ours": 0.5, "other": 0.4, "random": 0.1})
     alone = scores({"ours": 0.1, **dict.fromkeys(references, 0.2)}, "down")
-    text = tables.markdown(tables.table(pd.concat([both, alone]), DIRECTIONS), references, "title")
+    text = tables.markdown(tables.table(pd.concat([both, alone]), DIRECTIONS), references)
     [line] = [line for line in text.splitlines() if line.startswith("| ours")]
     _, _, up, down, _ = line.split("|")
     assert "**" in up
@@ -76,36 +79,51 @@ def test_where_nobody_else_has_the_metric_nothing_is_best(references: set[str]) 
     assert "≈" not in down
 
 
-def test_what_rounds_to_zero_has_no_sign() -> None:
+def test_value_that_rounds_to_zero_has_no_sign() -> None:
     rows = tables.table(scores({"low": -0.0001, "high": 0.8}), DIRECTIONS)
-    assert "| low | 0.000 ± " in tables.markdown(rows, set(), "title")
+    assert "| low | 0.000 ± " in tables.markdown(rows, set())
 
 
-def test_undefined_scores_are_shown() -> None:
+def test_undefined_scores_are_counted() -> None:
     frame = scores({"ours": 0.5})
     frame.loc[:2, "value"] = np.nan
-    assert "∅3" in tables.markdown(tables.table(frame, DIRECTIONS), set(), "title")
+    assert "∅3" in tables.markdown(tables.table(frame, DIRECTIONS), set())
 
 
-def test_a_metric_that_does_not_apply_is_a_blank_and_the_legend_says_so() -> None:
+def test_metric_that_does_not_apply_is_a_blank_with_a_legend() -> None:
     both = scores({"ours": 0.5, "other": 0.4})
-    assert "Blank" not in tables.markdown(tables.table(both, DIRECTIONS), set(), "title")
-    text = tables.markdown(tables.table(pd.concat([both, scores({"ours": 0.1}, "down")]), DIRECTIONS), set(), "title")
+    assert "Blank" not in tables.markdown(tables.table(both, DIRECTIONS), set())
+    text = tables.markdown(tables.table(pd.concat([both, scores({"ours": 0.1}, "down")]), DIRECTIONS), set())
     [line] = [line for line in text.splitlines() if line.startswith("| other")]
     assert line.endswith(" |  |")
     assert text.endswith("Blank: the metric does not apply to this explainer.\n")
 
 
-def test_curves_average_every_position() -> None:
-    parts = [scores({"ours": at}).assign(at=at) for at in (0.0, 0.5, 1.0)]
-    curve = tables.curves(pd.concat(parts, ignore_index=True))
-    assert curve["at"].tolist() == [0, 0.5, 1]
-    assert curve["mean"].tolist() == pytest.approx([0, 0.5, 1])
+def test_curves_have_a_mean_at_every_position() -> None:
+    parts = [scores({"ours": at}).assign(at=at, axis="pixels") for at in (0.0, 0.5, 1.0)]
+    means = tables.curves(pd.concat(parts, ignore_index=True))
+    assert means["at"].tolist() == [0, 0.5, 1]
+    assert means["mean"].tolist() == pytest.approx([0, 0.5, 1])
 
 
-def curve(values: dict[tuple[str, int], list[float]], explainer: str = "ours") -> pd.DataFrame:
-    """A curve at 0, 1, 2, ... for each (image, seed)."""
-    labels = {"experiment": "e", "data": "d", "model": "m", "explainer": explainer, "metric": "up", "target": 0}
+def test_curves_keep_their_axis_and_those_over_attributes_are_left_out() -> None:
+    axes = {"up": "pixels", "down": "thresholds", "size": "features", "maps_pointing": "attributes"}
+    parts = [scores({"ours": 0.5, "theirs": 0.4}, metric).assign(at=0.0, axis=axis) for metric, axis in axes.items()]
+    means = tables.curves(pd.concat(parts, ignore_index=True))
+    columns = ["explainer", "data", "model", "metric", "axis", "at", "mean", "ci_low", "ci_high"]
+    assert list(means) == columns
+    del axes["maps_pointing"]
+    for name in ("ours", "theirs"):
+        of_one = means[means["explainer"] == name]
+        assert dict(zip(of_one["metric"], of_one["axis"], strict=True)) == axes
+    empty = tables.curves(parts[-1])
+    assert list(empty) == columns
+    assert len(empty) == 0
+
+
+def curve(values: Mapping[tuple[str, int], Sequence[float]], explainer: str = "ours") -> pd.DataFrame:
+    """Return the curve of each (image, seed) at positions 0, 1, 2, ..."""
+    labels = {"experiment": "e", "data": "d", "model": "m", "explainer": explainer, "metric": "up", "axis": "features"}
     rows = [
         {**labels, "image": image, "seed": seed, "at": float(at), "value": value}
         for (image, seed), points in values.items()
@@ -114,9 +132,10 @@ def curve(values: dict[tuple[str, int], list[float]], explainer: str = "ours") -
     return pd.DataFrame(rows)
 
 
-def test_a_curve_that_ends_earlier_for_one_seed_holds_its_last_value() -> None:
-    early = {("one", 0): [1.0, 0.5, 0.25, 0.0], ("one", 1): [0.8, 0.6], ("two", 0): [1, 1, 1, 1], ("two", 1): [0, 0.5]}
-    means = tables.curves(curve(early))
+def test_curve_that_is_shorter_for_one_seed_continues_with_its_last_value() -> None:
+    one = {("one", 0): [1.0, 0.5, 0.25, 0.0], ("one", 1): [0.8, 0.6]}
+    two = {("two", 0): [1.0, 1.0, 1.0, 1.0], ("two", 1): [0.0, 0.5]}
+    means = tables.curves(curve(one | two))
     assert means["at"].tolist() == [0, 1, 2, 3]
     # Image one: 0.9, 0.55, then 0.25 and 0 with 0.6; image two: 0.5, 0.75, then 1 and 1 with 0.5.
     assert means["mean"].tolist() == pytest.approx([0.7, 0.65, 0.5875, 0.525])
@@ -124,7 +143,7 @@ def test_a_curve_that_ends_earlier_for_one_seed_holds_its_last_value() -> None:
     assert means["ci_high"].iloc[-1] == pytest.approx(0.75)
 
 
-def test_a_curve_goes_no_further_than_its_own_longest() -> None:
+def test_curve_ends_where_its_longest_seed_ends() -> None:
     short, long = (
         curve({("one", 0): [1.0, 0.5], ("one", 1): [1.0]}),
         curve({("one", 0): [1.0, 0.0, 0.0, 0.0]}, "theirs"),
@@ -135,39 +154,39 @@ def test_a_curve_goes_no_further_than_its_own_longest() -> None:
     assert means.loc["theirs", "at"].tolist() == [0, 1, 2, 3]
 
 
-def test_a_curve_that_is_undefined_stays_so_and_takes_nothing_from_the_others() -> None:
+def test_undefined_curve_does_not_change_the_mean_of_others() -> None:
     means = tables.curves(curve({("one", 0): [np.nan, np.nan], ("two", 0): [1.0, 0.5]}))
     assert means["mean"].tolist() == pytest.approx([1, 0.5])
 
 
-def test_ablations_are_shown_by_class_and_network() -> None:
+def test_ablations_have_a_row_per_class_and_network() -> None:
     frame = scores({"ours": 0.5}, "ablation_random", seeds=2, images=4)
-    frame["target"] = [0, 0, 1, 1] * 2  # of values 0.4, 0.467, 0.533, 0.6
+    frame["target"] = [0, 0, 1, 1] * 2  # with values 0.4, 0.467, 0.533, 0.6
     frame.loc[0, "value"] = np.nan
-    position = frame.assign(at=1.0)
+    position = frame.assign(at=1.0, axis="features")
     rows = tables.by_class(pd.concat([frame, position, scores({"ours": 0.1})]), "ablation").to_dict("records")
     assert [(row["seed"], row["target"], row["n"]) for row in rows] == [(0, 0, 1), (0, 1, 2), (1, 0, 2), (1, 1, 2)]
     assert [row["mean"] for row in rows] == pytest.approx([0.46667, 0.56667, 0.43333, 0.56667], abs=1e-4)
     assert len(tables.by_class(scores({"ours": 0.1}), "ablation")) == 0
 
 
-def test_significance_pairs_every_two_explainers() -> None:
+def test_every_pair_of_explainers_is_tested() -> None:
     frame = pd.concat([scores({"a": 0.1, "b": 0.2, "c": 0.3}), scores({"a": 0, "b": 0}, "down")])
     tests = tables.significance(frame)
     assert tests.groupby("metric").size().to_dict() == {"up": 3, "down": 1}
     assert tests[tests["metric"] == "up"]["p_holm"].max() < 0.01
 
 
-def test_a_metric_of_one_explainer_has_no_pairs_and_leaves_the_others_their_numbers() -> None:
+def test_metric_of_one_explainer_has_no_pairs_and_columns_stay_numeric() -> None:
     frame = pd.concat([scores({"a": 0.1, "b": 0.2}), scores({"a": 0}, "down")])
     tests = tables.significance(frame)
     assert tests["metric"].tolist() == ["up"]
-    # Columns of objects would be written with all their digits.
+    # Columns of objects would be written with all digits.
     assert all(pd.api.types.is_numeric_dtype(tests[column]) for column in ("difference", "n", "p", "p_holm"))
 
 
-def test_rows_of_other_seeds_say_which() -> None:
+def test_rows_name_their_seeds_if_these_differ() -> None:
     frame = pd.concat([scores({"one": 0.5}), scores({"two": 0.6}, seeds=2)])
-    text = tables.markdown(tables.table(frame, DIRECTIONS), set(), "title")
+    text = tables.markdown(tables.table(frame, DIRECTIONS), set())
     assert "| one (seeds 0) |" in text
     assert "| two (seeds 0 1) |" in text

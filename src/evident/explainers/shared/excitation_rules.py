@@ -190,8 +190,8 @@ class ExcitationRules(TorchFunctionMode):
         return _Through.apply(input, lambda x: F.batch_norm(x, mean, var, weight, *rest, **kwargs))
 
     def _through_the_largest(self, func: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        operands = [place for place, value in enumerate(args) if _passes_gradients(value)]
+        operands = [index for index, value in enumerate(args) if _passes_gradients(value)]
         if not operands:
             return func(*args, **kwargs)
-        place = max(operands, key=lambda place: args[place].numel())
-        return _Through.apply(args[place], lambda x: func(*args[:place], x, *args[place + 1 :], **kwargs))
+        index = max(operands, key=lambda index: args[index].numel())
+        return _Through.apply(args[index], lambda x: func(*args[:index], x, *args[index + 1 :], **kwargs))
