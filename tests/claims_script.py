@@ -74,12 +74,12 @@ class Change:
 
 @dataclass(frozen=True)
 class Missing:
-    """Drop the rows of a table that have all values `rows`; the error names the row `told`."""
+    """Drop the rows of a table that have all values `rows`; the error describes the row as `row`."""
 
     experiment: str
     table: str
     rows: Mapping[str, Any]
-    told: str
+    row: str
 
     def __str__(self) -> str:
         return f"{self.experiment} {self.table} {dict(self.rows)}"

@@ -1,11 +1,13 @@
-"""Images and networks that many tests share."""
+"""Images, networks and trainers that many tests share."""
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
+from pytorch_lightning import Trainer
 from torch import Tensor, nn
 
+from evident.contracts import Splits
 from evident.data.images import ImageSet
 from evident.models.flower_net import FlowerNet
 from evident.models.normalise import Normalise
@@ -82,3 +84,20 @@ def unbiased_network(seed: int = 0) -> nn.Module:
     nn.init.normal_(linear.weight)
     layers = [convolution, nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), linear]
     return nn.Sequential(Normalise((0.6, 0.3, 0.5)), *layers).eval()
+
+
+def quiet_trainer(**settings: Any) -> Trainer:
+    """Return a trainer on the CPU that prints and writes nothing."""
+    return Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        **settings,
+    )
+
+
+def no_splits() -> Splits:
+    """Fail: what is tested needs the explained images only."""
+    raise AssertionError("the data set was loaded")

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 from evident.data.scenes.splits import SceneSplits
 from evident.models.normalise import Normalise
@@ -21,7 +22,7 @@ from evident.values import Batch
 SIZE, SQUARE, COLOURS = 24, 6, ("red", "green", "blue")
 
 
-class Scenes:
+class Scenes(Dataset[Batch]):
     """Hold uint8 images (N, 3, SIZE, SIZE) with labels by name, like the data sets of scenes."""
 
     def __init__(self, images: Tensor, labels: Mapping[str, Tensor]) -> None:

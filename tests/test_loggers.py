@@ -1,4 +1,4 @@
-"""Loggers are closed whatever happens to the cell."""
+"""Loggers: mean scores are logged, loggers are closed even if the cell fails, and a broken logger is only a warning."""
 
 from pathlib import Path
 
@@ -6,55 +6,53 @@ import pandas as pd
 import pytest
 import torch
 import wandb
-from entry_point import ROOT
-from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
+from torch import Tensor
 
-from evident import cell, cli
-from evident.loggers import log_scores
+from evident.cli import composed
+from evident.loggers import log_scores, loggers_of
+from evident.request import Request
 
 
-def config(store: Path, *overrides: str) -> DictConfig:
-    cli.prepare()
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return compose("config", [f"paths.store={store}", "scale=smoke", *overrides])
+def request(store: Path, *overrides: str) -> Request:
+    return Request(composed("scale=smoke", *overrides, f"paths.store={store}"))
 
 
 def scores() -> pd.DataFrame:
     frame = pd.DataFrame({"metric": ["gini", "gini", "iou_area"], "value": [0.2, 0.4, 0.9], "image": list("abc")})
-    return frame.assign(at=float("nan"))
+    return frame.assign(axis="", at=float("nan"))
 
 
-def test_a_failing_cell_closes_its_run_and_the_next_gets_its_own(tmp_path: Path) -> None:
-    settings = config(tmp_path, "logger=wandb")
-    examples = {
+def examples() -> dict[str, Tensor]:
+    return {
         "images": torch.zeros(2, 3, 8, 8, dtype=torch.uint8),
         "target": torch.zeros(2),
         "heatmaps": torch.rand(2, 8, 8),
     }
 
+
+def test_wandb_run_is_closed_if_the_cell_fails_and_the_next_cell_has_its_own(tmp_path: Path) -> None:
     def fail() -> None:
-        with cell.loggers_of(settings, "first") as loggers:
-            log_scores(loggers, scores(), examples)
+        with loggers_of(request(tmp_path, "logger=wandb")) as loggers:
+            log_scores(loggers, scores(), examples())
             assert wandb.run is not None
             raise RuntimeError("half way")
 
     with pytest.raises(RuntimeError, match="half way"):
         fail()
     assert wandb.run is None
-    with cell.loggers_of(settings, "second") as loggers:
+    with loggers_of(request(tmp_path, "logger=wandb", "seed=1")) as loggers:
         log_scores(loggers, scores(), {})
     assert wandb.run is None
     assert len(list((tmp_path / "logs" / "wandb").glob("offline-run-*"))) == 2
 
 
-def test_a_logger_that_fails_costs_a_warning_and_not_the_scores(
+def test_failing_logger_causes_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def down(*_: object, **__: object) -> None:
         raise ConnectionError("the server is gone")
 
-    with cell.loggers_of(config(tmp_path, "logger=csv"), "cell") as loggers:
+    with loggers_of(request(tmp_path, "logger=csv")) as loggers:
         monkeypatch.setattr(loggers[0], "log_metrics", down)
         monkeypatch.setattr(loggers[0], "finalize", down)
         log_scores(loggers, scores(), {})
@@ -62,7 +60,7 @@ def test_a_logger_that_fails_costs_a_warning_and_not_the_scores(
     assert "CSVLogger could not be closed: the server is gone" in caplog.text
 
 
-def test_without_a_server_the_run_is_kept_offline(
+def test_wandb_run_is_kept_offline_if_the_server_cannot_be_reached(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unreachable(**_: object) -> bool:
@@ -70,14 +68,14 @@ def test_without_a_server_the_run_is_kept_offline(
 
     monkeypatch.delenv("WANDB_MODE", raising=False)
     monkeypatch.setattr(wandb, "login", unreachable)
-    with cell.loggers_of(config(tmp_path, "logger=wandb"), "cell") as loggers:
+    with loggers_of(request(tmp_path, "logger=wandb")) as loggers:
         log_scores(loggers, scores(), {})
     assert "kept offline" in caplog.text
     assert len(list((tmp_path / "logs" / "wandb").glob("offline-run-*"))) == 1
 
 
-def test_csv_holds_the_mean_scores(tmp_path: Path) -> None:
-    with cell.loggers_of(config(tmp_path, "logger=csv"), "cell") as loggers:
+def test_csv_holds_mean_scores(tmp_path: Path) -> None:
+    with loggers_of(request(tmp_path, "logger=csv")) as loggers:
         log_scores(loggers, scores(), {})
     [file] = tmp_path.glob("logs/an8flower/*/metrics.csv")
     [row] = pd.read_csv(file).to_dict("records")
@@ -85,7 +83,7 @@ def test_csv_holds_the_mean_scores(tmp_path: Path) -> None:
     assert row["iou_area"] == pytest.approx(0.9)
 
 
-def test_none_means_none(tmp_path: Path) -> None:
-    with cell.loggers_of(config(tmp_path, "logger=none"), "cell") as loggers:
+def test_logger_none_writes_nothing(tmp_path: Path) -> None:
+    with loggers_of(request(tmp_path, "logger=none")) as loggers:
         assert loggers == []
     assert not list(tmp_path.iterdir())

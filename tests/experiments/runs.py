@@ -1,6 +1,7 @@
 """Experiments of conf/experiment: their configs and axes, and one finished smoke run per paper."""
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -89,9 +90,10 @@ class Run(NamedTuple):
         """The cells in the report, as data, model, explainer and seed."""
         return list(json.loads((self.results / "provenance.json").read_text())["cells"])
 
-    def figures(self) -> set[str]:
-        """Return the names of the figures, whatever their file type."""
-        return {file.stem for file in (self.results / "figures").iterdir()}
+    def figures(self) -> dict[str, Path]:
+        """Return the file of each figure in the gallery, by name; equal figures share a file."""
+        shown = re.findall(r'<img src="(figures/[^"]+)" alt="([^"]+)"', (self.results / "index.html").read_text())
+        return {name: self.results / file for file, name in shown}
 
     def table(self, *index: str) -> pd.DataFrame:
         """Return the mean scores: one row per explainer (or `index`), one column per metric."""

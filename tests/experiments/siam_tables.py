@@ -148,8 +148,8 @@ CHANGES = [
 ]
 
 
-def missing(experiment: str, table: str, told: str, **rows: Any) -> Missing:
-    return Missing(experiment, table, rows, told)
+def missing(experiment: str, table: str, row: str, **rows: Any) -> Missing:
+    return Missing(experiment, table, rows, row)
 
 
 MISSING = [

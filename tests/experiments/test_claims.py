@@ -86,7 +86,7 @@ def test_missing_table_raises_with_the_command_that_makes_it(
 @pytest.mark.parametrize(("paper", "missing"), MISSING, ids=str)
 def test_missing_rows_raise_with_their_names(paper: str, missing: Missing, tmp_path: Path) -> None:
     file = f"{tmp_path}/{missing.experiment}/{missing.table}.csv"
-    message = f"{file} has no row with {missing.told}; run python run.py {command_for(missing.experiment)}"
+    message = f"{file} has no row with {missing.row}; run python run.py {command_for(missing.experiment)}"
     with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
         judge(paper, missing.of(KNOWN[paper].tables()), tmp_path)
 

@@ -30,7 +30,7 @@ def build(name: str) -> dict:
 
 
 def test_explanations_games_and_colours_are_figures(finished: Run) -> None:
-    assert finished.figures() == {"examples", "scores", "curves", "explanations", "games", "colour"}
+    assert finished.figures().keys() == {"examples", "scores", "curves", "explanations", "games", "colour"}
 
 
 def test_metrics_of_evidence_are_blank_for_explainers_without_evidence(finished: Run) -> None:
@@ -71,7 +71,7 @@ def test_absent_classes_are_scored_beside_the_present_one(tmp_path: Path) -> Non
         f"defence_{kind}_{name}" for kind in ("predicted", "least_likely", "random") for name in names
     }
     assert ((table >= 0) & (table <= 1)).all(axis=None)
-    assert {"explanations", "games"} <= digits.figures()
+    assert {"explanations", "games"} <= digits.figures().keys()
 
 
 @pytest.mark.parametrize("name", [*VARIANTS, "fgvis_deletion"])

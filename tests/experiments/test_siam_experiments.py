@@ -98,7 +98,7 @@ def test_attributes_are_reported_by_name(finished: Run) -> None:
 
 
 def test_scenes_errors_and_removals_are_figures(finished: Run) -> None:
-    assert {"scenes", "overestimates", "underestimates", "removal"} <= finished.figures()
+    assert {"scenes", "overestimates", "underestimates", "removal"} <= finished.figures().keys()
 
 
 def test_cells_keep_what_the_figures_of_scenes_show(finished: Run) -> None:
@@ -200,7 +200,7 @@ def test_real_photos_in_their_published_layout_are_learned_from_and_explained(tm
     assert [Path(file).stem for file in pd.read_csv(listed)["file"]] == [str(BROKEN)]
 
     of = Run("siam/scenicornot", (), place, place / "results" / "siam" / "scenicornot")
-    assert {"scenes", "overestimates", "underestimates"} <= of.figures()
+    assert {"scenes", "overestimates", "underestimates"} <= of.figures().keys()
     assert "removal" not in of.figures()
     performance = pd.read_csv(of.results / "performance.csv").set_index(["model", "measure"])["n"]["siam"]
     assert performance["rmse"] == 6

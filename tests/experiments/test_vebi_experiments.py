@@ -31,7 +31,7 @@ def relevances(of: Run) -> list[str]:
 
 def test_relevant_features_are_a_table_and_figures(finished: Run) -> None:
     sheets = {f"interpretation_petals_{colour}" for colour in COLOURS}
-    assert finished.figures() == {"examples", "scores", "curves", "ablation", "feature_maps", "spectra", *sheets}
+    assert finished.figures().keys() == {"examples", "scores", "curves", "ablation", "feature_maps", "spectra", *sheets}
     features = pd.read_csv(finished.results / "features.csv")
     assert list(features.columns) == [*COLUMNS, *MEANING]
     assert set(features["explainer"]) == {"vebi", "vebi_unresampled"}
@@ -72,7 +72,7 @@ def test_settings_need_no_interpretation_and_learn_nothing_new(
 ) -> None:
     compared = settings_of("vebi")
     assert len(relevances(finished)) == 1  # the number of features shown changes nothing that is learned
-    assert compared.figures() == {"examples", "scores", "curves", "ablation", "feature_maps", "spectra"}
+    assert compared.figures().keys() == {"examples", "scores", "curves", "ablation", "feature_maps", "spectra"}
     assert list(pd.read_csv(compared.results / "features.csv").columns) == COLUMNS
 
 
@@ -80,7 +80,7 @@ def test_settings_need_no_interpretation_and_learn_nothing_new(
 def test_digits_have_features_but_no_evidence(tmp_path_factory: pytest.TempPathFactory) -> None:
     digits = finish("vebi/mnist", "explainer=vebi", store=tmp_path_factory.mktemp("digits"))
     sheets = {f"interpretation_{digit}" for digit in range(10)}
-    assert digits.figures() == {"examples", "scores", "curves", "ablation", "feature_maps", *sheets}
+    assert digits.figures().keys() == {"examples", "scores", "curves", "ablation", "feature_maps", *sheets}
     features = pd.read_csv(digits.results / "features.csv")
     assert set(features["class"]) == set(range(10))
     assert features["purity"].between(0, 1).all()

@@ -5,17 +5,16 @@ from typing import Any
 
 import pytest
 import torch
-from pytorch_lightning import Trainer
-from scene_world import COLOURS, TinyBackbone, scenes
+from samples import no_splits, quiet_trainer
+from scene_world import COLOURS, scene_network, scenes
 from scene_world import Scenes as SceneSet
-from torch import Tensor, nn
+from torch import Tensor
 
 from evident.cell_folder import CONTRIBUTIONS, CellFolder
 from evident.data.images import loader
 from evident.explainers.cam import CAM
 from evident.explainers.siam import SIAM
-from evident.models.siam import network as siam
-from evident.models.siam.baselines import SceneRegressor
+from evident.models.siam.scene_network import SceneNetwork
 from evident.models.siam.stage import SceneStage
 from evident.models.training import Trained
 from evident.recorders.contract import Setup
@@ -28,14 +27,9 @@ ERRORS = torch.tensor([3, -7, 1, 9, -2, 6, -10, 4, 0, -1, 8, -5, 2, 10, -8, 7, -
 OVERESTIMATES, UNDERESTIMATES = [13, 3, 10, 15, 5, 17], [6, 18, 14, 1, 11, 19]
 
 
-def network(kind: str = "siam") -> nn.Module:
+def network(kind: str = "siam") -> SceneNetwork:
     """Return a network with random parameters."""
-    torch.manual_seed(1)
-    made = siam.SIAM(TinyBackbone(), len(COLOURS), 8, 1) if kind == "siam" else SceneRegressor(TinyBackbone())
-    with torch.no_grad():
-        for parameter in made.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.3)
-    return made.eval()
+    return scene_network(kind, seed=1, noise=0.3).eval()
 
 
 def pixels_of(split: SceneSet) -> Tensor:
@@ -51,11 +45,9 @@ def voted(errors: Tensor = ERRORS, kind: str = "siam") -> SceneSet:
 
 
 def kept(folder: Path, split: SceneSet, explainer: Any, examples: int = 3, size: int = 7) -> dict[str, Tensor]:
-    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
-    setup = Setup(explainer, Trained("", explainer.model, {}, []), split, lambda: split, {}, {}, examples)
+    setup = Setup(explainer, Trained("", explainer.model, {}, []), split, no_splits, {}, {}, examples)
     recorder = Contributions(setup)
-    callback = Explain(explainer, [recorder])
-    trainer = Trainer(accelerator="cpu", logger=False, callbacks=[callback], inference_mode=False, **quiet)
+    trainer = quiet_trainer(callbacks=[Explain(explainer, [recorder])], inference_mode=False)
     trainer.test(SceneStage(explainer.model), loader(split, size), verbose=False)
     recorder.save(CellFolder(folder))
     return CellFolder(folder).read(CONTRIBUTIONS)

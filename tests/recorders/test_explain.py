@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 import torch
 from captum.attr import Attribution
-from pytorch_lightning import LightningModule, Trainer
-from scene_world import COLOURS, SIZE, Scenes, TinyBackbone, scenes
+from pytorch_lightning import LightningModule
+from samples import no_splits, quiet_trainer
+from scene_world import SIZE, Scenes, scene_network, scenes
 from torch import Tensor, nn
 
 from evident.cell_folder import COST, DIRECTIONS, EVIDENCE, EXAMPLES, SCORES, CellFolder
@@ -21,12 +22,13 @@ from evident.explainers.cam import CAM
 from evident.explainers.reference_rows import Oracle
 from evident.explainers.shared.classes import class_of
 from evident.explainers.shared.evidence import evidence
+from evident.explainers.shared.targets import targets
 from evident.explainers.siam import SIAM
 from evident.metrics.contract import Curve, Explanation, metric
 from evident.models.classifier import Classifier
 from evident.models.mnist_net import MnistNet
-from evident.models.siam import network as siam
-from evident.models.siam.baselines import SceneRegressor
+from evident.models.siam import network as siam_network
+from evident.models.siam.scene_network import SceneNetwork
 from evident.models.siam.stage import SceneStage
 from evident.models.training import Trained
 from evident.recorders.contract import Setup
@@ -67,7 +69,8 @@ class Learned(Brightness, LearnsRelevance):
 class BrightEvidence(Brightness, GivesEvidence):
     """Give bright pixels as an image, and fail if `attribute` is called as well."""
 
-    def evidence(self, inputs: Tensor, target: Tensor) -> Evidence:
+    def evidence(self, inputs: Tensor, target: Tensor | int) -> Evidence:
+        target = targets(target, len(inputs))
         return evidence(self.forward_func, inputs, target, super().attribute(inputs, target))
 
     def attribute(self, inputs: Tensor, target: Tensor) -> Tensor:
@@ -148,6 +151,11 @@ def images(masks: bool = False) -> ImageSet:
     return ImageSet(pixels, torch.arange(7), [f"digit{index}" for index in range(7)], marked)
 
 
+def digits() -> Tensor:
+    """Return the pixels of `images`."""
+    return images().__getitems__([*range(7)])["image"]
+
+
 @dataclass
 class Recorded:
     """What the recorders wrote, and the explainer and network that they saw."""
@@ -170,13 +178,12 @@ def record(
     **settings: Any,
 ) -> Recorded:
     """Explain all images as a cell does, with the recorders that apply to the explainer."""
-    network = Trained("", explainer.forward_func, {}, [])
-    setup = Setup(explainer, network, split, lambda: split, {}, metrics, examples)
+    trained = Trained("", explainer.forward_func, {}, [])
+    setup = Setup(explainer, trained, split, no_splits, {}, metrics, examples)
     kinds = [kind for kind in (ScoresRecorder, Examples, Costs, EvidenceImages) if kind.applies(type(explainer))]
     recorders = [kind(setup) for kind in kinds]
     callback = Explain(explainer, recorders, **settings)
-    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
-    trainer = Trainer(accelerator="cpu", logger=False, callbacks=[callback], inference_mode=False, **quiet)
+    trainer = quiet_trainer(callbacks=[callback], inference_mode=False)
     trainer.test(module, loader(split, batch_size), verbose=False)
     with TemporaryDirectory() as folder:
         kept = CellFolder(Path(folder))
@@ -216,19 +223,15 @@ def pixels_of(split: Scenes) -> Tensor:
     return split.images.float() / 255
 
 
-def scene_network(kind: str) -> nn.Module:
-    torch.manual_seed(1)
-    made = siam.SIAM(TinyBackbone(), len(COLOURS), 8, 1) if kind == "siam" else SceneRegressor(TinyBackbone())
-    with torch.no_grad():
-        for parameter in made.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.3)
-    return made.eval()
+def network(kind: str) -> SceneNetwork:
+    """Return a network with random parameters."""
+    return scene_network(kind, seed=1, noise=0.3).eval()
 
 
 def explain_scenes(
     metrics: dict, kind: type[Attribution] = CAM, split: Scenes | None = None, **settings: Any
 ) -> Recorded:
-    explainer: Any = kind(scene_network("siam" if kind is SIAM else "regressor"))
+    explainer: Any = kind(network("siam" if kind is SIAM else "regressor"))
     return record(explainer, SceneStage(explainer.forward_func), split or voted(), metrics, **settings)
 
 
@@ -265,16 +268,14 @@ def test_first_images_are_kept_and_cost_is_counted() -> None:
 
 def test_target_predicted_is_the_class_of_the_highest_score() -> None:
     recorded = explain({"brightest": brightest}, target="predicted")
-    network = recorded.explainer.forward_func
-    predicted = network(images().images.expand(-1, 3, -1, -1) / 255).argmax(1)
+    predicted = recorded.explainer.forward_func(digits()).argmax(1)
     assert recorded.scores["target"].tolist() == predicted.tolist()
 
 
 @pytest.mark.parametrize("target", ["second", "least_likely", "random"])
 def test_other_targets_do_not_depend_on_batch_size(target: str) -> None:
     recorded = explain({"brightest": brightest}, target=target, seed=5)
-    pictures = images().images.expand(-1, 3, -1, -1) / 255
-    expected = class_of(target, recorded.explainer.forward_func(pictures), images().labels, pictures, 5)
+    expected = class_of(target, recorded.explainer.forward_func(digits()), images().labels, digits(), 5)
     assert recorded.scores["target"].tolist() == expected.tolist()
     whole = explain({"brightest": brightest}, target=target, seed=5, batch_size=7)
     assert whole.scores.equals(recorded.scores)
@@ -343,7 +344,7 @@ def test_unknown_target_is_an_error() -> None:
 
 def test_first_output_of_a_regression_is_explained() -> None:
     recorded = explain_scenes({"brightest": brightest})
-    expected = CAM(scene_network("regressor")).attribute(pixels_of(voted()), 0)[:, 0].clamp(min=0)
+    expected = CAM(network("regressor")).attribute(pixels_of(voted()), 0)[:, 0].clamp(min=0)
     scores = recorded.scores
     assert scores["target"].tolist() == [0] * 7
     assert scores["value"].tolist() == pytest.approx(expected.amax((1, 2)).tolist(), rel=1e-5)
@@ -352,7 +353,7 @@ def test_first_output_of_a_regression_is_explained() -> None:
 
 def test_regression_has_signed_heatmaps() -> None:
     recorded = explain_scenes({"lowest": lowest})
-    expected = CAM(scene_network("regressor")).attribute(pixels_of(voted()), 0)[:, 0]
+    expected = CAM(network("regressor")).attribute(pixels_of(voted()), 0)[:, 0]
     assert expected.min() < 0
     values = recorded.scores["value"]
     assert values.tolist() == pytest.approx(expected.amin((1, 2)).tolist(), rel=1e-5)
@@ -370,7 +371,7 @@ def test_heatmap_of_a_lower_score_is_negative() -> None:
         """Speak against the score for images with a dark corner."""
 
         @staticmethod
-        def signs(inputs: Tensor, target: Tensor) -> Tensor:
+        def signs(inputs: Tensor, target: Tensor | int) -> Tensor:
             return torch.where(inputs[:, 0, 0, 0] > 0.46, 1.0, -1.0)[:, None, None]
 
     kept = explain_scenes({}, Divided, examples=7).examples
@@ -382,10 +383,12 @@ def test_heatmap_of_a_lower_score_is_negative() -> None:
 def test_contributions_and_attribute_maps_reach_the_metrics() -> None:
     scores = explain_scenes({"stated": stated, "mapped": mapped}, SIAM).scores
     values = scores.pivot(index="image", columns="metric", values="value")
+    siam = network("siam")
+    assert isinstance(siam, siam_network.SIAM)
     with torch.no_grad():
-        said = scene_network("siam").outputs(pixels_of(voted()))
-    assert values["stated"].tolist() == pytest.approx(said.contributions.sum(1).tolist(), rel=1e-4)
-    assert values["mapped"].tolist() == pytest.approx(said.attribute_maps.sum((1, 2, 3)).tolist(), rel=1e-4)
+        expected = siam.outputs(pixels_of(voted()))
+    assert values["stated"].tolist() == pytest.approx(expected.contributions.sum(1).tolist(), rel=1e-4)
+    assert values["mapped"].tolist() == pytest.approx(expected.attribute_maps.sum((1, 2, 3)).tolist(), rel=1e-4)
 
 
 def test_attribute_metrics_apply_only_to_explainers_that_show_attributes() -> None:
@@ -403,9 +406,9 @@ def test_truth_reaches_the_metrics() -> None:
 def test_oracle_is_the_contribution_map_where_it_is_known() -> None:
     split = voted(true=True)
     kept = explain_scenes({"brightest": brightest}, Oracle, split).examples
-    worth = split.labels["contribution_map"][:4]
-    assert torch.equal(kept["signed"], worth)
-    assert torch.equal(kept["heatmaps"], worth.clamp(min=0))
+    expected = split.labels["contribution_map"][:4]
+    assert torch.equal(kept["signed"], expected)
+    assert torch.equal(kept["heatmaps"], expected.clamp(min=0))
 
 
 def test_removals_are_rendered_batch_by_batch() -> None:
@@ -433,6 +436,6 @@ def test_metric_of_unknown_truth_is_an_error_in_one_line(name: str, score: objec
 
 @pytest.mark.parametrize("target", ["predicted", "second", "least_likely", "random"])
 def test_regression_has_no_class_to_choose(target: str) -> None:
-    told = rf"explained.target={target} needs class probabilities, but SceneRegressor is a regression; leave it out"
-    with pytest.raises(UserError, match=told):
+    expected = rf"explained.target={target} needs class probabilities, but SceneRegressor is a regression; leave it out"
+    with pytest.raises(UserError, match=expected):
         explain_scenes({"brightest": brightest}, target=target)

@@ -1,15 +1,16 @@
 """Scenes and removals in the report: which figures there are, and of which cells."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
-from omegaconf import OmegaConf
+from report_samples import finished_cell
 from torch import Tensor
 
-from evident.cell_folder import CONTRIBUTIONS, NETWORK, CellFolder
+from evident.cell_folder import CONTRIBUTIONS, NETWORK, Product
 from evident.report.experiment import Cell
 from evident.report.sections.contributions import removal_figures, scene_figures
 
@@ -22,14 +23,10 @@ def cell_of(
     root: Path, explainer: str, model: str, seed: int = 0, kept: dict[str, Tensor] | None = None, data: str = "photos"
 ) -> Cell:
     """Return a cell with these contributions, or with none."""
-    path = root / f"{explainer} {model} {seed}"
-    path.mkdir(parents=True)
-    folder = CellFolder(path)
-    folder.write(NETWORK, {"attributes": NAMES})
+    products: dict[Product[Any], Any] = {NETWORK: {"attributes": NAMES}}
     if kept is not None:
-        folder.write(CONTRIBUTIONS, kept)
-    named = {"explainer": {"name": explainer}, "data": {"name": data}, "model": {"name": model}, "seed": seed}
-    return Cell(OmegaConf.create(named), folder)
+        products[CONTRIBUTIONS] = kept
+    return finished_cell(root, explainer, model, seed, products, data)
 
 
 def own_map(label: float | None = 3.0, value: float = -1.0) -> dict[str, Tensor]:

@@ -2,14 +2,15 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from omegaconf import OmegaConf
+from report_samples import finished_cell
 from torch import Tensor
 
-from evident.cell_folder import EVIDENCE, EXAMPLES, NETWORK, CellFolder
+from evident.cell_folder import EVIDENCE, EXAMPLES, NETWORK, Product
 from evident.report.experiment import Cell
 from evident.report.figures.evidence import explanations_figure, games_figure
 from evident.report.sections.evidence import evidence_figures
@@ -26,7 +27,7 @@ def evidence(count: int = 4, size: int = 16, seed: int = 0) -> dict[str, Tensor]
 
 
 def cell_of(
-    path: Path,
+    root: Path,
     explainer: str,
     kept: dict[str, Tensor],
     seed: int = 0,
@@ -35,14 +36,10 @@ def cell_of(
     regression: bool = False,
 ) -> Cell:
     """Return a cell that has these `images` and, if `kept` has more than images, its evidence."""
-    path.mkdir(parents=True)
-    folder = CellFolder(path)
-    folder.write(NETWORK, {"regression": regression})
-    folder.write(EXAMPLES, {"images": kept["images"]})
+    products: dict[Product[Any], Any] = {NETWORK: {"regression": regression}, EXAMPLES: {"images": kept["images"]}}
     if len(kept) > 1:
-        folder.write(EVIDENCE, {name: value for name, value in kept.items() if name != "images"})
-    named = {"explainer": {"name": explainer}, "data": {"name": data}, "model": {"name": model}, "seed": seed}
-    return Cell(OmegaConf.create(named), folder)
+        products[EVIDENCE] = {name: value for name, value in kept.items() if name != "images"}
+    return finished_cell(root, explainer, model, seed, products, data)
 
 
 def canvas_of(figure: Figure) -> np.ndarray:
@@ -58,8 +55,8 @@ def texts(figure: Figure) -> list[str]:
 
 def test_one_network_has_its_explanations_and_its_games(tmp_path: Path) -> None:
     kept = {"fgvis": evidence(), "fgvis_generation": evidence(seed=1)}
-    cells = [cell_of(tmp_path / name, name, of) for name, of in kept.items()]
-    cells.insert(0, cell_of(tmp_path / "gradient", "gradient", {"images": evidence()["images"]}))
+    cells = [cell_of(tmp_path, name, of) for name, of in kept.items()]
+    cells.insert(0, cell_of(tmp_path, "gradient", {"images": evidence()["images"]}))
     figures = evidence_figures(cells)
     assert list(figures) == ["explanations", "games"]
     assert np.array_equal(canvas_of(figures["explanations"]), canvas_of(explanations_figure(kept)))
@@ -68,15 +65,15 @@ def test_one_network_has_its_explanations_and_its_games(tmp_path: Path) -> None:
 
 def test_without_evidence_nothing_is_drawn(tmp_path: Path) -> None:
     images = {"images": evidence()["images"]}
-    assert evidence_figures([cell_of(tmp_path / name, name, images) for name in ("gradient", "random")]) == {}
+    assert evidence_figures([cell_of(tmp_path, name, images) for name in ("gradient", "random")]) == {}
 
 
 def test_evidence_for_a_regression_is_not_drawn(tmp_path: Path) -> None:
-    assert evidence_figures([cell_of(tmp_path / "fgvis", "fgvis", evidence(), regression=True)]) == {}
+    assert evidence_figures([cell_of(tmp_path, "fgvis", evidence(), regression=True)]) == {}
 
 
 def test_first_seed_is_shown(tmp_path: Path) -> None:
-    cells = [cell_of(tmp_path / str(seed), "fgvis", evidence(seed=seed), seed) for seed in (7, 3, 5)]
+    cells = [cell_of(tmp_path, "fgvis", evidence(seed=seed), seed) for seed in (7, 3, 5)]
     figures = evidence_figures(cells)
     expected = explanations_figure({"fgvis": evidence(seed=3)})
     assert np.array_equal(canvas_of(figures["explanations"]), canvas_of(expected))
@@ -86,7 +83,7 @@ def test_several_networks_have_a_figure_each_and_one_together(tmp_path: Path) ->
     kept = {
         (model, name): evidence(seed=2 * m + n) for m, model in enumerate(("a_1", "b")) for n, name in enumerate("xy")
     }
-    cells = [cell_of(tmp_path / "".join(key), key[1], of, model=key[0]) for key, of in kept.items()]
+    cells = [cell_of(tmp_path, key[1], of, model=key[0]) for key, of in kept.items()]
     figures = evidence_figures(cells)
     of_one = [f"{kind}_photos_{model}" for model in ("a_1", "b") for kind in ("explanations", "games")]
     assert list(figures) == [*of_one, "networks"]
@@ -99,6 +96,6 @@ def test_several_networks_have_a_figure_each_and_one_together(tmp_path: Path) ->
 
 def test_only_networks_of_the_same_images_are_shown_together(tmp_path: Path) -> None:
     networks = [("flowers", "a"), ("photos", "a"), ("photos", "b"), ("digits", "c"), ("digits", "d")]
-    cells = [cell_of(tmp_path / f"{data}{model}", "fgvis", evidence(), 0, data, model) for data, model in networks]
+    cells = [cell_of(tmp_path, "fgvis", evidence(), 0, data, model) for data, model in networks]
     together = [name for name in evidence_figures(cells) if name.startswith("networks")]
     assert together == ["networks_photos", "networks_digits"]

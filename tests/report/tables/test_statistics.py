@@ -17,7 +17,7 @@ def test_interval_agrees_with_scipys_percentile_bootstrap() -> None:
     assert high == pytest.approx(theirs.confidence_interval.high, abs=0.02)
 
 
-def test_interval_covers_the_true_mean_as_often_as_it_says() -> None:
+def test_interval_covers_the_true_mean_with_its_nominal_probability() -> None:
     draws = np.random.default_rng(2).normal(size=(60, 1000))
     _, low, high = mean_interval(draws)
     assert np.mean((low <= 0) & (high >= 0)) == pytest.approx(0.95, abs=0.03)
@@ -29,13 +29,13 @@ def test_undefined_scores_are_left_out_of_mean_and_interval() -> None:
     assert np.isnan(mean_interval(values)[:, 1]).all()
 
 
-def test_holm_by_hand() -> None:
-    # sorted: .01*4, .02*3, .03*2, .2*1, made monotone
+def test_holm_agrees_with_values_computed_by_hand() -> None:
+    # Sorted: 0.01 * 4, 0.02 * 3, 0.03 * 2, 0.2 * 1; then made monotone.
     assert holm(np.array([0.03, 0.01, 0.2, 0.02])) == pytest.approx([0.06, 0.04, 0.2, 0.06])
     assert holm(np.array([0.6, 0.7])) == pytest.approx([1, 1])
 
 
-def test_pairs_are_tested_on_the_images_both_define() -> None:
+def test_pairs_are_tested_on_images_where_both_are_defined() -> None:
     rng = np.random.default_rng(0)
     scores = pd.DataFrame({"a": rng.random(30), "b": rng.random(30) + 0.3, "c": rng.random(30)})
     scores["d"] = scores["a"]
@@ -49,11 +49,11 @@ def test_pairs_are_tested_on_the_images_both_define() -> None:
     assert (tests["p_holm"] >= tests["p"]).all()
 
 
-def test_explainers_meet_on_the_seeds_that_both_have() -> None:
+def test_explainers_are_compared_on_seeds_that_both_have() -> None:
     rng = np.random.default_rng(0)
     index = pd.MultiIndex.from_product([range(20), [0, 1]], names=["image", "seed"])
     of_seed_1 = index.get_level_values("seed") == 1
-    # b agrees with a on seed 0 and was never run on seed 1, where a is far better.
+    # b equals a on seed 0 and has no scores on seed 1, where a is far better.
     a = pd.Series(rng.random(40) + of_seed_1, index)
     b = a.where(~of_seed_1)
     tests = paired_tests(pd.DataFrame({"a": a, "b": b}))

@@ -51,8 +51,8 @@ class Results:
     def absent(self, table: str, **values: str) -> UserError:
         """Return the error for a table without rows that every complete run of the experiment writes."""
         names = {"model": self.model, **values} if self.model else values
-        told = ", ".join(f"{column}={value}" for column, value in names.items())
-        return UserError(f"{self._file(table)} has no row with {told}; {self._advice()}")
+        described = ", ".join(f"{column}={value}" for column, value in names.items())
+        return UserError(f"{self._file(table)} has no row with {described}; {self._advice()}")
 
     def performance(self, model: str, measure: str) -> pd.Series:
         """Return the row of `performance.csv` for a network: value, ci_low, ci_high, n."""

@@ -107,5 +107,7 @@ def removal_figures(cells: Sequence[Cell], attributes: pd.DataFrame) -> dict[str
         if cell.folder.get(CONTRIBUTIONS)
     }
     own = [key for key in dict.fromkeys(key[:3] for key in wide.index) if key in with_map]
-    changes = [(f"{explainer} of {model}", wide.xs((data, model, explainer))) for data, model, explainer in own]
+    changes = [
+        (f"{explainer} of {model}", pd.DataFrame(wide.xs((data, model, explainer)))) for data, model, explainer in own
+    ]
     return {"removal": removal_figure(changes)} if changes else {}

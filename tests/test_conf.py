@@ -1,0 +1,131 @@
+"""The config folder: globs of the experiments, presets that compose, and targets that can be imported."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from entry_point import ROOT, run
+from hydra import compose, initialize_config_dir
+from hydra.utils import get_object
+from omegaconf import DictConfig
+
+from evident.cli import composed, prepare
+from evident.sweep import grid
+
+CONF = ROOT / "conf"
+FILES = sorted(CONF.rglob("*.yaml"))
+EXPLAINERS = {path.stem for path in (CONF / "explainer").glob("*.yaml")}
+
+
+def with_hydra(*overrides: str) -> DictConfig:
+    """Compose the config of the whole sweep, Hydra's part included."""
+    return compose("config", [*overrides], return_hydra_config=True)
+
+
+@pytest.fixture
+def conf() -> Iterator[None]:
+    prepare()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        yield
+
+
+def explainers_of(cells: list[list[str]]) -> set[str]:
+    chosen = [dict(override.split("=", 1) for override in cell) for cell in cells]
+    return {overrides["explainer"] for overrides in chosen}
+
+
+@pytest.mark.usefixtures("conf")
+@pytest.mark.parametrize(
+    ("experiment", "excluded"),
+    [
+        ("an8flower", set()),
+        ("an8flower_double_12c", set()),
+        ("mnist", {"oracle"}),
+        ("imagenet", {"vebi"}),
+        ("scenicness", set()),
+    ],
+)
+def test_experiment_sweeps_every_explainer_of_the_top_folder(experiment: str, excluded: set[str]) -> None:
+    config = with_hydra(f"experiment={experiment}")
+    assert config.hydra.sweeper.params.explainer.startswith("glob(*")
+    assert explainers_of(grid(config).asked) == EXPLAINERS - excluded
+
+
+def test_experiment_sweeps_explainers_of_another_folder_too(tmp_path: Path) -> None:
+    own = (CONF / "explainer" / "gradient.yaml").read_text().replace("name: gradient", "name: my_gradient")
+    for name in ("my_gradient", "nested/my_gradient"):
+        file = tmp_path / "conf" / "explainer" / f"{name}.yaml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(own.replace("my_gradient", name.replace("/", "_")))
+    outside = f"hydra.searchpath=[file://{tmp_path / 'conf'}]"
+    ended = run(outside, "experiment=an8flower", "task=report", "scale=smoke", "logger=none", store=tmp_path)
+    missing = [line.split()[2] for line in ended.stderr.splitlines() if ": missing (" in line]
+    # Explainers that do not apply to the network (cam, siam) have no cell.
+    assert {"my_gradient", "gradient", "vebi"} <= set(missing) <= EXPLAINERS | {"my_gradient"}
+    assert len(set(missing)) == len(missing)
+
+
+def test_debug_preset_is_small_and_ends_at_the_first_error() -> None:
+    config = composed("debug=default")
+    assert (config.scale.name, config.threads, config.explained.images, config.explained.batch_size) == ("smoke", 1, 2, 2)
+    assert config.logger == {}
+    assert config.raise_errors
+    assert config.trainer.detect_anomaly
+    assert not composed().raise_errors
+
+
+def test_debug_run_ends_with_the_traceback_and_keeps_no_failure(tmp_path: Path) -> None:
+    ended = run("debug=default", "explainer=grad_cam,gradient", "model.layer=no_such_layer", store=tmp_path)
+    assert ended.returncode != 0
+    assert "Traceback" in ended.stderr
+    assert "no_such_layer" in ended.stderr
+    assert not list(tmp_path.glob("cells/*/FAILED"))
+    assert not list(tmp_path.glob("cells/*/DONE")), "the sweep went on"
+
+
+@pytest.mark.usefixtures("conf")
+def test_launcher_processes_runs_cells_in_parallel_processes() -> None:
+    launcher = with_hydra("hydra/launcher=processes").hydra.launcher
+    assert launcher._target_ == "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher"
+    assert launcher.n_jobs == 2
+
+
+@pytest.mark.usefixtures("conf")
+def test_launcher_slurm_submits_cells_to_a_cluster() -> None:
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    launcher = with_hydra("hydra/launcher=slurm").hydra.launcher
+    assert launcher._target_ == "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"
+    assert (launcher.timeout_min, launcher.cpus_per_task, launcher.gpus_per_node, launcher.mem_gb) == (120, 4, 1, 16)
+
+
+def test_local_settings_of_a_user_are_optional_and_applied_last(tmp_path: Path) -> None:
+    shutil.copytree(CONF, tmp_path / "conf", ignore=shutil.ignore_patterns("local"))
+    (tmp_path / "own" / "local").mkdir(parents=True)
+    own = tmp_path / "own" / "local" / "default.yaml"
+    own.write_text("# @package _global_\nthreads: 7\nexplained: {examples: 5}\n")
+    prepare()
+    with initialize_config_dir(str(tmp_path / "conf"), version_base="1.3"):
+        without = with_hydra("experiment=fgvis/defence")
+        with_own = with_hydra("experiment=fgvis/defence", f"hydra.searchpath=[file://{tmp_path / 'own'}]")
+    assert (without.threads, without.explained.examples) == (2, 6)
+    assert (with_own.threads, with_own.explained.examples) == (7, 5)
+
+
+def targets_in(value: Any) -> Iterator[str]:
+    """Yield every `_target_` in the content of a YAML file."""
+    if isinstance(value, dict):
+        yield from (target for key, target in value.items() if key == "_target_")
+        for inner in value.values():
+            yield from targets_in(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from targets_in(inner)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CONF)))
+def test_targets_of_a_config_can_be_imported(path: Path) -> None:
+    for target in targets_in(yaml.safe_load(path.read_text())):
+        assert callable(get_object(target)), target

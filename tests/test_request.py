@@ -1,0 +1,210 @@
+"""The request of a cell: what is an error, what belongs to an experiment, and what names a result."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import DictConfig, OmegaConf
+
+from evident.cli import composed
+from evident.errors import UserError
+from evident.request import Request
+
+RECORDERS = ["scores", "examples", "cost"]  # of every explainer
+SCENES = ("data=landscapes", "model=siam")
+
+
+@cache
+def _composed(*overrides: str) -> DictConfig:
+    return composed("scale=smoke", "logger=none", "paths.data=none", "paths.store=store", *overrides)
+
+
+def request(*overrides: str, **changes: Any) -> Request:
+    """Return the request of a cell; `changes` are values of the composed config, with `__` for a dot."""
+    config = _composed(*overrides).copy()
+    for key, value in changes.items():
+        OmegaConf.update(config, key.replace("__", "."), value, force_add=True)
+    return Request(config)
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("seed", -1, "seed=-1 is not a whole number of 0 or more"),
+        ("seed", 1.5, "seed=1.5 is not a whole number of 0 or more"),
+        ("seed", "one", "seed=one is not a whole number of 0 or more"),
+        ("threads", 0, "threads=0 is not a whole number of 1 or more"),
+        ("explained__batch_size", 0, "explained.batch_size=0 is not a whole number of 1 or more"),
+        ("explained__images", -3, "explained.images=-3 is not a whole number of 1 or more"),
+        ("explained__images", None, "explained.images=None is not a whole number of 1 or more"),
+        ("explained__split", "train", "explained.split=train is unknown; use test or val"),
+    ],
+)
+def test_value_out_of_range_is_an_error_in_one_line(key: str, value: Any, message: str) -> None:
+    with pytest.raises(UserError) as error:
+        request(**{key: value})
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize("split", ["test", "val"])
+def test_both_splits_that_networks_are_not_trained_on_may_be_explained(split: str) -> None:
+    assert request(explained__split=split).config.explained.split == split
+
+
+# Labels
+
+
+def test_labels_name_the_cell() -> None:
+    cell = request("explainer=vebi/top_1", seed=3)
+    assert cell.labels == {
+        "experiment": "an8flower",
+        "data": "an8flower_single_6c",
+        "model": "flower_net",
+        "explainer": "vebi_top_1",
+        "seed": 3,
+    }
+    assert cell.name == "an8flower_single_6c flower_net vebi_top_1 seed 3"
+
+
+# Cells that belong to their experiment
+
+
+@pytest.mark.parametrize(
+    ("network", "explainer", "applies"),
+    [
+        (("data=landscapes", "model=siam"), "siam", True),
+        (("data=landscapes", "model=siam"), "cam", False),
+        (("data=landscapes", "model=scene_regressor"), "cam", True),
+        (("data=landscapes", "model=scene_regressor"), "siam", False),
+        (("data=landscapes", "model=siam"), "gradient", True),
+        (("model=flower_net",), "siam", False),
+        (("model=flower_net",), "gradient", True),
+    ],
+)
+def test_explainers_of_one_kind_of_network_apply_to_these_only(
+    network: tuple[str, ...], explainer: str, applies: bool
+) -> None:
+    assert request(*network, f"explainer={explainer}").applies is applies
+
+
+@pytest.mark.parametrize(
+    ("explainers", "applies"), [({}, True), ({"flower_net": ["vebi"]}, False), ({"siam": ["vebi"]}, True)]
+)
+def test_explainers_by_model_restrict_the_networks_that_they_name(
+    explainers: dict[str, list[str]], applies: bool
+) -> None:
+    assert request(explainers_by_model=explainers).applies is applies
+    assert request("explainer=vebi", explainers_by_model=explainers).applies
+
+
+# Recorders
+
+
+@pytest.mark.parametrize(
+    ("overrides", "further"),
+    [
+        (("explainer=gradient",), []),
+        (("explainer=vebi",), ["features"]),
+        (("explainer=fgvis",), ["evidence"]),
+        ((*SCENES, "explainer=siam"), ["contributions"]),
+    ],
+)
+def test_recorders_apply_to_explainers_that_have_their_product(overrides: tuple[str, ...], further: list[str]) -> None:
+    assert list(request(*overrides).recorders) == [*RECORDERS, *further]
+
+
+def test_without_recorders_nothing_is_recorded() -> None:
+    assert list(request(recorder=None).recorders) == []
+
+
+# What names a result
+
+
+@pytest.mark.parametrize("further", ["features", "evidence", "contributions", "interpretation"])
+def test_identity_does_not_depend_on_recorders_that_do_not_apply(further: str) -> None:
+    few = request(f"recorder=[{','.join(RECORDERS)}]")
+    assert request(f"recorder=[{','.join([*RECORDERS, further])}]").identity == few.identity
+    assert few.folder == request().folder
+
+
+@pytest.mark.parametrize(("explainer", "further"), [("vebi", "features"), ("fgvis", "evidence")])
+def test_identity_depends_on_recorders_that_apply(explainer: str, further: str) -> None:
+    few = request(f"explainer={explainer}", f"recorder=[{','.join(RECORDERS)}]")
+    assert request(f"explainer={explainer}", f"recorder=[{','.join([*RECORDERS, further])}]").folder != few.folder
+
+
+def test_identity_depends_on_the_settings_of_recorders_that_apply() -> None:
+    recorders = f"recorder=[{','.join([*RECORDERS, 'interpretation'])}]"
+    for explainer, differs in {"vebi": True, "gradient": False}.items():
+        one, other = (
+            request(f"explainer={explainer}", recorders, recorder__interpretation__images=count) for count in (4, 8)
+        )
+        assert (one.folder != other.folder) is differs
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"seed": 1},
+        {"threads": 1},
+        {"experiment": "other"},
+        {"data__name": "other"},
+        {"model__name": "other"},
+        {"explainer__name": "other"},
+        {"explained__images": 2},
+        {"explained__split": "val"},
+        {"explained__target": "predicted"},
+        {"explained__batch_size": 4},
+        {"explainer__build__multiply_by_inputs": True},
+        {"metric__gini": {"_target_": "evident.metrics.sparsity.gini", "setting": 1}},
+        {"data__build__seed": 1},
+        {"trainer__precision": 16},
+    ],
+)
+def test_identity_depends_on_what_decides_the_scores(changes: dict[str, Any]) -> None:
+    assert request(**changes).folder != request().folder
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"section": {}},
+        {"logger": {"csv": {}}},
+        {"raise_errors": True},
+        {"explainers_by_model": {"siam": ["siam"]}},
+        {"scale__name": "paper"},
+        {"explainer__reference_row": True},
+        {"paths__data": "elsewhere"},
+        {"paths__results": "elsewhere"},
+    ],
+)
+def test_identity_does_not_depend_on_reports_loggers_and_places(changes: dict[str, Any]) -> None:
+    assert request(**changes).folder == request().folder
+
+
+def test_folder_is_in_the_store() -> None:
+    one, other = request(), request(paths__store="elsewhere")
+    assert one.folder.parent == Path("store/cells")
+    assert other.folder == Path("elsewhere/cells") / one.folder.name
+
+
+def test_derived_data_set_is_part_of_the_cell_and_not_of_its_network() -> None:
+    own, derived = request(), request("data=an8flower_composites")
+    assert derived.network.identity == own.network.identity
+    assert "data" not in own.identity
+    assert derived.identity["data"]["name"] == "an8flower_composites"
+    assert request("data=an8flower_composites", data__build__seed=1).folder != derived.folder
+
+
+def test_published_weights_do_not_depend_on_threads_but_their_cells_do() -> None:
+    one, other = (request("data=imagenet", "model=vgg16", threads=threads) for threads in (1, 2))
+    assert one.network.published
+    assert one.network.identity == other.network.identity
+    assert one.identity["arithmetic"]["threads"] == 1
+    assert one.folder != other.folder
+    assert not request().network.published
+    assert "arithmetic" not in request().identity
