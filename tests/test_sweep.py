@@ -1,4 +1,4 @@
-"""The real entry point: sweeps that end, go on, fail in part, and give the same bytes."""
+"""Sweeps through the entry point: complete, interrupted, failing in part and parallel ones give the same bytes."""
 
 import json
 import re
@@ -12,17 +12,18 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from entry_point import ROOT, Started, command, options, run, written
-from safetensors.torch import load_file
+
+from evident.cell_folder import EXAMPLES, SCORES, CellFolder
 
 FEW = "explainer=random,oracle,gradient,grad_cam"
 QUIET = ("scale=smoke", "logger=none")
 TABLES = ["table.csv", "table.md", "significance.csv", "curves.csv"]
-COLUMNS = ["experiment", "data", "model", "explainer", "seed", "image", "target", "metric", "at", "value"]
+COLUMNS = ["experiment", "data", "model", "explainer", "seed", "image", "target", "metric", "axis", "at", "value"]
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The store of an uninterrupted sweep over a few explainers, results beside it."""
+    """Run an uninterrupted sweep over a few explainers and return its store, which holds the results too."""
     store = tmp_path_factory.mktemp("finished")
     ended = run(FEW, *QUIET, store=store)
     assert ended.returncode == 0, ended.stderr
@@ -34,30 +35,32 @@ def results_of(store: Path) -> Path:
     return store / "results" / "an8flower"
 
 
-def test_a_sweep_leaves_tables_figures_and_provenance(finished: Path) -> None:
+def test_sweep_writes_tables_figures_and_provenance(finished: Path) -> None:
     results = results_of(finished)
-    names = {path.relative_to(results).as_posix() for path in results.rglob("*") if path.is_file()}
-    figures = {f"figures/{name}.png" for name in ("examples", "scores", "curves")}
-    assert names == {*TABLES, "cost.csv", "provenance.json", "index.html", *figures}
+    names = {path.name for path in results.iterdir() if path.is_file()}
+    assert names == {*TABLES, "cost.csv", "provenance.json", "index.html"}
+    figures = {path.stem: path.suffix for path in (results / "figures").iterdir()}
+    assert figures == {"examples": ".webp", "scores": ".png", "curves": ".png"}
     provenance = json.loads((results / "provenance.json").read_text())
     assert len(provenance["cells"]) == 4
     assert provenance["seeds"] == [0]
     assert provenance["models"][0]["accuracy"]["test"] >= 0
 
 
-def test_scores_are_long_and_one_an_image(finished: Path) -> None:
-    for file in (finished / "cells").glob("*/scores.parquet"):
-        scores = pd.read_parquet(file)
+def test_scores_have_one_value_per_image_metric_and_position(finished: Path) -> None:
+    for cell in (finished / "cells").iterdir():
+        scores = CellFolder(cell).read(SCORES)
         assert list(scores.columns) == COLUMNS
-        assert not scores.duplicated(["image", "metric", "at"]).any()
+        assert ((scores["axis"] == "") == scores["at"].isna()).all()
+        assert not scores.duplicated(["image", "metric", "axis", "at"]).any()
         assert (scores.groupby("metric")["image"].nunique() == 4).all()
 
 
-def test_the_reference_rows_lie_where_they_must(finished: Path) -> None:
+def test_oracle_scores_one_and_others_less(finished: Path) -> None:
     table = pd.read_csv(results_of(finished) / "table.csv")
-    described = ["explainer", "data", "model", "metric", "direction"]
-    counted = ["mean", "ci_low", "ci_high", "std", "n", "n_undefined", "seeds"]
-    assert list(table.columns) == described + counted
+    labels = ["explainer", "data", "model", "metric", "direction"]
+    statistics = ["mean", "ci_low", "ci_high", "std", "n", "n_undefined", "seeds"]
+    assert list(table.columns) == labels + statistics
     means = table.pivot_table("mean", "explainer", "metric")
     for metric in (
         "iou_area",
@@ -71,15 +74,15 @@ def test_the_reference_rows_lie_where_they_must(finished: Path) -> None:
         assert means.drop("oracle")[metric].max() < 1
 
 
-def test_random_lies_at_its_expectation(finished: Path) -> None:
+def test_random_scores_the_share_of_the_mask(finished: Path) -> None:
     table = pd.read_csv(results_of(finished) / "table.csv").set_index(["explainer", "metric"])["mean"]
     [cell] = [file.parent for file in finished.glob("cells/*/config.yaml") if "explainer: oracle" in file.read_text()]
-    share = load_file(cell / "examples.safetensors")["masks"].float().mean().item()
+    share = CellFolder(cell).read(EXAMPLES)["masks"].float().mean().item()
     for metric in ("mass_accuracy", "rank_accuracy", "average_precision"):
         assert table["random", metric] == pytest.approx(share, abs=0.01)
 
 
-def test_a_second_run_does_nothing_over_again(finished: Path) -> None:
+def test_second_run_computes_nothing(finished: Path) -> None:
     before = written(finished)
     ended = run(FEW, *QUIET, store=finished)
     assert ended.returncode == 0, ended.stderr
@@ -87,7 +90,7 @@ def test_a_second_run_does_nothing_over_again(finished: Path) -> None:
     assert written(finished) == before
 
 
-def test_the_report_is_rebuilt_from_the_scores_alone(finished: Path, tmp_path: Path) -> None:
+def test_report_is_rebuilt_byte_by_byte(finished: Path, tmp_path: Path) -> None:
     ended = run("task=report", FEW, *QUIET, store=finished, results=tmp_path)
     assert ended.returncode == 0, ended.stderr
     for path in results_of(finished).rglob("*.*"):
@@ -95,7 +98,7 @@ def test_the_report_is_rebuilt_from_the_scores_alone(finished: Path, tmp_path: P
         assert again.read_bytes() == path.read_bytes(), path.name
 
 
-def test_killed_at_any_moment_it_ends_with_the_same_bytes(finished: Path, tmp_path: Path) -> None:
+def test_killed_sweep_continues_to_the_same_bytes(finished: Path, tmp_path: Path) -> None:
     moments: list[Callable[[], bool]] = [
         lambda: any(tmp_path.glob("data/.*.making")),
         lambda: any(tmp_path.glob("models/.*.making")),
@@ -105,8 +108,8 @@ def test_killed_at_any_moment_it_ends_with_the_same_bytes(finished: Path, tmp_pa
     ]
     for number, moment in enumerate(moments):
         made = written(tmp_path)
-        assert kill_when(moment, tmp_path), f"ended before moment {number} came"
-        assert made.items() <= written(tmp_path).items(), "something done was made again"
+        assert kill_when(moment, tmp_path), f"the sweep ended before moment {number}"
+        assert made.items() <= written(tmp_path).items(), "a finished artefact was made again"
     ended = run(FEW, *QUIET, store=tmp_path)
     assert ended.returncode == 0, ended.stderr
     assert not list(tmp_path.glob("*/.*.making"))
@@ -115,6 +118,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_bytes(finished: Path, tmp_pa
 
 
 def kill_when(moment: Callable[[], bool], store: Path) -> bool:
+    """Start a sweep and kill it at `moment`; return whether that happened before it ended."""
     started = Started(FEW, *QUIET, store=store)
     while started.process.is_alive():
         if moment():
@@ -124,7 +128,7 @@ def kill_when(moment: Callable[[], bool], store: Path) -> bool:
     return False
 
 
-def test_a_failing_cell_is_kept_and_the_others_go_on(finished: Path, tmp_path: Path) -> None:
+def test_failure_of_a_cell_is_kept_and_other_cells_are_computed(finished: Path, tmp_path: Path) -> None:
     broken = ("explainer=gradient,grad_cam", "model.layer=no_such_layer")
     ended = run(*broken, *QUIET, store=finished, results=tmp_path)
     assert ended.returncode == 1
@@ -135,7 +139,7 @@ def test_a_failing_cell_is_kept_and_the_others_go_on(finished: Path, tmp_path: P
     assert "| gradient |" in ended.stdout
 
 
-def test_a_damaged_cell_is_named_and_left_alone(finished: Path, tmp_path: Path) -> None:
+def test_damaged_cell_is_named_and_not_changed(tmp_path: Path) -> None:
     store = tmp_path / "store"
     ended = run("explainer=random", *QUIET, store=store)
     assert ended.returncode == 0, ended.stderr
@@ -147,10 +151,10 @@ def test_a_damaged_cell_is_named_and_left_alone(finished: Path, tmp_path: Path) 
     assert scores.stat().st_size == 100
 
 
-def test_two_sweeps_at_once_share_one_store(finished: Path, tmp_path: Path) -> None:
+def test_two_sweeps_at_once_share_a_store(finished: Path, tmp_path: Path) -> None:
     sweeps = [Started(FEW, *QUIET, store=tmp_path, results=tmp_path / f"results{number}") for number in range(2)]
     ended = [sweep.ended() for sweep in sweeps]
-    assert [one.returncode for one in ended] == [0, 0], [one.stderr for one in ended]
+    assert [process.returncode for process in ended] == [0, 0], [process.stderr for process in ended]
     assert len(list(tmp_path.glob("models/*/DONE"))) == 1
     assert len(list(tmp_path.glob("cells/*/DONE"))) == 4
     for number in range(2):
@@ -158,28 +162,26 @@ def test_two_sweeps_at_once_share_one_store(finished: Path, tmp_path: Path) -> N
         assert again.read_bytes() == (results_of(finished) / "table.csv").read_bytes()
 
 
-def test_parallel_cells_give_the_same_bytes(finished: Path, tmp_path: Path) -> None:
-    parallel = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
-    ended = subprocess.run(command(FEW, *QUIET, *parallel, store=tmp_path), **options())
+def test_cells_in_parallel_processes_give_the_same_bytes(finished: Path, tmp_path: Path) -> None:
+    ended = subprocess.run(command(FEW, *QUIET, "hydra/launcher=processes", store=tmp_path), **options())
     assert ended.returncode == 0, ended.stderr
     for name in TABLES:
         assert (results_of(tmp_path) / name).read_bytes() == (results_of(finished) / name).read_bytes(), name
 
 
-def test_a_baseline_of_ones_own_joins_the_table(finished: Path, tmp_path: Path) -> None:
-    """The README's own words, tried."""
-    [described] = re.findall(r"```yaml\n(# DeepLift.*?)```", (ROOT / "README.md").read_text(), flags=re.S)
+def test_baseline_of_the_readme_joins_the_table(finished: Path, tmp_path: Path) -> None:
+    [content] = re.findall(r"```yaml\n(# DeepLift.*?)```", (ROOT / "README.md").read_text(), flags=re.S)
     (tmp_path / "explainer").mkdir()
-    (tmp_path / "explainer" / "deep_lift.yaml").write_text(described)
-    place = f"hydra.searchpath=[file://{tmp_path}]"
-    ended = run(place, "explainer=deep_lift", *QUIET, store=finished, results=tmp_path)
+    (tmp_path / "explainer" / "deep_lift.yaml").write_text(content)
+    outside = f"hydra.searchpath=[file://{tmp_path}]"
+    ended = run(outside, "explainer=deep_lift", *QUIET, store=finished, results=tmp_path)
     assert ended.returncode == 0, ended.stderr
     for name in ("deep_lift", "gradient", "grad_cam"):
         assert f"| {name} |" in ended.stdout
     assert "FAILED" not in ended.stderr
 
 
-def test_a_setting_of_one_explainer_replaces_its_row_and_leaves_the_others(finished: Path, tmp_path: Path) -> None:
+def test_changed_setting_of_an_explainer_replaces_its_row_only(finished: Path, tmp_path: Path) -> None:
     changed = ("explainer=grad_cam", "explainer.build.layer=features.8")
     ended = run(*changed, *QUIET, store=finished, results=tmp_path)
     assert ended.returncode == 0, ended.stderr
@@ -194,7 +196,7 @@ def test_a_setting_of_one_explainer_replaces_its_row_and_leaves_the_others(finis
     assert "explainer.build.layer=features.8" in provenance["command"]
 
 
-def test_two_seeds_are_two_networks_and_one_row(tmp_path: Path) -> None:
+def test_two_seeds_train_two_networks_for_one_row(tmp_path: Path) -> None:
     ended = run("explainer=random,gradient", "seed=0,1", *QUIET, store=tmp_path)
     assert ended.returncode == 0, ended.stderr
     assert len(list(tmp_path.glob("models/*/DONE"))) == 2
@@ -204,7 +206,15 @@ def test_two_seeds_are_two_networks_and_one_row(tmp_path: Path) -> None:
     assert set(pd.read_csv(results_of(tmp_path) / "significance.csv")["n"]) == {4}
 
 
-def test_the_report_needs_no_network(finished: Path, tmp_path: Path) -> None:
+def test_tables_do_not_depend_on_the_order_of_the_sweep(finished: Path, tmp_path: Path) -> None:
+    turned = "hydra.sweeper.params.explainer='grad_cam,gradient,random,oracle'"
+    ended = run("task=report", turned, *QUIET, store=finished, results=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    for name in TABLES:
+        assert (tmp_path / "an8flower" / name).read_bytes() == (results_of(finished) / name).read_bytes(), name
+
+
+def test_report_needs_only_the_cells(finished: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     shutil.copytree(finished / "cells", store / "cells")
     ended = run("task=report", FEW, *QUIET, store=store)
@@ -213,14 +223,14 @@ def test_the_report_needs_no_network(finished: Path, tmp_path: Path) -> None:
     assert again.read_bytes() == (results_of(finished) / "table.md").read_bytes()
 
 
-def test_an_interrupt_says_that_one_can_go_on(tmp_path: Path) -> None:
+def test_interrupt_says_how_to_continue(tmp_path: Path) -> None:
     settings = {key: value for key, value in options().items() if key in ("cwd", "env", "text")}
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-    long = "scale.an8flower.epochs=1000"
+    long = "scale.data.an8flower.epochs=1000"
     process = subprocess.Popen(command(FEW, long, *QUIET, store=tmp_path), **quiet, **settings)
     while process.poll() is None and not any(tmp_path.glob("models/.*.making")):
         time.sleep(0.01)
-    # Well into the training: while a library is still being imported, a bare `except` of its own may swallow it.
+    # Wait until the training runs: during an import, a bare `except` of a library may swallow the interrupt.
     time.sleep(4)
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=100)
@@ -229,7 +239,7 @@ def test_an_interrupt_says_that_one_can_go_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.real_data
-def test_mnist_runs_whole_and_has_no_mask_metrics(tmp_path: Path) -> None:
+def test_mnist_has_no_mask_metrics(tmp_path: Path) -> None:
     ended = run("experiment=mnist", *QUIET, store=tmp_path)
     assert ended.returncode == 0, ended.stderr
     table = pd.read_csv(tmp_path / "results" / "mnist" / "table.csv")
@@ -238,7 +248,7 @@ def test_mnist_runs_whole_and_has_no_mask_metrics(tmp_path: Path) -> None:
     assert table["mean"].notna().all()
 
 
-def test_the_default_experiment_runs_whole_with_its_loggers(tmp_path: Path) -> None:
+def test_default_experiment_runs_with_its_loggers(tmp_path: Path) -> None:
     ended = run("scale=smoke", store=tmp_path)
     assert ended.returncode == 0, ended.stderr
     table = pd.read_csv(results_of(tmp_path) / "table.csv")

@@ -19,7 +19,7 @@ OWN = (
 )
 EXPERIMENTS = (*(f"fgvis/{name}" for name in OWN), "imagenet", "an8flower", "mnist")
 PUBLISHED = ("squeezenet1_1", "mobilenet_v2")  # networks with published weights
-BASELINES = ("grad_cam", "occlusion", "lime", "rise")  # the baselines of the paper (PAPERS 2, claim e)
+BASELINES = ("grad_cam", "occlusion", "lime", "rise")  # the baselines of the paper (Wagner et al. 2019, claim e)
 COARSE = ("grad_cam", "occlusion", "rise")  # the baselines that score regions
 OTHERS = ("gradient", "grad_cam")  # the finest of the usual maps, and the most discriminative one
 GAMES = {"preservation": "fgvis", "deletion": "fgvis_deletion"}

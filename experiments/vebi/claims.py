@@ -16,7 +16,7 @@ FLOWERS = ("an8flower_single_6c", "an8flower_double_12c")
 DATA = (*FLOWERS, "mnist")
 EXPERIMENTS = tuple(f"vebi/{data}" for data in DATA)
 MASK_METRICS = ("iou_area", "iou_best", "pointing_game", "mass_accuracy", "rank_accuracy", "average_precision")
-# The baselines of the paper (PAPERS 1.6).
+# The baselines of the paper (Oramas et al. 2019).
 BASELINES = (
     *("activations", "deconvolution", "guided_backprop", "grad_cam"),
     *("guided_grad_cam", "grad_cam_pp", "guided_grad_cam_pp"),

@@ -1,6 +1,7 @@
 """an8Flower splits: rendered once and stored, or read from the authors' files."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,8 +14,8 @@ from evident.data.render.flowers import CLASSES, RENDER_FORMAT, render
 from evident.errors import UserError
 
 
-def rendered(tmp_path: Path, **changed: object):
-    settings = {
+def rendered(tmp_path: Path, **changed: Any):
+    settings: dict[str, Any] = {
         "variant": "single-6c",
         "train": 7,
         "val": 3,
@@ -40,7 +41,7 @@ def write_authors_files(folder: Path, classes: int = 6, scenes: int = 21, size: 
     return folder
 
 
-def read_authors_files(tmp_path: Path, **changed: object):
+def read_authors_files(tmp_path: Path, **changed: Any):
     return rendered(tmp_path, source="authors", **{"train": 48, "val": 12, "test": 12, **changed})
 
 

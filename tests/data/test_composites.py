@@ -92,7 +92,8 @@ def test_training_images_stay_single() -> None:
 
 @pytest.mark.parametrize("labels", [[1, 1, 1, 1], [0]])
 def test_images_of_one_class_give_no_pairs(labels: list[int]) -> None:
-    base = ImageSplits(*[images(labels)] * 3, ("a", "b"))
+    same = images(labels)
+    base = ImageSplits(train=same, val=same, test=same, classes=("a", "b"))
     assert len(composites(base, seed=0).test) == 0
 
 
@@ -136,8 +137,8 @@ def test_network_identity_is_that_of_the_single_images(tmp_path: Path, data: str
 def test_network_is_trained_on_single_images_and_explained_on_pairs(tmp_path: Path) -> None:
     settings = config(tmp_path, "data=an8flower_composites", "metric=[discrimination]", "logger=none", "threads=1")
     made = load_data(settings)
-    assert made.test.images.shape[1:] == (3, 112, 224)
-    assert made.train.images.shape == (48, 3, 112, 112)
+    assert made.split("test").images.shape[1:] == (3, 112, 224)
+    assert made.split("train").images.shape == (48, 3, 112, 112)
     cell.run(settings)
     assert not list(tmp_path.glob("cells/*/FAILED"))
     assert len(list(tmp_path.glob("models/*/DONE"))) == 1
@@ -150,8 +151,8 @@ def test_network_is_trained_on_single_images_and_explained_on_pairs(tmp_path: Pa
 def test_real_photographs_are_paired_side_by_side(tmp_path: Path) -> None:
     overrides = ("experiment=imagenet", "data=imagenet_composites", f"paths.data={os.environ['EVIDENT_DATA']}")
     made = load_data(config(tmp_path, *overrides))
-    assert 480 <= len(made.test) <= 500
-    batch = batch_of(made.test.first(4))
+    assert 480 <= len(made.split("test")) <= 500
+    batch = batch_of(made.split("test").first(4))
     assert batch["image"].shape == (4, 3, 224, 448)
     assert torch.equal(batch["image"][0], batch["image"][1])
     assert torch.equal(batch["mask"][0], batch["other"][1])

@@ -12,6 +12,7 @@ from torch import Tensor
 from torchvision import transforms
 from torchvision.models import get_model_weights
 
+from evident.data.files import ImageFiles
 from evident.data.imagenet import class_names, imagenet, source_of
 from evident.data.images import ImageSplits, loader
 from evident.errors import UserError
@@ -124,7 +125,9 @@ def test_images_are_decoded_on_access(tmp_path: Path) -> None:
     paths[2].write_bytes(b"no picture")
     test = read(tmp_path).test
     assert test.images.shape == (3, 3, 224, 224)
-    assert len(test.first(2)) == len(test.first(2).images.paths) == 2
+    few = test.first(2)
+    assert isinstance(few.images, ImageFiles)
+    assert len(few) == len(few.images.paths) == 2
     [batch] = loader(test.first(2), 2)
     assert batch["image"].shape == (2, 3, 224, 224)
     assert not torch.equal(batch["image"][0], batch["image"][1])
@@ -194,7 +197,10 @@ def test_mask_is_empty_and_scores_are_nan_without_a_box_in_the_crop(tmp_path: Pa
     paths = [write_image(tmp_path, number, SYNSETS[number], noise(600, 256)) for number in (1, 2, 3, 4)]
     of_another_image = paths[2].with_name("ILSVRC2012_val_00000099.png")
     of_another_class = paths[3].parent.with_name(SYNSETS[9]) / paths[3].name
-    boxes = {paths[0]: [(250, 50, 350, 150)], paths[1]: [(0, 50, 150, 150)]}
+    boxes: dict[Path, list[tuple[float, float, float, float]]] = {
+        paths[0]: [(250, 50, 350, 150)],
+        paths[1]: [(0, 50, 150, 150)],
+    }
     write_boxes(tmp_path, {**boxes, of_another_image: [(250, 50, 350, 150)], of_another_class: [(250, 50, 350, 150)]})
     [batch] = loader(read(tmp_path).test, 4)
     assert batch["mask"].flatten(1).any(1).tolist() == [True, False, False, False]

@@ -18,7 +18,7 @@ def images(count: int = 10, channels: int = 3, masks: bool = True) -> ImageSet:
 def test_batch_has_rgb_in_zero_to_one_with_label_mask_and_index() -> None:
     [batch] = loader(images(), 10)
     assert batch["image"].shape == (10, 3, 6, 5)
-    assert torch.equal((batch["image"] * 255).round().byte(), images().images)
+    assert torch.equal((batch["image"] * 255).round().byte(), torch.as_tensor(images().images))
     assert batch["mask"].dtype == torch.bool
     assert batch["index"].tolist() == batch["label"].tolist() == list(range(10))
 

@@ -1,4 +1,4 @@
-"""VEBI compared with a slow derivation of PAPERS 1.3, feature by feature, and the options of the paper."""
+"""VEBI compared with a slow derivation of Oramas et al. 2019, feature by feature, and the options of the paper."""
 
 from typing import Any
 

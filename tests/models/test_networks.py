@@ -1,5 +1,7 @@
 """Networks: their normalisation, their published layers, and reference images."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -8,7 +10,7 @@ from evident.errors import UserError
 from evident.models.flower_net import FlowerNet
 from evident.models.mnist_net import MnistNet
 from evident.models.normalise import Normalise, mean_colour
-from evident.models.reference_images import reference_images
+from evident.models.reference_images import Reference, reference_images
 
 
 def test_measure_gives_exact_mean_and_deviation() -> None:
@@ -58,7 +60,7 @@ def test_mnist_net_has_the_papers_layers() -> None:
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 5), (28, 28), (40, 17)])
 @pytest.mark.parametrize("kind", ["mean_colour", "blur"])
-def test_reference_images_keep_shape_and_range(size: tuple[int, int], kind: str) -> None:
+def test_reference_images_keep_shape_and_range(size: tuple[int, int], kind: Reference) -> None:
     images = torch.rand(2, 3, *size)
     reference = reference_images(images, FlowerNet(6), kind)
     assert reference.shape == images.shape
@@ -67,5 +69,6 @@ def test_reference_images_keep_shape_and_range(size: tuple[int, int], kind: str)
 
 
 def test_unknown_reference_raises_user_error() -> None:
+    unknown: Any = "black"
     with pytest.raises(UserError, match="reference='black' is unknown; use mean_colour or blur"):
-        reference_images(torch.rand(1, 3, 4, 4), FlowerNet(6), "black")
+        reference_images(torch.rand(1, 3, 4, 4), FlowerNet(6), unknown)

@@ -184,7 +184,7 @@ def test_timm_network_without_timm_raises_user_error(tmp_path: Path, monkeypatch
 
 def test_timm_network_has_its_own_weights_and_normalisation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def create_model(architecture: str, pretrained: bool = False, num_classes: int = 1000) -> nn.Module:
-        made = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, num_classes))
+        made: Any = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, num_classes))
         nn.init.constant_(made[2].weight, 2.0 if pretrained else 0.0)
         made.pretrained_cfg = {"mean": (0.5, 0.25, 0.125), "std": (0.5, 0.5, 0.25)}
         return made

@@ -1,4 +1,4 @@
-"""Responses of filters ("filterL2L1"): PAPERS 1.1 by plain loops, choice of layers, and the unchanged model."""
+"""Responses of filters ("filterL2L1"): Oramas et al. 2019 by plain loops, choice of layers, and the unchanged model."""
 
 from collections.abc import Callable, Iterator
 

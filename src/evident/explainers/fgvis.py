@@ -1,7 +1,7 @@
 r"""FGVis: the smallest evidence, by pixel and colour channel, that preserves or destroys the score of a class.
 
 J. Wagner, J. Köhler, T. Gindele, L. Hetzel, J. Wiedemer, S. Behnke: *Interpretable and fine-grained visual explanations
-for convolutional neural networks*, CVPR 2019, arXiv 1908.02686 (PAPERS 2.1). With x the image, r the network's mean
+for convolutional neural networks*, CVPR 2019, arXiv 1908.02686. With x the image, r the network's mean
 colour, m in [0, 1]^{3 x H x W} the mask, e = m x + (1 - m) r the input of the network, and p its softmax probability of
 the class, the games are:
 

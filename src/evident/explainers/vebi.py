@@ -1,7 +1,7 @@
 r"""VEBI: explain a prediction by the few internal features that are relevant to its class.
 
 J. Oramas M., K. Wang, T. Tuytelaars: *Visual explanation by interpretation: improving visual feedback capabilities of
-deep neural networks*, ICLR 2019, arXiv 1712.06302 (PAPERS 1.3 and 1.4). The relevance w_kj of feature k to class j is
+deep neural networks*, ICLR 2019, arXiv 1712.06302. The relevance w_kj of feature k to class j is
 learned once, from the training set (`evident.relevance`). Then, for an image with responses x and the class j:
 
     f_k = x_k w_kj / sum_k' w_k'j           the share of the feature in this prediction
@@ -40,7 +40,7 @@ def deconvolved(model: nn.Module, images: Tensor, features: Sequence[Feature], r
     """Return heatmaps (N, H, W) in [0, 1] of the pixels of images[n] (3, H, W) that activate features[n].
 
     One forward and one backward pass are enough for features of several layers, because images do not influence each
-    other. `resampled=False` uses the plain backward pass of convolutions. Source: PAPERS 1.4.
+    other. `resampled=False` uses the plain backward pass of convolutions. Source: Oramas et al. 2019.
     """
     layers = {feature.layer for feature in features}
     maps: dict[str, Tensor] = {}
@@ -120,7 +120,7 @@ class VEBI(Attribution, Fits, LearnsRelevance, ShowsFeatures, Interprets):
     def interpret(self, training_set: ImageSet, count: int = 16, size: int = 64) -> Interpretation:
         """Compute average visualisations of the relevant features and their controls, `count` images each.
 
-        Source: PAPERS 1.5.
+        Source: Oramas et al. 2019.
         """
         deconvolve = partial(deconvolved, resampled=self.resampled)
         relevance = self.relevance()

@@ -14,7 +14,7 @@ There are three choices of the features to zero:
 "Of the same layers" means that the i-th zeroed feature belongs to the layer of the i-th relevant feature, so the three
 choices differ only in the filters. The mean of a(k) over images is the accuracy on their classes. If a few features
 carry a class, the accuracy drops at once without them and hardly changes without the others.
-Source: PAPERS 1.7; Oramas, Wang, Tuytelaars 2019, arXiv 1712.06302.
+Source: Oramas, Wang, Tuytelaars 2019, arXiv 1712.06302.
 """
 
 from collections.abc import Mapping
@@ -78,7 +78,7 @@ def ablation(explanation: Explanation, draws: int = 10, seed: int = 0, batch_siz
 def read_out(explanation: Explanation) -> Tensor:
     """Compute whether the relevant features alone give the class: 1[argmax_j w_j . x = target] (N,).
 
-    x (N, m) are the responses and w_j (m,) the weights of class j (PAPERS 1.2). Raises `UserError` without a model or
+    x (N, m) are the responses and w_j (m,) the weights of class j (Oramas et al. 2019). Raises `UserError` without a model or
     without relevance.
     """
     model, relevance = explanation.model, explanation.relevance

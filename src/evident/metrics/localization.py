@@ -30,7 +30,7 @@ def iou_area(explanation: Explanation, thresholds: int = 100) -> Curve:
     The positions of the curve (N, thresholds) are the middles of equal bins of [0, 1]. Its area is in [0, 1]: exactly
     one for the mask itself, zero for its inverse and for a constant heatmap, which selects no pixel. Raises
     `UserError` without masks and for `thresholds` below 1.
-    Source: PAPERS 1.6; Oramas, Wang, Tuytelaars 2019, arXiv 1712.06302.
+    Source: Oramas, Wang, Tuytelaars 2019, arXiv 1712.06302.
     """
     if thresholds < 1:
         raise UserError(f"thresholds={thresholds} gives no curve; use 1 or more")

@@ -18,7 +18,7 @@ class FlowerNet(nn.Module):
 
     Seven convolutions, four of them with stride 2 (so that stride artefacts can appear), global average and two fully
     connected layers. The authors' architecture is not published: depth and input size are theirs, the widths are ours
-    (PAPERS 1.6).
+    (Oramas et al. 2019).
     """
 
     def __init__(self, classes: int) -> None:

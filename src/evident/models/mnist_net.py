@@ -8,7 +8,7 @@ from evident.models.normalise import Normalise
 class MnistNet(nn.Module):
     """Compute class scores (N, classes) of grey digits (N, 3, 28, 28) in [0, 1].
 
-    conv 20 5x5, max-pool, conv 50 5x5, max-pool, fc 500, ReLU, fc 10 (PAPERS 1.2: it has a single ReLU).
+    conv 20 5x5, max-pool, conv 50 5x5, max-pool, fc 500, ReLU, fc 10 (Oramas et al. 2019: it has a single ReLU).
     """
 
     def __init__(self, classes: int) -> None:

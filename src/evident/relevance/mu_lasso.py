@@ -28,7 +28,7 @@ def mu_lasso(gram: Floats, cross: Floats, mu: float) -> Floats:
     `gram` (m, m) is X X^T and `cross` (m, C) is X L^T, for responses X (m, N) and one-hot labels L (C, N). Raises
     `UserError` for shapes that do not fit, non-finite entries, a `mu` that is not positive and finite, and a class
     without images.
-    Source: PAPERS 1.2; Oramas, Wang, Tuytelaars 2019, arXiv 1712.06302, who use SPAMS' `lasso(mode=0, pos=True)`.
+    Source: Oramas, Wang, Tuytelaars 2019, arXiv 1712.06302, who use SPAMS' `lasso(mode=0, pos=True)`.
     """
     check_mu(mu)
     _check(gram, cross)

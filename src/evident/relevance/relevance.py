@@ -147,7 +147,7 @@ def learn_relevance(
     `regression_names()`. `labels` are those of the data (`given`) or the model's predictions (`predicted`). `mu` bounds
     the sum of the weights of a class. Raises `UserError` for unknown layers or labels, for a `mu` that is not positive,
     and for a class without images.
-    Source: PAPERS 1.2; Oramas, Wang, Tuytelaars 2019.
+    Source: Oramas, Wang, Tuytelaars 2019.
     """
     if labels not in ("given", "predicted"):
         raise UserError(f"labels={labels!r} is unknown; use given or predicted")

@@ -1,6 +1,6 @@
 r"""Responses of a network's features to an image: one number per filter, in one forward pass ("filterL2L1").
 
-For every chosen layer l with maps A_l (K_l, h, w) (PAPERS 1.1; Oramas, Wang, Tuytelaars 2019):
+For every chosen layer l with maps A_l (K_l, h, w) (Oramas, Wang, Tuytelaars 2019):
 
     r_lk = sum_ij A_l[k, i, j]^2            squared L2 norm of a filter's map
     x_lk = r_lk / sum_k' r_lk'              each layer sums to one

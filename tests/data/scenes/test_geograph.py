@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from entry_point import ROOT, run
 from loopback import Site, full_body, in_turn, site, truncated_body
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
 from evident.data.scenes import geograph
@@ -177,7 +177,8 @@ def test_too_many_failures_in_a_row_stop_the_run(geograph_site: Site, http: Rate
 def test_interrupt_leaves_complete_photos_and_the_next_run_continues(
     geograph_site: Site, http: RateLimitedSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    replace, done = geograph.os.replace, []
+    replace = geograph.os.replace
+    done: list[Path] = []
 
     def interrupted(scratch: Path, target: Path) -> None:
         if len(done) == 2:
@@ -227,6 +228,8 @@ def test_invalid_settings_and_missing_votes_are_one_line_errors(
     tmp_path: Path, given: dict[str, object], message: str
 ) -> None:
     settings = OmegaConf.load(ROOT / "conf" / "task" / "fetch_photos.yaml")
+    config = OmegaConf.merge(settings, {"photos": given, "paths": {"data": str(tmp_path)}})
+    assert isinstance(config, DictConfig)
     with pytest.raises(UserError, match=message) as error:
-        geograph.run(OmegaConf.merge(settings, {"photos": given, "paths": {"data": str(tmp_path)}}))
+        geograph.run(config)
     assert "\n" not in str(error.value)

@@ -1,6 +1,7 @@
 """Landscapes as data sets: labels from the formulas, stored images, ground truth in val and test batches."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,8 +21,8 @@ K = len(ATTRIBUTES)
 COUNTS = {"train": 5, "val": 2, "test": 3}
 
 
-def load(store: Path, **changed: object) -> SceneSplits:
-    settings = {
+def load(store: Path, **changed: Any) -> SceneSplits:
+    settings: dict[str, Any] = {
         "attributes": COUNTS,
         "scenicness": COUNTS,
         "raters": [5, 15],

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from loopback import Site, full_body, in_turn, no_answer, site, slow_body, truncated_body
+from loopback import Answer, Site, full_body, in_turn, no_answer, site, slow_body, truncated_body
 
 from evident.data.scenes import rate_limit
 from evident.data.scenes.rate_limit import GoneError, RateLimitedSession, UnreachedError
@@ -93,7 +93,7 @@ def test_incomplete_or_unwanted_body_is_fetched_again(web_site: Site) -> None:
 
 
 @pytest.mark.parametrize("slow", [no_answer(1.0), slow_body(b"x" * 50, 0.03)])
-def test_no_wait_is_longer_than_the_timeout(web_site: Site, slow: object) -> None:
+def test_no_wait_is_longer_than_the_timeout(web_site: Site, slow: Answer) -> None:
     web_site.answers["/page"] = slow
     began = time.monotonic()
     with session(attempts=1, timeout=0.2) as http, pytest.raises(UnreachedError, match=r"(?i)time|not complete after"):

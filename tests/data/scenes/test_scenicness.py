@@ -3,14 +3,15 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from entry_point import ROOT
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from evident.cell import load_data
 from evident.cli import prepare
+from evident.data.loading import load_data
 from evident.data.scenes.photos import PhotoSplits
 from evident.data.scenes.scenicness import scenicness
 from evident.data.scenes.splits import SCORES, SPLITS, SceneSplits
@@ -23,15 +24,21 @@ def configured(data: str, store: Path, *overrides: str) -> DictConfig:
         return compose("config", [f"data={data}", f"paths.store={store}", *overrides])
 
 
+def parts_of(name: str) -> list[Any]:
+    """Return names in place of the photos of each split."""
+    return [f"{name} {split}" for split in SPLITS]
+
+
 def load(name: str, loaded: list[tuple[str, Path, Path]]) -> Callable[..., PhotoSplits]:
     def read(root: Path, store: Path) -> PhotoSplits:
         loaded.append((name, root, store))
-        return PhotoSplits(f"{name} train", f"{name} val", f"{name} test", attributes=("trees", "grass"))
+        train, val, test = parts_of(name)
+        return PhotoSplits(train, val, test, attributes=("trees", "grass"))
 
     return read
 
 
-def combined(root: Path, **settings: str) -> SceneSplits:
+def combined(root: Path, **settings: Any) -> SceneSplits:
     return scenicness(load("votes", []), load("attributes", []), **settings, root=root, store=root / "store")
 
 
@@ -61,6 +68,7 @@ def test_scenes_with_votes_are_explained_by_default(tmp_path: Path) -> None:
 
 def test_unknown_split_is_a_user_error(tmp_path: Path) -> None:
     splits = combined(tmp_path)
+    assert isinstance(splits.attributes, PhotoSplits)
     for scenes in (splits, splits.attributes):
         with pytest.raises(UserError, match=r"^unknown split 'all'; use one of train, val, test$"):
             scenes.split("all")
@@ -87,6 +95,7 @@ def test_missing_files_are_user_errors(tmp_path: Path) -> None:
 def test_real_photos_are_a_data_set(tmp_path: Path) -> None:
     config = configured("scenicness_predicted", tmp_path, f"paths.data={os.environ['EVIDENT_DATA']}")
     splits = load_data(config)
+    assert isinstance(splits, SceneSplits)
     for scenes, labels in ((splits.scenicness, {"average", "variance"}), (splits.attributes, {"attributes", "label"})):
         for part in (scenes.train, scenes.val, scenes.test):
             batch = part.__getitems__([0, 1])
@@ -100,8 +109,9 @@ def test_real_photos_are_a_data_set(tmp_path: Path) -> None:
 def test_sun_photos_have_enough_test_images_for_scale_paper(tmp_path: Path) -> None:
     config = configured("sun_photos", tmp_path, f"paths.data={os.environ['EVIDENT_DATA']}", "scale=paper")
     splits = load_data(config)
-    assert len(splits.test) >= config.scale.data.scenes.sun
-    batch = splits.test.__getitems__([0, 1])
+    test = splits.split("test")
+    assert len(test) >= config.scale.data.scenes.sun
+    batch = test.__getitems__([0, 1])
     assert batch["image"].shape == (2, 3, 224, 224)
     assert "attributes" in batch
-    assert "average" in splits.train[0]
+    assert "average" in splits.split("train")[0]

@@ -34,7 +34,7 @@ def resampled(
     return torch.autograd.grad(y, x, y.detach() if signal is None else signal)[0]
 
 
-# A second derivation of PAPERS 1.4, in loops over single numbers.
+# A second derivation of Oramas et al. 2019, in loops over single numbers.
 
 
 class Convolution(NamedTuple):

@@ -28,7 +28,7 @@ CONF = ROOT / "conf"
 K = 5
 
 
-def siam(seed: int = 0, **settings: object) -> SIAM:
+def siam(seed: int = 0, **settings: Any) -> SIAM:
     """Return a network as after training: signs and weights of either sign, templates without negative values."""
     torch.manual_seed(seed)
     network = SIAM(TinyBackbone(), **{"attributes": K, "size": 8, "border": 1, **settings}).eval()
@@ -44,8 +44,14 @@ def images(count: int = 3, seed: int = 1) -> Tensor:
     return torch.rand(count, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(seed))
 
 
+def head_of(network: SIAM, score: str) -> ScoreHead:
+    head = network.scenicness[score]
+    assert isinstance(head, ScoreHead)
+    return head
+
+
 def as_published(head: ScoreHead, maps: Tensor) -> Tensor:
-    """Compute a score layer by layer as in PAPERS 3.1: depthwise templates, ReLU, depthwise 1x1, linear."""
+    """Compute a score layer by layer as in Marcos et al. 2019: depthwise templates, ReLU, depthwise 1x1, linear."""
     attributes, templates, *size = head.templates.shape
     found = F.conv2d(maps, head.templates.reshape(-1, 1, *size), groups=attributes).relu()
     signed = F.conv2d(found, head.signs.reshape(attributes, templates, 1, 1), groups=attributes)
@@ -57,15 +63,14 @@ def as_published(head: ScoreHead, maps: Tensor) -> Tensor:
 def test_scores_equal_the_published_layers(seed: int, templates: int) -> None:
     network = siam(seed, templates=templates).double()
     outputs = network.outputs(images(seed=seed).double())
-    heads = dict(network.scenicness.items())
     for score, ours in {"average": outputs.average, "variance": outputs.variance}.items():
-        published = as_published(heads[score], outputs.attribute_maps)
+        published = as_published(head_of(network, score), outputs.attribute_maps)
         torch.testing.assert_close(ours[:, None], published, atol=1e-10, rtol=1e-10)
 
 
 def test_gradients_equal_the_published_layers_and_vanish_for_a_zero_template() -> None:
     network = siam().double()
-    head = network.scenicness["average"]
+    head = head_of(network, "average")
     with torch.no_grad():
         head.templates[0, 1] = 0
     maps = network.outputs(images().double()).attribute_maps.detach().requires_grad_()
@@ -174,7 +179,8 @@ def test_grad_cam_of_the_regressor_is_its_class_activation_map() -> None:
 
 
 def test_scores_of_unconstrained_attributes_ignore_the_attribute_layer() -> None:
-    network, inputs = scene_network("unconstrained").eval(), images()
+    network: Any = scene_network("unconstrained").eval()
+    inputs = images()
     before = network(inputs)
     nn.init.normal_(network.attribute_layer.convolution.weight)
     assert torch.equal(network(inputs), before)

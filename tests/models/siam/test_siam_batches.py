@@ -4,6 +4,7 @@ import pytest
 import torch
 from scene_world import SIZE, Scenes, scenes
 from torch import Tensor
+from torchvision.transforms import v2
 
 from evident.contracts import Uncropped
 from evident.models.siam.batches import Augmented, augmented, random_batches, shifted
@@ -21,7 +22,9 @@ def test_augmented_image_has_the_requested_size_and_stays_in_range() -> None:
 
 
 def test_augmented_450_has_the_papers_settings() -> None:
-    resize, rotate, crop, flip = augmented(450).transforms
+    augment = augmented(450)
+    assert isinstance(augment, v2.Compose)
+    resize, rotate, crop, flip = augment.transforms
     assert resize.size == [500, 500]
     assert rotate.degrees == [-5, 5]
     assert tuple(crop.size) == (450, 450)
@@ -57,9 +60,8 @@ def test_each_image_of_a_batch_is_augmented_differently() -> None:
 
 def test_uncropped_images_are_augmented_if_available() -> None:
     class Photos(Scenes, Uncropped):
-        def uncropped(self) -> Scenes:
-            wide = torch.zeros(len(self), 3, 40, 40, dtype=torch.uint8)
-            return Scenes(wide, self.labels)
+        def uncropped(self) -> "Photos":
+            return Photos(torch.zeros(len(self), 3, 40, 40, dtype=torch.uint8), self.labels)
 
     seen: list[Tensor] = []
     votes, _ = scenes(2, seed=0)

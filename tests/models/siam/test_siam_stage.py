@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from pytorch_lightning import Trainer, seed_everything
+from pytorch_lightning import seed_everything
 from pytorch_lightning.utilities import CombinedLoader
+from samples import quiet_trainer
 from scene_world import COLOURS, TinyBackbone, scene_network, scenes
 from torch import Tensor, nn
 
@@ -23,8 +24,7 @@ def train(stage: SceneStage, *sets: str, steps: int = 6) -> None:
     votes, attributes = scenes(40, seed=0)
     given = {"attributes": attributes, "scenicness": votes}
     loaders = {name: random_batches(given[name], 10, steps, seed=0) for name in sets}
-    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
-    trainer = Trainer(accelerator="cpu", max_epochs=2, enable_checkpointing=False, deterministic=True, **quiet)
+    trainer = quiet_trainer(max_epochs=2, deterministic=True)
     trainer.fit(stage, CombinedLoader(loaders, "min_size"), [loader(votes, 20), loader(attributes, 20)])
 
 
@@ -51,7 +51,7 @@ def double(batch: dict[str, dict[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
 
 
 def loss_and_gradients(network: Any, given: dict[str, dict[str, Tensor]]) -> tuple[Tensor, list[Tensor]]:
-    stage = SceneStage(network)
+    stage: Any = SceneStage(network)
     stage.log = lambda *_, **__: None
     loss = stage.training_step(double(given))
     return loss.detach(), gradients(loss, network)
@@ -145,7 +145,8 @@ def test_frozen_parts_stay_bit_identical(kind: str, trained: tuple[str, ...], se
 
 
 def test_templates_are_never_negative_in_training() -> None:
-    network, lowest = scene_network(), []
+    network = scene_network()
+    lowest: list[float] = []
     network.register_forward_pre_hook(
         lambda *_: lowest.extend(head.templates.min().item() for head in network.scenicness.values())
     )

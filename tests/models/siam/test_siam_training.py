@@ -1,7 +1,9 @@
 """Training in stages: what networks of scenes learn, the parts that each stage trains, and the stored artefact."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,7 +11,8 @@ import torch
 from entry_point import ROOT
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
-from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning import Trainer
+from samples import quiet_trainer
 from scene_world import COLOURS, Scenes, scene_network, world
 from torch import Tensor
 
@@ -24,17 +27,17 @@ from evident.models.siam.training import SceneTraining
 from evident.models.training import NetworkSpec
 
 CONF = ROOT / "conf"
-QUIET = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
 STAGES = {"attributes": 8, "scenicness": 8, "joint": 8}
 
 
 def trainer(**settings: Any) -> Trainer:
-    return Trainer(accelerator="cpu", deterministic=True, **QUIET, **settings)
+    return quiet_trainer(deterministic=True, **settings)
 
 
 @pytest.fixture(scope="module")
 def trained_siam() -> tuple[SIAM, Fitted]:
     network = scene_network()
+    assert isinstance(network, SIAM)
     fitted = SceneTraining(STAGES, steps=15, learning_rate=0.01, milestones=[6]).fit(network, world(), 0, trainer)
     return network.eval(), fitted
 
@@ -72,9 +75,9 @@ class KnownScenes(Scenes, KnowsTruth):
 
 def test_true_scores_are_returned_with_the_predictions_if_known() -> None:
     splits, settings = world(20), SceneTraining({"joint": 1}, steps=2)
-    test = splits.scenicness.test
-    splits.scenicness.test = KnownScenes(test.images, test.labels)
-    predictions = settings.fit(scene_network(), splits, 0, trainer).predictions
+    votes = splits.scenicness
+    known = SimpleNamespace(train=votes.train, val=votes.val, test=KnownScenes(votes.test.images, votes.test.labels))
+    predictions = settings.fit(scene_network(), replace(splits, scenicness=known), 0, trainer).predictions
     assert torch.equal(predictions["true"], predictions["votes"])
 
 
@@ -103,16 +106,16 @@ class Watch:
         self.epochs: list[int] = []
         self.callback_metrics: dict[str, float] = {"test_r2": 0.5, "joint_val_tau": 0.25, "test_tau": float("nan")}
 
-    def __call__(self, **settings: Any) -> "Watch":
+    def __call__(self, **settings: Any) -> Any:
         self.epochs.append(settings["max_epochs"])
         return self
 
-    def fit(self, stage: LightningModule, loaders: Any, validation: Any) -> None:
+    def fit(self, stage: Any, loaders: Any, validation: Any) -> None:
         self.fits.append(tuple(loaders.iterables))
         self.trained.append(tuple(stage.trained))
         assert {len(loaded) for loaded in loaders.iterables.values()} == {7}
 
-    def test(self, stage: LightningModule, loaders: Any, verbose: bool) -> None:
+    def test(self, stage: Any, loaders: Any, verbose: bool) -> None:
         assert len(loaders) == 2
 
 
@@ -139,7 +142,7 @@ def test_training_starts_at_the_mean_scores_and_the_mean_colour() -> None:
 
 
 def test_published_backbones_keep_their_normalisation() -> None:
-    network = scene_network()
+    network: Any = scene_network()
     network.backbone.weights = "random"
     before = network.backbone.normalise.mean.clone()
     SceneTraining({"joint": 1}, steps=7).fit(network, world(30), 0, Watch())

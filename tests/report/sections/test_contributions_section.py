@@ -7,12 +7,13 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
-from report_samples import finished_cell
+from report_samples import attribute_curves, finished_cell
 from torch import Tensor
 
-from evident.cell_folder import CONTRIBUTIONS, NETWORK, Product
-from evident.report.experiment import Cell
-from evident.report.sections.contributions import removal_figures, scene_figures
+from evident.cell_folder import CONTRIBUTIONS, NETWORK, SCORES, Product
+from evident.report.experiment import Cell, Experiment
+from evident.report.sections.contract import PicturePart
+from evident.report.sections.contributions import Contributions, removal_figures, scene_figures
 
 NAMES = ["trees", "ice_snow", "sand", "road", "wire", "ocean", "clouds", "brick", "metal", "grass"]
 SCENES = 9
@@ -155,3 +156,33 @@ def test_without_a_map_of_the_networks_own_no_removals_are_drawn(tmp_path: Path)
     assert removal_figures(cells, removals(*networks)) == {}
     columns = ["explainer", "data", "model", "attribute", "metric", "mean", "n"]
     assert removal_figures(cells, pd.DataFrame(columns=columns)) == {}
+
+
+def test_section_draws_scenes_and_removals_of_its_cells(tmp_path: Path) -> None:
+    labels: dict[str, Any] = {"explainer": "siam", "model": "siam", "data": "landscapes"}
+    of_metric = {"removal_true": 1.0, "removal_network": 0.5, "removal_faithful": -1.0}
+    curves = [attribute_curves(metric, [[value] * len(NAMES)] * 2, **labels) for metric, value in of_metric.items()]
+    cell = cell_of(tmp_path, "siam", "siam", kept=stated(), data="landscapes")
+    cell.folder.write(SCORES, pd.concat(curves, ignore_index=True))
+    part = Contributions().report(Experiment([cell]))
+    assert list(part.figures) == ["scenes", "overestimates", "underestimates", "removal"]
+    assert (part.tables, part.text) == ({}, "")
+    lines = [np.asarray(line.get_xdata()).tolist() for line in part.figures["removal"].axes[0].lines[:3]]
+    assert lines == [[1.0] * len(NAMES), [0.5] * len(NAMES), [-1.0] * len(NAMES)]
+
+
+def test_picture_lists_contributions_by_their_size(tmp_path: Path) -> None:
+    kept = stated(label=None, shown=(0,))
+    cell = cell_of(tmp_path, "siam", "siam", kept=kept)
+    part = Contributions().picture(cell.folder, cell.labels)
+    assert list(part.figures) == ["explanation"]
+    contributions = part.values["contributions"]
+    sizes = [abs(value) for value in contributions.values()]
+    assert sizes == sorted(sizes, reverse=True)
+    assert contributions == dict(zip(NAMES, kept["contributions"][0].tolist(), strict=True))
+
+
+def test_picture_without_stated_contributions_lists_none(tmp_path: Path) -> None:
+    for explainer, kept in {"cam": own_map(), "gradient": None}.items():
+        cell = cell_of(tmp_path, explainer, "scene_regressor", kept=kept)
+        assert Contributions().picture(cell.folder, cell.labels) == PicturePart()

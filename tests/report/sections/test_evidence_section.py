@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from matplotlib.figure import Figure
 from report_samples import finished_cell
@@ -13,7 +14,8 @@ from torch import Tensor
 from evident.cell_folder import EVIDENCE, EXAMPLES, NETWORK, Product
 from evident.report.experiment import Cell
 from evident.report.figures.evidence import explanations_figure, games_figure
-from evident.report.sections.evidence import evidence_figures
+from evident.report.sections.contract import PicturePart
+from evident.report.sections.evidence import Evidence, evidence_figures
 
 PICTURES = ["images", "explanation", "complement", "mask"]
 SCORES = ["score", "explanation_score", "complement_score"]
@@ -99,3 +101,25 @@ def test_only_networks_of_the_same_images_are_shown_together(tmp_path: Path) -> 
     cells = [cell_of(tmp_path, "fgvis", evidence(), 0, data, model) for data, model in networks]
     together = [name for name in evidence_figures(cells) if name.startswith("networks")]
     assert together == ["networks_photos", "networks_digits"]
+
+
+@pytest.mark.parametrize(("regression", "measure"), [(False, "probability"), (True, "score")])
+def test_picture_shows_its_evidence_with_the_scores_of_both_images(
+    tmp_path: Path, regression: bool, measure: str
+) -> None:
+    kept = evidence(count=1)
+    cell = cell_of(tmp_path, "fgvis", kept, regression=regression)
+    part = Evidence().picture(cell.folder, cell.labels)
+    assert part.values["evidence"] == {
+        f"explanation_{measure}": kept["explanation_score"].item(),
+        f"complement_{measure}": kept["complement_score"].item(),
+        "mask_share": pytest.approx((kept["mask"].double() / 255).mean().item()),
+    }
+    assert list(part.images) == ["explanation", "complement", "mask"]
+    for name, image in part.images.items():
+        torch.testing.assert_close(image * 255, kept[name][0].float())
+
+
+def test_picture_without_evidence_has_none(tmp_path: Path) -> None:
+    cell = cell_of(tmp_path, "gradient", {"images": evidence()["images"]})
+    assert Evidence().picture(cell.folder, cell.labels) == PicturePart()

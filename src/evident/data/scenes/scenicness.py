@@ -1,4 +1,4 @@
-"""Real scenes with votes and other real scenes with attributes, combined to train SIAM (PAPERS 3.3)."""
+"""Real scenes with votes and other real scenes with attributes, combined to train SIAM (Marcos et al. 2019)."""
 
 from collections.abc import Callable
 from pathlib import Path

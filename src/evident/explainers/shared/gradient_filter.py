@@ -1,7 +1,7 @@
 r"""FGVis's defence: a gradient filter that prevents the optimisation from creating evidence that is not in the image.
 
 J. Wagner et al.: *Interpretable and fine-grained visual explanations for convolutional neural networks*, CVPR 2019,
-arXiv 1908.02686 (PAPERS 2.2). A neuron may not be more active for the optimised image e than for the image x.
+arXiv 1908.02686. A neuron may not be more active for the optimised image e than for the image x.
 With h the output of a nonlinearity, b_u = max(0, h(x)), b_l = min(0, h(x)), and R the gradient that arrives at h(e):
 
     R_in = R * [h(e) <= b_u] * [h(e) >= b_l]

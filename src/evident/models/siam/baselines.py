@@ -1,4 +1,4 @@
-"""Baselines of SIAM: the same backbone without the attribute bottleneck (PAPERS 3.1).
+"""Baselines of SIAM: the same backbone without the attribute bottleneck (Marcos et al. 2019).
 
     SceneRegressor             features, global average, linear -> average and variance
     UnconstrainedAttributes    the same, plus attribute maps that do not enter the scores

@@ -1,4 +1,4 @@
-r"""One training stage of SIAM or a baseline: its losses and measures (Marcos et al. 2019; PAPERS 3.2).
+r"""One training stage of SIAM or a baseline: its losses and measures (Marcos et al. 2019).
 
     L_sun    binary cross-entropy between the attributes p and the share of annotators who saw them
     L_son    mean squared error of the average, plus that of the variance of the votes

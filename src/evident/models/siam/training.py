@@ -1,4 +1,4 @@
-r"""Training of SIAM and its baselines on two data sets, in stages (Marcos et al., ICCV-W 2019; PAPERS 3.2).
+r"""Training of SIAM and its baselines on two data sets, in stages (Marcos et al., ICCV-W 2019).
 
     attributes    L_sun; trains the backbone and the attribute maps
     scenicness    L_son; trains the score heads only

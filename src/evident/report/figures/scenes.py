@@ -1,4 +1,4 @@
-"""Scenes with the contributions of positions and attributes to their score (PAPERS 3.4)."""
+"""Scenes with the contributions of positions and attributes to their score (Marcos et al. 2019)."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
