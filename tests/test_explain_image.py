@@ -48,7 +48,8 @@ def test_explanation_has_prediction_overlay_and_heatmap(ramp: Path, tmp_path: Pa
     assert prediction["target"]["index"] == 2
     assert len(prediction["best"]) == 5
     assert {"features", "evidence", "contributions"}.isdisjoint(prediction)
-    for bad, message in [("target=6", "use 0 to 5"), ("target=1.0", "use 0 to 5"), ("explainer=oracle", "needs a mask")]:
+    refused = [("target=6", "use 0 to 5"), ("target=1.0", "use 0 to 5"), ("explainer=oracle", "needs a mask")]
+    for bad, message in refused:
         ended = run(*overrides, bad, store=tmp_path)
         assert ended.returncode == 1
         assert message in ended.stderr

@@ -13,15 +13,11 @@ would be evaluated by the check. Shapes: N images of H x W pixels, K attributes,
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 
 from torch import Tensor, nn
 
-from evident.values import Batch, Evidence, FeatureMaps, Removals
-
-if TYPE_CHECKING:
-    from evident.relevance.interpretation import Interpretation
-    from evident.relevance.relevance import Relevance
+from evident.values import Batch, Evidence, FeatureMaps, Interpretation, Removals
 
 # Explainers.
 
@@ -50,8 +46,8 @@ class Fits(Protocol):
 class LearnsRelevance(Protocol):
     """Know which internal features are relevant to each class. Example: VEBI."""
 
-    def relevance(self) -> "Relevance":
-        """Return the relevance (m features, C classes)."""
+    def relevance(self) -> Any:
+        """Return the `evident.relevance.relevance.Relevance` of m features for C classes."""
 
 
 @runtime_checkable
@@ -66,7 +62,7 @@ class ShowsFeatures(Protocol):
 class Interprets(Protocol):
     """Show what learned features mean. Example: VEBI's average visualisations."""
 
-    def interpret(self, training_set: Any, count: int, size: int) -> "Interpretation":
+    def interpret(self, training_set: Any, count: int, size: int) -> Interpretation:
         """Average the `count` strongest training images of each feature, cropped and resized to `size` pixels."""
 
 

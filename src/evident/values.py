@@ -60,3 +60,21 @@ class Removals(NamedTuple):
     attribute: Tensor
     images: Tensor
     change: Tensor
+
+
+class Interpretation(NamedTuple):
+    """Hold average visualisations of F features, with values in [0, 1].
+
+    places (F,): positions of the features in the responses x. crops (F, K, 3, size, size): crops of the images,
+    strongest first. crop (F, 3, size, size): their average. signal (F, size, size): the average crop of the
+    deconvolutions. labels (F, K): labels of the images. evidence (F, K): the share of the deconvolution inside the mask
+    of the image, NaN without masks. A feature with a positive response to fewer than K images has zero crops and labels
+    -1 for the rest, which do not enter the averages.
+    """
+
+    places: Tensor
+    crops: Tensor
+    crop: Tensor
+    signal: Tensor
+    labels: Tensor
+    evidence: Tensor

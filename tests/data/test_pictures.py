@@ -1,4 +1,4 @@
-"""Reading a user's picture: any mode, size and depth becomes an RGB square in [0, 1], or a `UserError` names the file."""
+"""Reading a picture of the user: any mode, size and depth becomes an RGB square in [0, 1]; errors name the file."""
 
 from pathlib import Path
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -25,8 +26,9 @@ def finished(run_of: Callable[[str], Run]) -> Run:
     return run_of("fgvis")
 
 
-def build(name: str) -> dict:
-    return dict(OmegaConf.to_container(composed(f"explainer={name}").explainer.build, resolve=True))
+def build(name: str) -> dict[str, Any]:
+    settings: Any = OmegaConf.to_container(composed(f"explainer={name}").explainer.build, resolve=True)
+    return settings
 
 
 def test_explanations_games_and_colours_are_figures(finished: Run) -> None:

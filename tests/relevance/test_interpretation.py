@@ -11,9 +11,10 @@ from torchvision.transforms.functional import resized_crop
 from evident.data.images import ImageSet
 from evident.explainers.vebi import deconvolved
 from evident.models.mnist_net import MnistNet
-from evident.relevance.interpretation import Interpretation, interpret
+from evident.relevance.interpretation import interpret
 from evident.relevance.relevance import Feature, Relevance
 from evident.relevance.responses import responses
+from evident.values import Interpretation
 
 CELL, CELLS = 4, 4  # images have 4x4 cells of 4x4 pixels; a square fills a cell
 RED, GREEN, BLUE = range(3)

@@ -30,10 +30,10 @@ from evident.explainers.shared.heatmap import channel_norm, positive_sum
 from evident.explainers.shared.targets import targets
 from evident.models.calls import LayerCall, LayerCalls
 from evident.models.untouched import untouched
-from evident.relevance.interpretation import Interpretation, interpret
+from evident.relevance.interpretation import interpret
 from evident.relevance.relevance import Feature, Labels, Relevance, learn_relevance
 from evident.relevance.responses import Layers, joined, layer_responses
-from evident.values import Batch, FeatureMaps
+from evident.values import Batch, FeatureMaps, Interpretation
 
 
 def deconvolved(model: nn.Module, images: Tensor, features: Sequence[Feature], resampled: bool = True) -> Tensor:
