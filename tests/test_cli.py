@@ -23,7 +23,7 @@ from entry_point import run
         ("explained.images=0", "explained.images=0 is not a whole number of 1 or more"),
         ("explained.split=train", "explained.split=train is unknown; use test or val"),
         ("task=explain", "image is not given; add image=..."),
-        ("task=report", "without scores, run python run.py for them:"),
+        ("task=report", "these cells are missing or failed; run python run.py for them:"),
     ],
 )
 def test_bad_input_ends_with_one_line(tmp_path: Path, given: str, message: str) -> None:

@@ -235,7 +235,7 @@ def test_interrupt_says_how_to_continue(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=100)
     assert process.returncode == 1
-    assert error.strip().endswith("stopped; the same command goes on from here")
+    assert error.strip().endswith("stopped; the same command continues from here")
 
 
 @pytest.mark.real_data

@@ -1,4 +1,4 @@
-"""Visual explanations of convolutional networks: trained, explained, scored, compared."""
+"""Visual explanations of convolutional networks, scored against known evidence."""
 
 import os
 

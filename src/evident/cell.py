@@ -1,4 +1,4 @@
-"""One cell: load the network and the images, explain them, save what the recorders kept."""
+"""One cell: load the network and the images, explain them, save the products of the recorders."""
 
 import logging
 import traceback
@@ -31,16 +31,16 @@ from evident.request import Request
 
 log = logging.getLogger("evident")
 logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-# Images are in memory: worker processes, which Lightning recommends, would only copy them.
+# Lightning recommends worker processes. Rendered images are in memory and photographs are few: one process loads them.
 warnings.filterwarnings("ignore", ".*does not have many workers.*")
-# Lightning 2.6 asks for a class that torch 2.15 has renamed; this is not our code.
+# Lightning 2.6 uses a class that torch 2.15 has renamed; the warning is raised inside Lightning.
 warnings.filterwarnings("ignore", ".*isinstance\\(treespec, LeafSpec\\).*")
 
 
 def run(config: DictConfig) -> None:
-    """Compute the cell unless the store has it; if it fails, log the traceback, keep it as `FAILED` and go on.
+    """Compute the cell unless the store has it; if it fails, log the error, write it to `FAILED` and return.
 
-    With `raise_errors` an error ends the run instead, as a debugger wants it.
+    The error is one line for a `UserError`, else the traceback. With `raise_errors` the exception is raised.
     """
     request = Request(config)
     if not request.applies:
@@ -49,7 +49,7 @@ def run(config: DictConfig) -> None:
         known = store.is_whole(request.folder)
         folder = store.artefact(request.root, "cells", request.identity, partial(compute, request))
         log.info("%s: %s", request.name, f"there already ({folder})" if known else folder)
-    except Exception as error:  # whatever goes wrong in one cell, the others are still wanted
+    except Exception as error:  # a failed cell must not stop the sweep
         if config.raise_errors:
             raise
         report = str(error) if isinstance(error, UserError) else traceback.format_exc()
@@ -74,7 +74,7 @@ def compute(request: Request, path: Path) -> None:
 
 
 def load(request: Request, loggers: list[Logger]) -> tuple[Setup, Splits]:
-    """Load the network, training it if necessary, the images and the explainer."""
+    """Load the images and the network, train it if necessary, and build the explainer; it is not fitted yet."""
     config = request.config
     if not config.metric:
         raise UserError("metric=[] scores nothing; name a metric of conf/metric")
@@ -93,22 +93,26 @@ def load(request: Request, loggers: list[Logger]) -> tuple[Setup, Splits]:
 
 
 def recorders_of(request: Request, setup: Setup) -> list[Recorder]:
-    """Build the recorders that apply to the explainer."""
+    """Build the recorders of the request."""
     return [instantiate(build, _partial_=True)(setup) for build in request.recorders.values()]
 
 
 def explain(request: Request, setup: Setup, loggers: list[Logger]) -> Sequence[Recorder]:
-    """Explain all images, batch by batch, and return the recorders that have seen them."""
+    """Explain all images, batch by batch, and return the recorders that have recorded them.
+
+    Lightning's test loop is used because it moves network and batches to the device and disables gradients. The
+    measures of the test are logged, but not stored.
+    """
     config, network = request.config, setup.network.network
     recorders = recorders_of(request, setup)
-    removed = any("removals" in needs_of(metric) for metric in setup.metrics.values())
+    needs_removals = any("removals" in needs_of(metric) for metric in setup.metrics.values())
     with bar(request.name, len(setup.images)) as progress:
         callback = Explain(
             setup.explainer,
             recorders,
             config.explained.target,
             config.seed,
-            removals=setup.images.removals if removed and isinstance(setup.images, Removable) else None,
+            removals=setup.images.removals if needs_removals and isinstance(setup.images, Removable) else None,
             prepare=partial(prepare, request, setup),
             advance=progress.advance,
         )
@@ -117,7 +121,7 @@ def explain(request: Request, setup: Setup, loggers: list[Logger]) -> Sequence[R
             devices=1,
             logger=loggers,
             callbacks=[callback],
-            inference_mode=False,  # tensors made in inference mode could never take part in a gradient
+            inference_mode=False,  # inference tensors cannot require gradients
             enable_progress_bar=False,
             enable_model_summary=False,
             enable_checkpointing=False,
@@ -129,12 +133,12 @@ def explain(request: Request, setup: Setup, loggers: list[Logger]) -> Sequence[R
 
 
 def prepare(request: Request, setup: Setup) -> None:
-    """Let the explainer learn from the training set, or load what it learned before."""
+    """Fit the explainer on the training set, or load the stored result of an earlier fit."""
     learn(setup.explainer, lambda: setup.splits().split("train"), request.root, request.network.identity)
 
 
 def save_network(network: Trained, splits: Splits | None, folder: CellFolder) -> None:
-    """Write what is known about the network, and its outputs for the test images if it keeps them."""
+    """Write hash, measures and classes of the network, and its outputs for the test images if `network` has them."""
     described: dict[str, Any] = {
         "hash": network.hash,
         "accuracy": network.accuracy,

@@ -43,10 +43,10 @@ def enter(main: Callable[[], None]) -> None:
     except (KeyboardInterrupt, SystemExit) as end:
         # Lightning turns an interrupt into an exit.
         if isinstance(end, KeyboardInterrupt) or isinstance(end.__context__, KeyboardInterrupt):
-            sys.exit("stopped; the same command goes on from here")
+            sys.exit("stopped; the same command continues from here")
         raise
     finally:
-        bars.stop()  # gives the terminal its cursor back
+        bars.stop()  # restores the cursor of the terminal
 
 
 def run_task(config: DictConfig) -> None:
@@ -72,7 +72,7 @@ def prepare() -> None:
 
 
 def one_line(error: Exception) -> str:
-    """Return what was given and what exists, from an error of ours, of Hydra or of OmegaConf."""
+    """Return one line that says what was given and what is allowed, for an error of Evident, Hydra or OmegaConf."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, given = error.missing_cfg_file.rpartition("/")
         options = " ".join(error.options or [f"one of conf/{group}/*.yaml"])

@@ -111,10 +111,10 @@ class NeedsMask(Protocol):
 
 @runtime_checkable
 class Signed(Protocol):
-    """Say whether an unsigned heatmap speaks for a higher or a lower score. Example: FGVis on a regression."""
+    """State whether the evidence of an unsigned heatmap raises or lowers the score. Example: FGVis on a regression."""
 
     def signs(self, inputs: Tensor, target: Tensor | int) -> Tensor:
-        """Return 1 or -1 for each image (N, 1, 1)."""
+        """Return 1 (raises) or -1 (lowers) for each image (N, 1, 1)."""
 
 
 @runtime_checkable
@@ -161,10 +161,10 @@ class SumsContributions(Protocol):
 
 @runtime_checkable
 class HasBackbone(Protocol):
-    """Compute features first, by a part that every use of the network runs. Example: SIAM."""
+    """Compute features first, by a part that every output of the network depends on. Example: SIAM."""
 
     def feature_extractor(self) -> nn.Module:
-        """Return that part: images (N, 3, H, W) -> features (N, C, h, w)."""
+        """Return the part that computes the features: images (N, 3, H, W) -> features (N, C, h, w)."""
 
 
 # Data sets.
@@ -191,7 +191,7 @@ class NamesAttributes(Protocol):
 
 @runtime_checkable
 class KnowsTruth(Protocol):
-    """Know the score of each image before anyone rated it. Example: rendered landscapes."""
+    """Know the true score of each image, without the noise of votes. Example: rendered landscapes."""
 
     def true_scores(self) -> Tensor:
         """Return the true scores (N, outputs) of all images."""

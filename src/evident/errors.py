@@ -1,5 +1,5 @@
-"""The one error that a user is meant to read."""
+"""The error that tells the user about bad input."""
 
 
 class UserError(Exception):
-    """Bad input in one line: what was given, where, and what would do instead."""
+    """Report bad input in one line: what was given, where, and what is allowed."""

@@ -1,4 +1,4 @@
-"""`task=explain`: the explanation of one picture of the user's."""
+"""`task=explain`: the explanation of one picture that the user provides."""
 
 import json
 import logging
@@ -30,7 +30,7 @@ from evident.recorders.contract import Setup
 from evident.recorders.explain import explain_batch
 from evident.report.build import sections_of
 from evident.report.experiment import Cell
-from evident.request import Request
+from evident.request import Request, search_path
 
 log = logging.getLogger("evident")
 
@@ -38,10 +38,10 @@ log = logging.getLogger("evident")
 def explain_image(config: DictConfig) -> None:
     """Write heatmap, overlay and prediction of `config.image` to results/explain/.
 
-    The recorders keep what a cell would keep of the image, and the sections of the report add to prediction.json and
-    draw what they show of it: single features, the evidence as an image, contributions of attributes. For networks
-    that predict scores, the first score is explained. Raises `UserError` for a picture that cannot be read, an unknown
-    class, or an explainer that needs a mask.
+    The recorders of a cell keep their products, except scores. The sections of the report add values to
+    prediction.json and draw figures: single features, the evidence as an image, contributions of attributes. For
+    networks that predict scores, the first score is explained. Raises `UserError` for a picture that cannot be read, an
+    unknown class, or an explainer that needs a mask.
     """
     request = Request(_with_data_of_model(config))
     config = request.config
@@ -87,7 +87,8 @@ def _with_data_of_model(config: DictConfig) -> DictConfig:
     """Return the config with the data set that the model names, unless the command names one."""
     overrides = list(HydraConfig.get().overrides.task)
     if not any(given.startswith(("data=", "experiment=")) for given in overrides):
-        config = compose("config", [*overrides, f"data={config.model.data}"])
+        outside = search_path(HydraConfig.get().overrides.hydra)
+        config = compose("config", [*outside, *overrides, f"data={config.model.data}"])
     return base_config(config)
 
 
@@ -109,7 +110,7 @@ def _names(request: Request) -> dict[str, Any]:
 
 
 def _splits(request: Request, setup: Setup) -> Any:
-    """Load the data set only where the network's attributes need their names."""
+    """Load the data set only if the network may have attributes, whose names the data set knows."""
     regression = isinstance(setup.network.network, Regressor)
     return setup.splits() if regression else None
 

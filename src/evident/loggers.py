@@ -1,4 +1,4 @@
-"""Where metrics, scores and figures of a cell are logged: CSV files and Weights & Biases, by Lightning's loggers."""
+"""Logging of metrics, scores and figures of a cell, by Lightning's loggers: CSV files and Weights & Biases."""
 
 import logging
 import os
@@ -44,8 +44,8 @@ def wandb(folder: str, project: str, *, experiment: str, name: str, config: dict
     try:
         return start(None if weights_and_biases.login(prompt=False) else "offline")
     except weights_and_biases.errors.Error as error:
-        if not isinstance(error, weights_and_biases.errors.UsageError):  # raised when nobody is logged in
-            log.warning("Weights & Biases: %s; this run is kept offline", error)
+        if not isinstance(error, weights_and_biases.errors.UsageError):  # a UsageError means only: not logged in
+            log.warning("Weights & Biases: %s; this run is logged offline", error)
         return start("offline")
 
 
@@ -68,7 +68,7 @@ def loggers_of(request: Request) -> Iterator[list[Logger]]:
 def log_scores(loggers: list[Logger], scores: pd.DataFrame, examples: dict[str, Tensor]) -> None:
     """Log mean scores to every logger; to Weights & Biases also the table of all scores and the first heatmaps.
 
-    A logger that fails causes a warning; the scores are kept.
+    If a logger fails, log a warning and continue: the scores are stored by the cell.
     """
     for logger in loggers:
         with _warned(logger, "log the scores"):
@@ -79,7 +79,7 @@ def log_scores(loggers: list[Logger], scores: pd.DataFrame, examples: dict[str, 
 def _warned(logger: Logger, work: str) -> Iterator[None]:
     try:
         yield
-    except Exception as error:  # servers, disks and versions of theirs do not affect the scores
+    except Exception as error:  # a failure of a logger's server, disk or library must not fail the cell
         log.warning("%s could not %s: %s", type(logger).__name__, work, error)
 
 
@@ -94,9 +94,9 @@ def _log(logger: Logger, scores: pd.DataFrame, examples: dict[str, Tensor]) -> N
 
 
 def close(loggers: list[Logger], failed: bool) -> None:
-    """Write what is pending and end the Weights & Biases run, as failed if the cell failed.
+    """Write pending data and end the Weights & Biases run, marked as failed if the cell failed.
 
-    A logger that cannot be closed causes a warning; the others are closed all the same.
+    If a logger cannot be closed, log a warning and close the others.
     """
     for logger in loggers:
         with _warned(logger, "be closed"):

@@ -1,6 +1,6 @@
-"""The config of one cell, resolved once: its network, explainer and recorders, and what names its results."""
+"""The config of one cell, resolved once: its network, explainer and recorders, and its identity."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,7 +29,7 @@ class Request:
     def __post_init__(self) -> None:
         for key, lowest in {"seed": 0, "threads": 1, "explained.batch_size": 1, "explained.images": 1}.items():
             value = OmegaConf.select(self.config, key)
-            if not isinstance(value, int) or value < lowest:
+            if not isinstance(value, int) or isinstance(value, bool) or value < lowest:
                 raise UserError(f"{key}={value} is not a whole number of {lowest} or more")
         if self.config.explained.split not in ("test", "val"):
             raise UserError(f"explained.split={self.config.explained.split} is unknown; use test or val")
@@ -59,12 +59,12 @@ class Request:
 
     @property
     def explainer(self) -> type:
-        """The class of the explainer, or what builds it."""
+        """The class of the explainer, or the function that builds it."""
         return get_object(self.config.explainer.build._target_)
 
     @property
     def applies(self) -> bool:
-        """Whether the cell belongs to its experiment; the axes of a sweep also cross what does not belong together.
+        """Whether the cell belongs to its experiment: the axes of a sweep also combine what does not belong together.
 
         An explainer may support networks of one kind only; `explainers_by_model` restricts the explainers of a network.
         """
@@ -83,7 +83,7 @@ class Request:
 
     @cached_property
     def identity(self) -> store.Identity:
-        """Everything that decides the scores and files of the cell, and nothing else."""
+        """All settings that determine the scores and files of the cell, and no others."""
         resolved: Any = OmegaConf.to_container(self.config, resolve=True)
         labels = self.labels
         # The identity of a trained network includes device and threads; published weights are the same everywhere.
@@ -106,8 +106,13 @@ class Request:
 
     @property
     def folder(self) -> Path:
-        """Where the finished cell is, or would be."""
+        """The folder of the cell, whether it is finished or not."""
         return store.location(self.root, "cells", self.identity)
+
+
+def search_path(overrides: Iterable[str]) -> list[str]:
+    """Return those of Hydra's overrides that add folders of configs; `compose` needs them again."""
+    return [given for given in overrides if given.startswith("hydra.searchpath")]
 
 
 def _is(explainer: Any, protocol: type) -> bool:

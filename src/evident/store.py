@@ -1,4 +1,4 @@
-"""Artefacts by content: each is named by the hash of what made it, and is either whole or not there."""
+"""Artefacts by content: each is named by the hash of what made it, and is complete or absent."""
 
 import functools
 import hashlib
@@ -26,18 +26,18 @@ PACKAGES = (
 
 
 def digest(identity: Identity) -> str:
-    """Sixteen hexadecimal digits that two identities share only if they are equal."""
+    """Return the first 16 hexadecimal digits of the SHA-256 of the identity."""
     text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def location(root: Path, kind: str, identity: Identity) -> Path:
-    """The folder where the artefact of `identity` is or would be."""
+    """Return the folder of the artefact of `identity`, whether it exists or not."""
     return Path(root) / kind / digest(identity)
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether the artefact is there; raises `UserError` where a file of it has changed since it was made."""
+    """Return whether the artefact is complete; raise `UserError` if a file of it has changed since it was written."""
     done = folder / "DONE"
     if not done.exists():
         return False
@@ -54,10 +54,10 @@ def is_whole(folder: Path) -> bool:
 
 
 def artefact(root: Path, kind: str, identity: Identity, make: Callable[[Path], None]) -> Path:
-    """The folder of the artefact, made by `make(temporary folder)` where it is not there yet.
+    """Return the folder of the artefact; if it is absent, `make(temporary folder)` writes it.
 
-    One process makes it while others wait; what is half made when a process dies is never seen and is cleared
-    away by the next. Raises `UserError` where the artefact is damaged.
+    One process writes it while others wait. A process that dies leaves only a temporary folder, which nobody reads and
+    which the next process deletes. Raises `UserError` if the artefact is damaged.
     """
     folder = location(root, kind, identity)
     if is_whole(folder):
@@ -81,10 +81,13 @@ def artefact(root: Path, kind: str, identity: Identity, make: Callable[[Path], N
 
 
 def record_failure(root: Path, kind: str, identity: Identity, report: str) -> Path:
-    """Keep the traceback of an artefact that could not be made as `FAILED` in its folder, and return that file."""
+    """Write why an artefact could not be made to `FAILED` in its folder, and return that file.
+
+    `report` is the error: one line for a `UserError`, else the traceback.
+    """
     folder = location(root, kind, identity)
     with _lock(folder):
-        # A damaged artefact stays as it is: its files are the user's to look at or to delete.
+        # The files of a damaged artefact are kept: the user may inspect or delete them.
         folder.mkdir(exist_ok=True)
         if not (folder / "DONE").exists():
             _describe(folder, identity)
@@ -94,7 +97,7 @@ def record_failure(root: Path, kind: str, identity: Identity, report: str) -> Pa
 
 @functools.cache
 def environment() -> dict[str, Any]:
-    """Versions, device and commit under which artefacts are made."""
+    """Return versions, device and commit under which artefacts are made."""
     return {
         "python": platform.python_version(),
         "packages": {name: version(name) for name in PACKAGES},
@@ -105,7 +108,7 @@ def environment() -> dict[str, Any]:
 
 
 def commit() -> str:
-    """The commit of the project's checkout, with `+changes` where its code or config differs from it."""
+    """Return the commit of the project's checkout, with `+changes` if code or config differ from it."""
 
     def git(*arguments: str) -> str:
         run = subprocess.run(["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=True)

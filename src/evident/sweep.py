@@ -24,14 +24,14 @@ from evident.errors import UserError
 from evident.progress import bar, bars
 from evident.report.build import write
 from evident.report.experiment import Cell
-from evident.request import Request
+from evident.request import Request, search_path
 
 log = logging.getLogger("evident")
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Hold the overrides of each cell: of those to compute, and of those that the table shows if they are there."""
+    """Hold the overrides of each cell: of those to compute, and of those that the table shows if they are finished."""
 
     asked: list[list[str]]
     shown: list[list[str]]
@@ -40,16 +40,16 @@ class Grid:
 def grid(config: DictConfig) -> Grid:
     """Return the cells of the sweep that `config`, Hydra's config of the whole sweep, describes.
 
-    An override of an axis narrows what is computed, not what the table shows: a new baseline is shown beside all
-    explainers that are there already.
+    An override of an axis restricts which cells are computed, but not which cells the table shows: it shows a new
+    baseline beside all finished explainers.
     """
     params = config.hydra.sweeper.params
-    # `glob(*)` asks the loader which files there are.
+    # The loader lists the files for `glob(*)`.
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     own = parser.parse_overrides([f"{key}={params[key]}" for key in params])
     given = parser.parse_overrides(list(config.hydra.overrides.task))
     asked = _expand(own + given)
-    # An override of an axis, or of a key below it, is for the cells that are asked for only.
+    # An override of an axis, or of a key below it, applies to the requested cells only.
     common = [override for override in given if override.get_key_element().split(".")[0] not in params]
     shown = {_position(overrides, params): overrides for overrides in _expand(own + common)}
     shown |= {_position(overrides, params): overrides for overrides in asked}
@@ -83,7 +83,7 @@ class Sweep(Callback):
         self._progress = self._bar.__enter__()
 
     def on_job_start(self, config: DictConfig, *, task_function: TaskFunction, **_: Any) -> None:
-        # Hydra has composed this config already; the report need not do it again.
+        # The report reuses the config that Hydra has composed for the job.
         self._composed[frozenset(config.hydra.overrides.task)] = config
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
@@ -97,19 +97,19 @@ class Sweep(Callback):
             missing = self._report(config, named["config_name"])
         except UserError as error:
             sys.exit(str(error))
-        except Exception:  # Hydra would only warn about a fault of ours and exit with 0
+        except Exception:  # Hydra would only warn about an unexpected exception and exit with 0
             traceback.print_exc()
             sys.exit(1)
         if missing:
-            sys.exit("without scores, run python run.py for them:\n" + "\n".join(missing))
+            sys.exit("these cells are missing or failed; run python run.py for them:\n" + "\n".join(missing))
 
     def _report(self, config: DictConfig, config_name: str) -> list[str]:
-        """Write the report and return one line for each cell that was asked for and is not there."""
+        """Write the report and return one line for each requested cell that is missing or failed."""
         cells: dict[Path, Cell] = {}
         missing, asked = [], False
         wanted = grid(config)
-        # Folders of configs outside the project, given by hydra.searchpath, are needed here too.
-        outside = [given for given in config.hydra.overrides.hydra if given.startswith("hydra.searchpath")]
+        # Folders of configs outside the project are needed here too.
+        outside = search_path(config.hydra.overrides.hydra)
         for overrides in wanted.shown:
             composed = self._composed.get(frozenset(overrides)) or compose(config_name, [*outside, *overrides])
             request = Request(composed)

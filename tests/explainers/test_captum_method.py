@@ -143,10 +143,10 @@ def test_method_with_random_draws_needs_a_seed() -> None:
 @pytest.mark.parametrize(
     ("method", "complaint"),
     [
-        ("captum.attr.Salience", "'captum.attr.Salience' is not to be found; use one like"),
-        ("no.such.module.Saliency", "'no.such.module.Saliency' is not to be found; use one like"),
-        ("Saliency", "'Saliency' is not to be found; use one like"),
-        ("torch.nn.Linear", "Linear.* is no captum Attribution; use one like"),
+        ("captum.attr.Salience", "'captum.attr.Salience' was not found; use one like"),
+        ("no.such.module.Saliency", "'no.such.module.Saliency' was not found; use one like"),
+        ("Saliency", "'Saliency' was not found; use one like"),
+        ("torch.nn.Linear", "Linear.* is not a captum Attribution; use one like"),
     ],
 )
 def test_unknown_method_raises(method: str, complaint: str) -> None:

@@ -243,7 +243,7 @@ def test_layer_without_rectifier_has_non_negative_probabilities() -> None:
 
 
 def test_unknown_layer_raises() -> None:
-    with pytest.raises(UserError, match="layer='middle' is no module of FlowerNet"):
+    with pytest.raises(UserError, match="layer='middle' is not a module of FlowerNet"):
         ExcitationBackprop(FlowerNet(3), "middle")
 
 

@@ -104,7 +104,7 @@ def test_activations_are_the_mean_of_the_positive_parts(network: nn.Module) -> N
 
 @pytest.mark.parametrize("explainer", [GradCAM, Activations])
 def test_unknown_layer_raises_and_existing_ones_are_named(network: nn.Module, explainer: type) -> None:
-    with pytest.raises(UserError, match=r"layer='layer4' is no module of SqueezeNet; .* classifier\.1"):
+    with pytest.raises(UserError, match=r"layer='layer4' is not a module of SqueezeNet; .* classifier\.1"):
         explainer(network, "layer4")
 
 

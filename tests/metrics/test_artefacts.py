@@ -152,7 +152,7 @@ def test_stride_is_halved_for_small_maps() -> None:
 
 @pytest.mark.parametrize("stride", [1, 0, -4])
 def test_stride_below_two_is_an_error(stride: int) -> None:
-    with pytest.raises(UserError, match=f"stride={stride} makes no grid"):
+    with pytest.raises(UserError, match=f"stride={stride} must be 2 or more"):
         one(comb(4), stride)
 
 

@@ -191,7 +191,8 @@ def test_non_finite_heatmap_is_nan_for_its_image_only(metric, value):
 
 @each_metric
 def test_missing_mask_is_named(metric):
-    with pytest.raises(UserError, match="needs masks"):
+    name = "iou_area" if metric is iou_best else metric.__name__
+    with pytest.raises(UserError, match=f"{name} needs masks"):
         metric(Explanation(torch.zeros(1, 3, 2, 2), torch.zeros(1).long(), torch.zeros(1, 2, 2)))
 
 
@@ -199,6 +200,11 @@ def test_missing_mask_is_named(metric):
 def test_zero_thresholds_are_an_error(metric):
     with pytest.raises(UserError, match="thresholds=0"):
         score(metric, [[[1.0]]], [[[1]]], thresholds=0)
+
+
+def test_negative_tolerance_of_the_pointing_game_is_an_error():
+    with pytest.raises(UserError, match="tolerance=-1"):
+        score(pointing_game, [[[1.0]]], [[[1]]], tolerance=-1)
 
 
 # Plain loops

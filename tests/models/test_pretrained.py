@@ -243,7 +243,7 @@ def test_identity_of_the_cell_alone_depends_on_its_computation(tmp_path: Path, c
 def test_null_weights_need_a_data_set_with_training(tmp_path: Path) -> None:
     untrained = spec(tmp_path, "model.weights=null")
     assert "seed" in untrained.identity
-    with pytest.raises(UserError, match="data=imagenet trains no network; choose a model that comes with weights"):
+    with pytest.raises(UserError, match="data=imagenet has no training settings; choose a model with"):
         training.trained(untrained, [])
 
 

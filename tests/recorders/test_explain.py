@@ -331,7 +331,7 @@ def test_relevance_metric_applies_only_to_explainers_that_learn_relevance() -> N
 
 
 def test_error_if_no_metric_applies() -> None:
-    with pytest.raises(UserError, match=r"no metric of relevant applies to Brightness"):
+    with pytest.raises(UserError, match=r"none of the metrics relevant applies to Brightness"):
         explain({"relevant": relevant})
 
 

@@ -290,5 +290,5 @@ def test_classes_without_images_are_named():
 
 def test_gram_that_is_no_gram_matrix_is_an_error():
     gram = np.array([[3.0, 3.0, -1.0], [-2.0, 3.0, 2.0], [3.0, 1.0, -1.0]])
-    with pytest.raises(UserError, match="no X X"):
+    with pytest.raises(UserError, match="not X X"):
         mu_lasso(gram, np.array([[0.0], [1.0], [-3.0]]), 1.0)

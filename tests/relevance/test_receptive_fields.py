@@ -343,7 +343,7 @@ def test_grey_images_have_one_channel() -> None:
 
 def test_unknown_layer_is_named_with_the_nearest_layers() -> None:
     with pytest.raises(
-        UserError, match=r"'features.2/rellu' is no layer of FlowerNet's .* 25 layers: features.2/relu, "
+        UserError, match=r"'features.2/rellu' is not a layer of FlowerNet's .* 25 layers: features.2/relu, "
     ):
         receptive_fields(FlowerNet(6), (32, 32), ["features.0/conv2d", "features.2/rellu"])
 

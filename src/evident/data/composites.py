@@ -1,6 +1,6 @@
 """Two images of different classes side by side: all evidence for a class lies in the half that shows it.
 
-The images are those of another data set. This is the grid pointing game (Böhle, Fritz, Schiele 2021, arXiv 2104.00032)
+The images come from another data set. This is the grid pointing game (Böhle, Fritz, Schiele 2021, arXiv 2104.00032)
 with a grid of two. It suits networks that average over their whole last feature map and so accept any width. Each pair
 occurs twice, once with the class of its left image and once with the class of its right image.
 """

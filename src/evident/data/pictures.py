@@ -1,4 +1,4 @@
-"""Pictures of the user's: any mode and size, as RGB in [0, 1]."""
+"""Pictures that the user provides: any mode and size, as RGB in [0, 1]."""
 
 import warnings
 from pathlib import Path
@@ -33,7 +33,7 @@ def read_picture(path: Path, size: int, stretched: int | None = None) -> Tensor:
                 return Stretch(stretched, size).image(upright).float() / 255
             square = ImageOps.fit(upright, (size, size), Image.Resampling.BICUBIC)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise UserError(f"image={path} cannot be read ({error}); give a whole picture of ordinary size") from error
+        raise UserError(f"image={path} cannot be read ({error}); give an undamaged picture of ordinary size") from error
     return torch.from_numpy(np.array(square)).permute(2, 0, 1).float() / 255
 
 

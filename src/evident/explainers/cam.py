@@ -4,7 +4,7 @@ With F_c (h, w) the last features and v_c the weights of the score s = b + sum_c
 
     M = sum_c v_c F_c / (h w)
 
-shows where the score comes from, and sums to s - b. SIAM's authors explain their baseline by it.
+shows where the score comes from, and sums to s - b. The authors of SIAM explain their baseline network by CAM.
 """
 
 from typing import Any

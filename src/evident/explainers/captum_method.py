@@ -35,9 +35,9 @@ def _find(method: str | type[Attribution]) -> type[Attribution]:
     except ErrorDuringImport as error:
         raise UserError(f"method={method!r} cannot be imported ({error}); use one like captum.attr.DeepLift") from error
     if found is None:
-        raise UserError(f"method={method!r} is not to be found; use one like captum.attr.DeepLift")
+        raise UserError(f"method={method!r} was not found; use one like captum.attr.DeepLift")
     if not (isinstance(found, type) and issubclass(found, Attribution)):
-        raise UserError(f"method={method!r} is no captum Attribution; use one like captum.attr.DeepLift")
+        raise UserError(f"method={method!r} is not a captum Attribution; use one like captum.attr.DeepLift")
     return found
 
 

@@ -21,7 +21,7 @@ at 224 pixels. Our choices:
 - A value of lambda suits the scores of one network only. We divide S by the drop of the score when the whole image is
   blurred, and multiply it by `SPAN`.
 - m is evaluated at the cells and interpolated bilinearly between them.
-- The first step uses the score alone: all cells are one at the start, and an arbitrary sorting of them would persist.
+- The first step uses the score alone. At the start all cells are one, so their order is arbitrary, and would persist.
 - With fewer than 800 steps, the step size and the growth of lambda increase by the same factor, at most `FASTEST`.
 
 Every second step uses the mirrored image (`flip`). The attribution is the mean of the masks over `areas`, which is, up

@@ -29,18 +29,18 @@ goal, the search accepts only masks that do:
     step would leave the goal lambda <- 0.8 lambda, eta <- eta / 2     the step is undone
 
 p(x) is the probability of the explained class or, with `goal="best"`, of the image's best class. The latter is for
-classes that are not in the image: almost no evidence is enough for their own score, but here it has to be as convincing
-as what is in the image.
+classes that are not in the image. Their own probability is so low that almost no evidence is needed to reach it; with
+`goal="best"` the evidence has to be as convincing as that of the best class.
 
 The output s of a regression is not a probability. It uses p(e) = (s(e) - s(r)) / (s(x) - s(r)), the share of the
-difference between x and the mean colour that e retains. Then p(x) is 1, and the evidence speaks for a score above s(r),
-or below it, as x does.
+difference between x and the mean colour that e retains. Then p(x) is 1, and the evidence moves the score from s(r)
+towards s(x), upwards or downwards.
 
 The search stops when |m|_1 (|1 - m|_1) has not decreased by 1 % in `patience` steps, or after `steps`. Every
-explanation that reaches the goal is therefore a sparse one. Images of one batch have their own lambda, eta and stopping
-step and do not influence each other. But convolutions of another batch size differ in their last bits, and a rectifier
-close to its threshold may switch because of that. In float32, a long search then ends at another mask of the same size
-and score.
+explanation that reaches the goal is therefore sparse. Images of one batch have their own lambda, eta and stopping step
+and do not influence each other. But the last bits of convolutions depend on the batch size, and a rectifier close to
+its threshold may switch because of them. In float32, a long search then ends at another mask of the same size and
+score.
 """
 
 from contextlib import nullcontext

@@ -1,6 +1,7 @@
 r"""Grad-CAM and related methods: the maps of a convolution layer, weighted by their importance for the class.
 
-With A^k (h x w) the k-th map of the layer, S the class score, g = dS/dA^k and Z = h w:
+A^k (h x w) is the k-th map of the layer, Z = h w, S the class score and g = dS/dA^k. Grad-CAM++ replaces S by
+Y = exp(S). The map is L:
 
     L = max(sum_k w_k A^k, 0)
 
@@ -8,17 +9,17 @@ With A^k (h x w) the k-th map of the layer, S the class score, g = dS/dA^k and Z
     Grad-CAM++   w_k = sum_ij alpha_ij max(dY/dA^k_ij, 0)       Chattopadhay et al. 2018, equations 5 to 7
                  alpha_ij = Y2_ij / (2 Y2_ij + sum_ab A^k_ab Y3_ij)
 
-Y2 and Y3 are the second and third derivatives of Y with respect to A^k_ij. Grad-CAM++ uses Y = exp(S), for which
-dY/dA = Y g, Y2 = Y g^2, Y3 = Y g^3 (equations 15 to 17: a network of ReLUs is linear in A almost everywhere). Then Y
-cancels in alpha, and so does g^2 where g is not zero:
+Y2 and Y3 are the second and third derivatives of Y with respect to A^k_ij. For Y = exp(S), dY/dA = Y g, Y2 = Y g^2 and
+Y3 = Y g^3 (equations 15 to 17: a network of ReLUs is linear in A almost everywhere). Then Y cancels in alpha, and so
+does g^2 where g is not zero:
 
     alpha_ij = 1 / (2 + g_ij sum_ab A^k_ab)
 
-We use this form: it is the same number, and neither g^3 nor exp(S) can underflow or overflow. The remaining factor Y of
-w_k is one positive number per image. It only scales the map, so we omit it.
+We use this form: it is the same number, and neither g^3 nor exp(S) can underflow or overflow. The factor Y remains in
+w_k, one positive number per image. This factor scales the whole map; we omit it.
 
 The map is up-sampled bilinearly to the image. The guided variants multiply it by guided backpropagation
-(Selvaraju et al., section 3.2).
+(Selvaraju et al., section 3.2). `Activations` is the mean of max(A^k, 0) over k, which does not depend on the class.
 """
 
 from collections.abc import Callable
@@ -46,7 +47,7 @@ def grad_cam_weights(activations: Tensor, gradients: Tensor) -> Tensor:
 def grad_cam_pp_weights(activations: Tensor, gradients: Tensor) -> Tensor:
     """Return w_k / exp(S) (N, K, 1, 1) of Grad-CAM++ from A and g, each (N, K, h, w)."""
     denominator = 2 + gradients * activations.sum((2, 3), keepdim=True)
-    # The denominator is zero for some layers with negative activations; the authors' code then uses one.
+    # Negative activations can make the denominator zero. The authors' code then uses one, and so do we.
     alpha = 1 / torch.where(denominator == 0, 1, denominator)
     return (alpha * gradients.clamp(min=0)).sum((2, 3), keepdim=True)
 
@@ -88,7 +89,7 @@ class GradCAM(Attribution):
 
 
 class Activations(Attribution):
-    """Compute mean_k max(A^k, 0) of `layer`, up-sampled to (N, 1, H, W): the active regions, for any class.
+    """Compute mean_k max(A^k, 0) of `layer`, up-sampled to (N, 1, H, W): the active regions, regardless of the class.
 
     Raises `UserError` for an unknown layer.
     """

@@ -1,7 +1,8 @@
 """Reference rows of every table: heatmaps without any knowledge of the network, and the ground truth.
 
-A method that does not beat `random`, `centre` (evidence tends to be in the middle) and `edges` (networks and
-Sobel filters both respond to contrast: Adebayo et al. 2018) explains nothing. `oracle` shows the best possible score.
+`random`, `centre` (evidence tends to be in the middle) and `edges` (networks and Sobel filters both respond to
+contrast: Adebayo et al. 2018) ignore the network. A method that does not beat these rows shows no information about the
+network. `oracle` has the best localisation score.
 """
 
 import torch

@@ -47,7 +47,7 @@ def ablation(explanation: Explanation, draws: int = 10, seed: int = 0, batch_siz
     if model is None or relevance is None:
         raise UserError("ablation needs the model and the relevance of its features; give both to the Explanation")
     if draws < 1:
-        raise UserError(f"draws={draws} draws no random features; use 1 or more")
+        raise UserError(f"draws={draws} must be 1 or more")
     largest = int(relevance.counts.max())
     at = torch.arange(largest + 1, dtype=torch.float64, device=images.device)
     classes, row = target.unique(return_inverse=True)
@@ -78,8 +78,8 @@ def ablation(explanation: Explanation, draws: int = 10, seed: int = 0, batch_siz
 def read_out(explanation: Explanation) -> Tensor:
     """Compute whether the relevant features alone give the class: 1[argmax_j w_j . x = target] (N,).
 
-    x (N, m) are the responses and w_j (m,) the weights of class j (Oramas et al. 2019). Raises `UserError` without a model or
-    without relevance.
+    x (N, m) are the responses and w_j (m,) the weights of class j (Oramas et al. 2019). Raises `UserError` without a
+    model or without relevance.
     """
     model, relevance = explanation.model, explanation.relevance
     if model is None or relevance is None:

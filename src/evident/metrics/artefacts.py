@@ -21,7 +21,7 @@ def grid_energy(explanation: Explanation, stride: int = 16) -> Tensor:
         score = sum_g E(g) / sum P                                 (N,), in float64, in [0, 1]
 
     Edges and the borders of windows spread energy along a line, so a peak counts only if it exceeds its neighbours on
-    every line through it. Windows are used because a grid can be as local as the heatmap. As windows are short,
+    every line through it. Windows are used because a grid may cover only a part of the map. Because windows are short,
     patterns of other periods score up to 0.3, and a texture of the image with the period of the grid counts in full:
     compare heatmaps of the same images only. `stride` is the network's total stride; it is halved until the map is two
     strides long. NaN for a constant map and for non-finite values. Raises `UserError` for a stride below 2 and for maps
@@ -29,7 +29,7 @@ def grid_energy(explanation: Explanation, stride: int = 16) -> Tensor:
     Source: ours; artefacts as peaks of the spectrum: Zhang, Karaman, Chang 2019, arXiv 1907.06515.
     """
     if stride < 2:
-        raise UserError(f"stride={stride} makes no grid; use the network's total stride, 2 or more")
+        raise UserError(f"stride={stride} must be 2 or more; use the network's total stride")
     heatmap = explanation.heatmap.detach().double()
     if min(heatmap.shape[1:]) < 4:
         raise UserError(f"maps of {tuple(heatmap.shape[1:])} pixels are too small for a grid; use 4 x 4 or more")

@@ -56,7 +56,7 @@ def attribute_sums(attribute_masks: Tensor, signed: Tensor) -> Tensor:
 def agreement(stated: Tensor, true: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:
     """Return the share of equal signs and tau-b (N,) of stated and true contributions (N, K).
 
-    Only attributes marked in `counted` (N, K) bool enter. NaN where there is nothing to count or to rank.
+    Only attributes marked in `counted` (N, K) bool are used. NaN if none is marked, or if there is nothing to rank.
     """
     right = ((stated * true > 0) & counted).sum(1).double() / counted.sum(1)
     return right.masked_fill(stated.isnan().any(1), torch.nan), kendall(stated, true, counted)

@@ -2,7 +2,8 @@
 
 An explanation that is optimised for a class may raise its score by adversarial noise instead of evidence. An image has
 no evidence for a class that it does not show, so a high score of an explanation for such a class is noise. A defence
-must keep the score of the predicted class high and those of absent classes low. Source: Wagner et al. 2019, claim (a).
+must keep the score of the predicted class high and those of absent classes low. Source: Wagner et al. 2019
+(claim a of experiments/fgvis).
 """
 
 import torch

@@ -56,7 +56,7 @@ def class_overlap(explanation: Explanation, least: float = 0.1) -> Tensor:
     heatmap, 0 if no pixel is evidence of both classes. NaN where the probability of the second class is below `least`
     (the image hardly shows it), and for a heatmap with non-finite or without positive values. Raises `UserError`
     without a model or an explainer, and for a regression.
-    Source: Wagner et al. 2019, claim (d); the intersection of histograms: Swain, Ballard 1991.
+    Source: Wagner et al. 2019 (claim d of experiments/fgvis); the intersection of histograms: Swain, Ballard 1991.
     """
     images, target, model, explainer = explanation.images, explanation.target, explanation.model, explanation.explainer
     if model is None or explainer is None:

@@ -45,7 +45,7 @@ def explanation_score(explanation: Explanation) -> dict[str, Tensor]:
         mask_share          mean of m
 
     For a regression p is the output itself, and scores have its units. Raises `UserError` without evidence.
-    Source: Wagner et al. 2019, claim (c).
+    Source: Wagner et al. 2019 (claim c of experiments/fgvis).
     """
     evidence = _evidence(explanation)
     own, alone = evidence.score.double(), evidence.explanation_score.double()
@@ -69,7 +69,7 @@ def colour(explanation: Explanation, batch_size: int = 64) -> dict[str, Tensor]:
     every channel the luminance. M changes the deviation from the mean colour, so pixels without evidence keep the mean
     colour, which is neutral for the network. Values are clipped to [0, 1]. Neither direction is better: the measure
     says whether the colour of a class matters. `batch_size` images pass the network at once. Raises `UserError`
-    without a model or evidence. Source: Wagner et al. 2019, claim (g).
+    without a model or evidence. Source: Wagner et al. 2019 (claim g of experiments/fgvis).
     """
     evidence, model = _evidence(explanation), explanation.model
     if model is None:

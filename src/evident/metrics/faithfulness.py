@@ -46,7 +46,7 @@ def deletion_insertion(
     if model is None:
         raise UserError("deletion_insertion needs the model that was explained; give it to the Explanation")
     if steps < 1:
-        raise UserError(f"steps={steps} gives no curve; use 1 or more")
+        raise UserError(f"steps={steps} must be 1 or more")
     height, width = images.shape[-2:]
     order = ranks(explanation.heatmap, seed).view(-1, 1, height, width)
     # Without the step f = 1: the last point of each curve is the first point of the other, and is computed once.

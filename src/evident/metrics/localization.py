@@ -11,14 +11,15 @@ from evident.errors import UserError
 from evident.metrics.contract import Curve, Explanation, metric
 
 
-def _pixels(explanation: Explanation) -> tuple[Tensor, Tensor]:
-    """Return heatmaps (N, HW) float64 and masks (N, HW) bool."""
+def _pixels(explanation: Explanation, name: str) -> tuple[Tensor, Tensor]:
+    """Return heatmaps (N, HW) float64 and masks (N, HW) bool for the metric `name`."""
     if explanation.mask is None:
-        raise UserError("this metric needs masks, and the data set has none; leave it out or choose other data")
+        raise UserError(f"{name} needs masks, which the data set does not have; leave it out or choose other data")
     return explanation.heatmap.detach().flatten(1).double(), explanation.mask.flatten(1)
 
 
 def _where_defined(values: Tensor, heatmap: Tensor, mask: Tensor) -> Tensor:
+    """Set `values` (N, ...) to NaN, in place, for an empty mask and for a non-finite heatmap; return them."""
     values[~(mask.any(1) & heatmap.isfinite().all(1))] = torch.nan
     return values
 
@@ -27,19 +28,19 @@ def _where_defined(values: Tensor, heatmap: Tensor, mask: Tensor) -> Tensor:
 def iou_area(explanation: Explanation, thresholds: int = 100) -> Curve:
     """Compute IoU(t) = |{h > t} and mask| / |{h > t} or mask| over thresholds t, for heatmaps h scaled to [0, 1].
 
-    The positions of the curve (N, thresholds) are the middles of equal bins of [0, 1]. Its area is in [0, 1]: exactly
-    one for the mask itself, zero for its inverse and for a constant heatmap, which selects no pixel. Raises
-    `UserError` without masks and for `thresholds` below 1.
+    The curve has values (N, thresholds) at the centres of equal bins of [0, 1]. Its area is in [0, 1]: exactly one for
+    the mask itself, unless it covers the image, and zero for its inverse and for a constant heatmap, which selects no
+    pixel. Raises `UserError` without masks and for `thresholds` below 1.
     Source: Oramas, Wang, Tuytelaars 2019, arXiv 1712.06302.
     """
     if thresholds < 1:
-        raise UserError(f"thresholds={thresholds} gives no curve; use 1 or more")
-    heatmap, mask = _pixels(explanation)
+        raise UserError(f"thresholds={thresholds} must be 1 or more")
+    heatmap, mask = _pixels(explanation, "iou_area")
     at = (torch.arange(thresholds, dtype=torch.float64, device=heatmap.device) + 0.5) / thresholds
     low, high = heatmap.aminmax(dim=1, keepdim=True)
     scaled = (heatmap - low) / (high - low).where(high > low, 1)
-    # A histogram of how many thresholds each pixel exceeds, inside and outside the mask: its sums from the right are
-    # the sizes of all selections, without an (N, thresholds, HW) tensor.
+    # Count how many thresholds each pixel exceeds, and make a histogram of these counts inside and outside the mask.
+    # Its cumulative sums from the right are the sizes of all selections, without an (N, thresholds, HW) tensor.
     exceeded = torch.bucketize(scaled, at)
     images = torch.arange(len(heatmap), device=heatmap.device)[:, None]
     bins = (2 * images + mask) * (thresholds + 1) + exceeded
@@ -71,10 +72,13 @@ def _dilated(mask: Tensor, radius: int) -> Tensor:
 def pointing_game(explanation: Explanation, tolerance: int = 0) -> Tensor:
     """Compute the pointing game (N,): one if the maximum of the heatmap is at most `tolerance` pixels from the mask.
 
-    With several maxima the score is the share that hits, the expectation of choosing one at random. Raises `UserError`
-    without masks. Source: Zhang et al. 2018, arXiv 1608.00507 (there with a tolerance of 15 pixels).
+    With several maxima the score is the fraction of maxima inside the mask, enlarged by the tolerance: the expectation
+    of choosing one at random. Raises `UserError` without masks and for a negative `tolerance`.
+    Source: Zhang et al. 2018, arXiv 1608.00507 (there with a tolerance of 15 pixels).
     """
-    heatmap, mask = _pixels(explanation)
+    if tolerance < 0:
+        raise UserError(f"tolerance={tolerance} must be 0 or more")
+    heatmap, mask = _pixels(explanation, "pointing_game")
     hit = _dilated(mask.view_as(explanation.heatmap), tolerance).flatten(1) if tolerance else mask
     maxima = heatmap == heatmap.amax(1, keepdim=True)
     return _where_defined((maxima & hit).sum(1).double() / maxima.sum(1), heatmap, mask)
@@ -87,19 +91,19 @@ def mass_accuracy(explanation: Explanation) -> Tensor:
     Raises `UserError` without masks.
     Source: Arras, Osman, Samek 2022, arXiv 2003.07258, relevance mass accuracy.
     """
-    heatmap, mask = _pixels(explanation)
+    heatmap, mask = _pixels(explanation, "mass_accuracy")
     relevance = heatmap.clamp(min=0)
     return _where_defined((relevance * mask).sum(1) / relevance.sum(1), heatmap, mask)
 
 
 @metric(direction="higher", needs=("mask",))
 def rank_accuracy(explanation: Explanation) -> Tensor:
-    """Compute the share (N,) in [0, 1] of the K highest pixels that are inside the mask, which has K pixels.
+    """Compute the fraction (N,) in [0, 1] of the K highest pixels that lie in the mask, K being the size of the mask.
 
-    Pixels that tie at the K-th value count by their expected share. Raises `UserError` without masks.
+    Pixels that tie at the K-th value count by their expectation. Raises `UserError` without masks.
     Source: Arras, Osman, Samek 2022, arXiv 2003.07258, relevance rank accuracy.
     """
-    heatmap, mask = _pixels(explanation)
+    heatmap, mask = _pixels(explanation, "rank_accuracy")
     size = mask.sum(1, keepdim=True)
     kth = heatmap.sort(1, descending=True).values.gather(1, (size - 1).clamp(min=0))
     above, tied = heatmap > kth, heatmap == kth
@@ -115,7 +119,7 @@ def average_precision(explanation: Explanation) -> Tensor:
     Every distinct value of the heatmap is a threshold, so tied pixels enter together, as in scikit-learn's
     `average_precision_score`. Raises `UserError` without masks.
     """
-    heatmap, mask = _pixels(explanation)
+    heatmap, mask = _pixels(explanation, "average_precision")
     value, order = heatmap.sort(1, descending=True)
     hits = mask.gather(1, order).cumsum(1)
     selected = torch.arange(1, value.shape[1] + 1, device=value.device)

@@ -29,7 +29,7 @@ from evident.metrics.rank import kendall
 
 
 @metric(
-    # `removal_network` measures the network, so it is no merit of the explainer.
+    # `removal_network` measures the network, so for an explainer no direction is better.
     direction={"removal_network": "neither", "removal_faithful": "higher", "removal_true": "higher"},
     needs=("model", "truth", "signed", "removals"),
 )

@@ -23,8 +23,8 @@ def sparsity(
     compared at equal score. NaN for a heatmap with non-finite values, and where the score of the image is 0.
     `batch_size` images pass the model at once; `seed` orders tied pixels. Raises `UserError` without a model, for
     `steps` below 1, unless 0 < share <= 1, and for a regression, whose output has no natural zero.
-    Source: Wagner et al. 2019; the smallest sufficient region of Dabkowski, Gal 2017, arXiv 1705.07857, with pixels instead of
-    a crop.
+    Source: Wagner et al. 2019; the smallest sufficient region of Dabkowski, Gal 2017, arXiv 1705.07857, with pixels
+    instead of a crop.
     """
     images, target, model = explanation.images, explanation.target, explanation.model
     if model is None:

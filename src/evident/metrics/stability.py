@@ -1,4 +1,4 @@
-"""Stability: how much a heatmap changes when the image hardly changes."""
+"""Stability: the change of a heatmap under small changes of the image."""
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ def stability(explanation: Explanation, radius: float = 0.02, draws: int = 10, s
     """
     images = explanation.images
     if explanation.explainer is None:
-        raise UserError("stability explains again and needs the explainer; give it to the Explanation")
+        raise UserError("stability explains noisy images and needs the explainer; give it to the Explanation")
     if draws < 1 or radius <= 0:
         raise UserError(f"draws={draws}, radius={radius}: stability needs draws >= 1 and radius > 0")
     heatmap = explanation.heatmap.detach().flatten(1).double()

@@ -17,8 +17,8 @@ class FlowerNet(nn.Module):
     """Compute class scores (N, classes) of images (N, 3, H, W) in [0, 1], with H and W of at least 16.
 
     Seven convolutions, four of them with stride 2 (so that stride artefacts can appear), global average and two fully
-    connected layers. The authors' architecture is not published: depth and input size are theirs, the widths are ours
-    (Oramas et al. 2019).
+    connected layers. Depth and input size are those of Oramas et al. 2019, whose architecture is not published; the
+    widths are ours.
     """
 
     def __init__(self, classes: int) -> None:

@@ -47,7 +47,7 @@ log = logging.getLogger("evident")
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """Name a network: its config, with the data set it belongs to, and what decides its weights."""
+    """Describe a network: its config, with the data set that it belongs to, its published weights, and its identity."""
 
     config: DictConfig
     weights: str | None
@@ -67,7 +67,7 @@ class NetworkSpec:
         }
         if weights is not None:
             return cls(own, weights, {**identity, "weights": weights})
-        # Sums in another order, on another device or number of threads, have other last bits and so other weights.
+        # Device and number of threads change the order of floating-point sums, and so the weights.
         return cls(own, None, {**identity, **arithmetic(config), "seed": resolved["seed"]})
 
     @property
@@ -81,7 +81,7 @@ class NetworkSpec:
 
 
 def arithmetic(config: DictConfig) -> store.Identity:
-    """Return what decides the last bits of every result: device and number of threads."""
+    """Return the settings that determine the last bits of every result: device and number of threads."""
     on_gpu = torch.cuda.is_available() and config.trainer.accelerator != "cpu"
     return {"device": "cuda" if on_gpu else "cpu", "threads": config.threads}
 
@@ -93,10 +93,10 @@ class Training(Protocol):
         """Return how many batches `fit` trains and tests on."""
 
     def fit(self, network: nn.Module, splits: Any, seed: int, trainer: Callable[..., Trainer]) -> Fitted:
-        """Train `network` in place and return how well it does, by the names in `MEASURES`."""
+        """Train `network` in place and return its measures, by the names in `MEASURES`, and any predictions."""
 
     def module(self, network: nn.Module, classes: int) -> LightningModule:
-        """Return a module that tests `network`, its attribute `network`."""
+        """Return a module that tests `network` and has it as its attribute `network`."""
 
 
 def training_of(config: DictConfig) -> Training:
@@ -187,7 +187,7 @@ def _measure(spec: NetworkSpec, loggers: list[Logger], folder: Path) -> None:
 def _train(spec: NetworkSpec, loggers: list[Logger], folder: Path) -> None:
     config = spec.config
     if config.data.training is None:
-        raise UserError(f"data={config.data.name} trains no network; choose a model that comes with weights")
+        raise UserError(f"data={config.data.name} has no training settings; choose a model with published weights")
     splits, training = spec.load_data(), training_of(config)
     seed_everything(config.seed, verbose=False)
     network = _network(config)

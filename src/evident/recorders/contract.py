@@ -21,10 +21,10 @@ from evident.values import Batch
 
 @dataclass(frozen=True)
 class Setup:
-    """What is explained: the explainer, its network, the images and the splits that they come from.
+    """Hold what is explained: the explainer, its network, the images and the splits that they come from.
 
     `labels` are the first columns of every score; `metrics` score every batch; heatmaps of the first `examples` images
-    are kept. `splits()` loads the data set, which a picture of the user's does not need.
+    are kept. `splits()` loads the data set on demand, because most explanations of a single picture do not need it.
     """
 
     explainer: Attribution
@@ -38,7 +38,7 @@ class Setup:
 
 @dataclass(frozen=True)
 class ExplainedBatch:
-    """One batch: what the data set gave, its explanation, and what the explanation cost (`metrics.cost.Cost`)."""
+    """Hold one batch: what the data set gave, its explanation, and what the explanation cost (`metrics.cost.Cost`)."""
 
     batch: Batch
     explanation: Explanation
@@ -62,7 +62,7 @@ class Recorder:
         return not cls.products or (isinstance(explainer, type) and issubclass(explainer, cls.products))
 
     def record(self, explained: ExplainedBatch) -> None:
-        """Keep what is needed of one batch."""
+        """Keep the values of one batch that the product needs."""
 
     def save(self, folder: CellFolder) -> None:
         """Write the product once all batches are recorded."""
@@ -77,13 +77,14 @@ class FirstImages:
 
     @property
     def missing(self) -> int:
-        """How many more images are wanted."""
+        """The number of images that are still missing."""
         return self.count - sum(len(next(iter(kept.values()))) for kept in self._kept)
 
     def add(self, tensors: Mapping[str, Tensor]) -> None:
-        """Keep the rows of these tensors, all of one length, that are still wanted."""
+        """Keep the first rows of these tensors, all of one length, as many as are still missing."""
         if (wanted := self.missing) > 0:
-            self._kept.append({name: value[:wanted].cpu().contiguous() for name, value in tensors.items()})
+            # Copies: a view would keep its whole batch in memory.
+            self._kept.append({name: value[:wanted].detach().cpu().clone() for name, value in tensors.items()})
 
     def all(self) -> dict[str, Tensor]:
         """Return the rows of all batches in one tensor for each name."""

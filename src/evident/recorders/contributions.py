@@ -11,13 +11,13 @@ EXTREMES = 6  # images with the largest errors, in each direction
 
 
 class Contributions(Recorder):
-    """Keep what an explainer with a map of its own says of every image; CONTRIBUTIONS.
+    """Keep the own map of the explainer, and the contributions that it states, for every image; CONTRIBUTIONS.
 
     For all N images: `labels` of the outputs, NaN if unknown, and `predicted` (N, outputs), and `own_map` (N, h, w) of
     the first output. For explainers that state contributions also `contributions` (N, K) and, for some images `shown`
-    (S,), `images` uint8 (S, 3, H, W), `attribute_maps` (S, K, h, w) and, if masks of the attributes are known, which
-    are `visible` (S, K). Shown are the first `examples` images, then the largest over- and the largest underestimates
-    of the first output.
+    (S,), `images` uint8 (S, 3, H, W), `attribute_maps` (S, K, h, w) and, if masks of the attributes are known,
+    `visible` (S, K), whether the image shows the attribute. Shown are the first `examples` images, then the largest
+    over- and the largest underestimates of the first output.
     """
 
     products = (HasOwnMap,)
@@ -44,7 +44,7 @@ class Contributions(Recorder):
             kept["contributions"] = explainer.contributions(images, target)
             self._keep_shown(seen, images, explainer.attribute_maps(images), batch.get("attribute_masks"))
         self._of_all.append({name: values.detach().float().cpu() for name, values in kept.items()})
-        # Photographs are large: none is kept longer than it may be shown.
+        # Photographs are large: only those that may still be shown are kept.
         shown = set(self._shown())
         self._of_shown = {row: kept for row, kept in self._of_shown.items() if row in shown}
 

@@ -111,7 +111,7 @@ def explain_batch(
 
 def _signed(explainer: Any, attribution: Tensor, images: Tensor, target: Tensor) -> Tensor:
     values = signed(attribution, explainer.heatmap)
-    # Evidence for the difference to another score speaks for it or against it as a whole.
+    # Evidence without a sign raises or lowers the score as a whole: one sign per image.
     return values * explainer.signs(images, target) if isinstance(explainer, Signed) else values
 
 

@@ -22,8 +22,8 @@ FROM_DATA = {
 class Scores(Recorder):
     """Score every batch with the configured metrics; SCORES and DIRECTIONS.
 
-    A metric that the explainer cannot serve (it needs evidence, say) gives no rows, and a blank in the table. Raises
-    `UserError` for a metric that needs what the data set does not have, and if no metric applies.
+    A metric that does not apply to the explainer, for example because it needs evidence, gives no rows, and a blank in
+    the table. Raises `UserError` for a metric that needs what the data set does not have, and if no metric applies.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -58,7 +58,7 @@ class Scores(Recorder):
         if not self._rows:
             name = type(self.setup.explainer).__name__
             metrics = ", ".join(self.setup.metrics)
-            raise UserError(f"no metric of {metrics} applies to {name}; add one that does to metric")
+            raise UserError(f"none of the metrics {metrics} applies to {name}; add one that applies")
         scores = pd.concat(self._rows, ignore_index=True)
         names = self.setup.images.names
         scores["image"] = [names[index] for index in scores["image"]]

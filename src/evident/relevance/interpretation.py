@@ -1,9 +1,9 @@
 """Interpretation of relevant features: the average of the image regions with the strongest response.
 
-Oramas et al. 2019: the K training images with the strongest response x of a feature are cropped at the receptive field of the
-strongest position of its map (clipped at the border of the image) and resized; the crops are averaged. The same crops
-of the feature's deconvolution are averaged too. The strongest position is the one with the largest value, because a
-deconvolution starts from positive values only.
+The K training images with the strongest response x of a feature are cropped at the receptive field of the strongest
+position of its map (clipped at the border of the image) and resized; the crops are averaged (Oramas et al. 2019). The
+same crops of the feature's deconvolution are averaged too. The strongest position is the one with the largest value,
+because a deconvolution starts from positive values only.
 
 To test whether relevant features show their class, they are compared with controls: each has a control, a random
 feature of the same layer.

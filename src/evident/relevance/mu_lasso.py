@@ -38,7 +38,7 @@ def mu_lasso(gram: Floats, cross: Floats, mu: float) -> Floats:
 def check_mu(mu: float) -> None:
     """Raise `UserError` for a `mu` that is not positive and finite."""
     if not (math.isfinite(mu) and mu > 0):
-        raise UserError(f"mu={mu} is no bound for a sum of weights; give a positive finite number")
+        raise UserError(f"mu={mu} must be a positive finite number")
 
 
 def _check(gram: Floats, cross: Floats) -> None:
@@ -93,7 +93,7 @@ def _weights(gram: Floats, cross: Floats, mu: float) -> Floats:
             square = rows[: len(passive), passive]
             step = _step(square, _gain(cross[passive] - weight @ square, slice(None), weight))
         weight = weight + step
-    raise UserError("gram is no X X^T of responses X: the solver does not terminate; check how gram was computed")
+    raise UserError("gram is not X X^T of responses X: the solver does not terminate; check how gram was computed")
 
 
 def _gain(gradient: Floats, passive: Indices | slice, weight: Floats) -> Floats:
@@ -109,7 +109,7 @@ def _step(gram: Floats, gain: Floats) -> Floats:
     dependency sum to zero.
     """
     diagonal = gram.diagonal()
-    # t has the size of the smallest feature, so that it does not swamp this feature.
+    # t is the smallest positive entry: a larger t would lose digits of the smallest feature.
     t = diagonal.min(where=diagonal > 0, initial=diagonal.max())
     _, solution, failed = dposv(gram + t, np.stack([gain, np.ones_like(gain)], axis=1))
     if failed:

@@ -56,8 +56,8 @@ def receptive_fields(
     for layer in layers:
         if layer not in fields:
             raise UserError(
-                f"{layer!r} is no layer of {type(model).__name__}'s forward pass; nearest of its {len(seen)} layers: "
-                f"{', '.join(get_close_matches(layer, seen, 4, 0))}"
+                f"{layer!r} is not a layer of {type(model).__name__}'s forward pass; nearest of its {len(seen)} "
+                f"layers: {', '.join(get_close_matches(layer, seen, 4, 0))}"
             )
     return {layer: fields[layer] for layer in layers}
 

@@ -1,4 +1,4 @@
-"""The report of an experiment: what its sections make of the cells, written to one folder."""
+"""The report of an experiment: the tables, figures and text of its sections, written to one folder."""
 
 import json
 import os
@@ -86,7 +86,7 @@ def _name(cell: Cell) -> str:
 
 
 def _write(path: Path, content: str) -> None:
-    """Write a file atomically: a reader never sees half of it, and two writers never mix theirs."""
+    """Write a file atomically: a reader never sees an incomplete file, and two writers do not mix their content."""
     scratch = path.with_name(f".{path.name}.{os.getpid()}.making")
     scratch.write_text(content)
     scratch.replace(path)

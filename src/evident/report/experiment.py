@@ -1,4 +1,4 @@
-"""What a report is made from: the finished cells of an experiment, and their scores in one table."""
+"""The input of a report: the finished cells of an experiment, and their scores in one table."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Network:
-    """The cells of one data set and model; `suffix` tells their figures from those of the experiment's other ones."""
+    """The cells of one data set and model; `suffix` distinguishes the names of their figures if there are several."""
 
     data: str
     model: str
@@ -87,7 +87,7 @@ class Experiment:
         return {cell.config.explainer.name for cell in self.cells if cell.reference_row}
 
     def networks(self, cells: Sequence[Cell] | None = None) -> Iterator[Network]:
-        """Yield the cells of each data set and model, of `cells` only where they are given."""
+        """Yield the cells of each data set and model; of all cells, or of `cells` if given."""
         chosen = self.cells if cells is None else cells
         pairs = list(dict.fromkeys((cell.labels["data"], cell.labels["model"]) for cell in chosen))
         for data, model in pairs:

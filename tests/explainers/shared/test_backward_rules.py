@@ -264,5 +264,5 @@ def test_forward_pass_is_bit_identical() -> None:
 
 def test_unknown_rule_raises() -> None:
     rule: Any = "gided"
-    with pytest.raises(UserError, match=r"relu='gided' is no backward rule; use guided, deconvnet"):
+    with pytest.raises(UserError, match=r"relu='gided' is not a backward rule; use guided, deconvnet"):
         BackwardRules(relu=rule)

@@ -333,5 +333,5 @@ def test_heatmap_of_a_uniform_filter_is_uniform() -> None:
 
 def test_unknown_rule_raises() -> None:
     rule: Any = "resample"
-    with pytest.raises(UserError, match=r"convolution='resample' is no backward rule; use resampled or null"):
+    with pytest.raises(UserError, match=r"convolution='resample' is not a backward rule; use resampled or null"):
         BackwardRules(convolution=rule)

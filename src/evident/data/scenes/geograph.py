@@ -36,7 +36,7 @@ log = logging.getLogger("evident")
 
 
 def run(config: DictConfig) -> None:
-    """Fetch the missing ones of `config.photos.count` photos to data/scenicornot/images/; list the failures there.
+    """Fetch missing photos to data/scenicornot/images/ until `config.photos.count` exist; list failures there.
 
     Raises `UserError` for an invalid setting, or if votes.tsv is missing, the folder cannot be written to or Geograph
     cannot be reached.

@@ -1,4 +1,4 @@
-"""Rendered landscapes whose scenicness has a known cause, for experiments with SIAM.
+"""Rendered landscapes whose scenicness follows a known formula, for experiments with SIAM.
 
 Two data sets of different images, as in the paper (Marcos et al., ICCV-W 2019): one has labelled attributes, the share
 of three annotators who saw each; the other has the average and the population variance of people's votes. Both kinds of

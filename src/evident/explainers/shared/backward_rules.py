@@ -9,7 +9,7 @@ rectifiers. With x the input of a layer and R the signal that arrives at its out
 
 A convolution with a stride leaves a grid in the signal: in the backward pass its kernel meets R at every stride-th
 position and zeros between them. The rule `resampled` avoids the grid: it resizes R to the size that the output would
-have with stride 1, and then applies the transposed convolution with stride 1. With W^T that convolution, of the same
+have with stride 1, and then applies the transposed convolution with stride 1. With W^T that convolution, with the same
 weight, padding, dilation and groups, and h and H the lengths of one axis of R and R':
 
     resampled  R_in = W^T R'                     Oramas et al. 2019, arXiv 1712.06302
@@ -139,7 +139,7 @@ _CONVOLUTION_RULES: dict[str, Callable[..., Tensor]] = {"resampled": _resampled_
 
 def _check(argument: str, rule: str | None, rules: Iterable[str]) -> None:
     if rule is not None and rule not in rules:
-        raise UserError(f"{argument}={rule!r} is no backward rule; use {', '.join(rules)} or null")
+        raise UserError(f"{argument}={rule!r} is not a backward rule; use {', '.join(rules)} or null")
 
 
 class BackwardRules(TorchFunctionMode):

@@ -2,9 +2,11 @@
 
 The reduction depends on what the explainer's numbers are:
 
-- contributions to the score (input x gradient, integrated gradients, occlusion, LIME, CAMs): `positive_sum`;
+- contributions to the score (input x gradient, integrated gradients, occlusion, LIME, CAM): `positive_sum`;
 - sensitivities, whose sign gives the direction in which a pixel changes the score: `absolute_maximum`;
-- signals projected back to the image (guided backpropagation, deconvolution): `channel_norm`.
+- signals projected back to the image (guided backpropagation, deconvolution, guided Grad-CAM): `channel_norm`.
+
+Maps that are already non-negative with one channel (Grad-CAM, RISE) are the same under all three.
 """
 
 from collections.abc import Callable

@@ -11,7 +11,7 @@ def submodule(model: nn.Module, layer: str) -> nn.Module:
     names = [name for name, _ in model.named_modules() if name]
     if layer not in names:
         last = ", ".join(names[-8:])
-        raise UserError(f"layer={layer!r} is no module of {type(model).__name__}; its last modules are {last}")
+        raise UserError(f"layer={layer!r} is not a module of {type(model).__name__}; its last modules are {last}")
     return model.get_submodule(layer)
 
 

@@ -1,8 +1,8 @@
 """The explained number of each image: the score of one class, or one output of a regression.
 
-A regression, such as a network that predicts the average of votes, is a `Regressor`. Methods that explain or perturb a
-class score use its output unchanged. Methods that follow a class probability use the output itself, which has no other
-scale. Methods that compare probabilities do not apply.
+A network that predicts numbers, such as the average of votes, is a `Regressor`, here called a regression. Its output
+takes the place of the class score. It also takes the place of the class probability, because a regression has none.
+Methods that compare probabilities do not apply to a regression.
 """
 
 import torch

@@ -1,9 +1,9 @@
 """Training batches of scenes: drawn at random and augmented.
 
 The paper resizes to 500x500, rotates by up to 5 degrees, crops 450x450 at a random position and flips half of the
-images (Marcos et al. 2019): `augmented` does the same. Interpolation blurs small images, and a network trained on blurred
-images errs on sharp ones. `shifted` therefore only moves small images, as far as the paper's crops do, and flips them:
-our choice. Templates distinguish top from bottom, so no image is flipped vertically.
+images (Marcos et al. 2019): `augmented` does the same. Interpolation blurs small images, and a network trained on
+blurred images errs on sharp ones. `shifted` therefore only moves small images, as far as the paper's crops do, and
+flips them: our choice. Templates distinguish top from bottom, so no image is flipped vertically.
 """
 
 from collections.abc import Callable

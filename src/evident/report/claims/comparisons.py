@@ -1,4 +1,4 @@
-"""The claim that one explainer scores better than all others, which every paper makes."""
+"""The claim of every paper: its explainer scores better than others."""
 
 from evident.report.claims.results import Results, in_words
 from evident.report.claims.verdicts import Claim

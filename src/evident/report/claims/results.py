@@ -49,10 +49,10 @@ class Results:
         return rows
 
     def absent(self, table: str, **values: str) -> UserError:
-        """Return the error for a table without rows that every complete run of the experiment writes."""
+        """Return the error for rows that are missing from a table, although a complete run writes them."""
         names = {"model": self.model, **values} if self.model else values
-        described = ", ".join(f"{column}={value}" for column, value in names.items())
-        return UserError(f"{self._file(table)} has no row with {described}; {self._advice()}")
+        query = ", ".join(f"{column}={value}" for column, value in names.items())
+        return UserError(f"{self._file(table)} has no row with {query}; {self._advice()}")
 
     def performance(self, model: str, measure: str) -> pd.Series:
         """Return the row of `performance.csv` for a network: value, ci_low, ci_high, n."""

@@ -50,7 +50,7 @@ def canvas_figure(canvas: Picture, scale: float, left: float, top: float, dpi: i
 
 def pixel_figure(width: float, height: float, dpi: int) -> Figure:
     """Return an empty figure of `width` x `height` pixels, rounded up."""
-    # Matplotlib rounds down: without the half pixel a rounding error would cost a whole one.
+    # Matplotlib rounds down: the half pixel prevents a rounding error from removing a whole pixel.
     return Figure(figsize=((np.ceil(width) + 0.5) / dpi, (np.ceil(height) + 0.5) / dpi), dpi=dpi)
 
 

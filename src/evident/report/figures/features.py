@@ -26,7 +26,7 @@ def interpretation_sheet(name: str, features: pd.DataFrame, interpretation: dict
     for place in shown["place"]:
         row = row_of[place]
         average, signal = picture(interpretation["crop"][row]), interpretation["signal"][row].numpy() / 255
-        # The average signal is scaled to its own maximum: its place matters, its strength does not.
+        # The average signal is scaled to its own maximum, because only its position matters.
         on_average = heatmap_colours(interpretation["crop"][row], interpretation["signal"][row].float())
         grey = np.repeat((signal / max(signal.max(), 1e-9))[..., None], 3, axis=2)
         strips.append([average, grey, on_average, *map(picture, interpretation["crops"][row][:STRONGEST])])

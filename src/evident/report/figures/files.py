@@ -16,9 +16,10 @@ SUFFIXES = (".png", ".webp")
 def encode(figure: Figure) -> tuple[str, bytes]:
     """Return the suffix and the content of the figure's file. The same figure has the same bytes.
 
-    Figures with images (photographs, heatmaps) become WebP, which needs no palette: dithering imitates the artefacts
-    that heatmaps are studied for. WebP stores hue at half the resolution, so a pattern of single pixels keeps its
-    brightness but loses hue. All other figures, and those too long for WebP, become PNG. Neither holds metadata.
+    Figures with images (photographs, heatmaps) become WebP, which needs no palette: the dithering of a palette looks
+    like the grid artefacts that heatmaps are studied for. WebP stores hue at half the resolution, so a pattern of
+    single pixels keeps its brightness but loses hue. All other figures, and those too long for WebP, become PNG.
+    Neither holds metadata.
     """
     drawn, content = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png", pil_kwargs={"compress_level": 1})

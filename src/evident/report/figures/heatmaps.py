@@ -17,8 +17,8 @@ def draw_image(axes: Axes, image: Tensor) -> None:
 def heatmap_colours(image: Tensor, heatmap: Tensor) -> NDArray[np.float64]:
     """Return a heatmap (H, W) as RGB (H, W, 3) over the grey image, from its lowest value to its 99.5th percentile.
 
-    The colours are jet, as in VEBI's figures. Up to the maximum, a few bright pixels would darken all others of a
-    gradient.
+    The colours are jet, as in VEBI's figures. The percentile is used because a gradient has a few very large values;
+    scaled to the maximum, all its other pixels would be dark.
     """
     values = heatmap.numpy()
     low, high = values.min(), np.quantile(values, 0.995)

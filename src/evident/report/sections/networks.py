@@ -1,4 +1,4 @@
-"""How well networks predict scores and attributes, and notes on their data sets."""
+"""Measures of networks that predict scores and attributes, and notes on their data sets."""
 
 import torch
 
@@ -35,7 +35,7 @@ class Networks(Section):
         return part
 
     def _with_removal(self, experiment: Experiment) -> Predictions:
-        """Add `removal` (N,) to the predictions: how well a network knows the images without an attribute."""
+        """Add `removal` (N,), the score of the network for scenes without one attribute, to the predictions."""
         predictions, scores = predictions_of(experiment), experiment.scores
         own = scores[(scores["metric"] == self.removal) & scores["at"].isna()]
         for _, rows in own.groupby(["data", "model", "seed"], sort=False):
