@@ -16,7 +16,7 @@ QUIET = ("scale=smoke", "logger=none")
 
 @pytest.fixture(scope="module")
 def paper(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The files of docs/extending.md, in a folder outside the repository."""
+    """Write the files of docs/extending.md to a folder outside the repository, and return it."""
     folder = tmp_path_factory.mktemp("my_paper")
     for name, content in BLOCK.findall((ROOT / "docs" / "extending.md").read_text()):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -25,7 +25,7 @@ def paper(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def on_the_path(paper: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def on_python_path(paper: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(paper))
 
 
@@ -34,12 +34,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("store")
 
 
-def search(paper: Path) -> str:
+def search_path(paper: Path) -> str:
     return f"hydra.searchpath=[file://{paper / 'conf'}]"
 
 
 def test_paper_appears_in_table_and_figures(paper: Path, store: Path) -> None:
-    ended = run(search(paper), "experiment=rings", *QUIET, store=store)
+    ended = run(search_path(paper), "experiment=rings", *QUIET, store=store)
     assert ended.returncode == 0, ended.stderr
     results = store / "results" / "rings"
     table = pd.read_csv(results / "table.csv").pivot(index="explainer", columns="metric", values="mean")
@@ -53,17 +53,17 @@ def test_paper_appears_in_table_and_figures(paper: Path, store: Path) -> None:
     assert "figures/profiles" in (results / "index.html").read_text()
 
 
-def test_report_is_rebuilt_from_another_process(paper: Path, store: Path, tmp_path: Path) -> None:
-    ended = run(search(paper), "experiment=rings", "task=report", *QUIET, store=store, results=tmp_path)
+def test_report_of_the_paper_is_rebuilt_byte_by_byte(paper: Path, store: Path, tmp_path: Path) -> None:
+    ended = run(search_path(paper), "experiment=rings", "task=report", *QUIET, store=store, results=tmp_path)
     assert ended.returncode == 0, ended.stderr
     for name in ("table.csv", "profiles.csv"):
         assert (tmp_path / "rings" / name).read_bytes() == (store / "results" / "rings" / name).read_bytes()
 
 
-def test_paper_explains_one_picture(paper: Path, store: Path) -> None:
+def test_paper_explains_a_picture(paper: Path, store: Path) -> None:
     picture = store / "picture.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(picture)
-    ended = run(search(paper), "task=explain", f"image={picture}", "explainer=rings", *QUIET, store=store)
+    ended = run(search_path(paper), "task=explain", f"image={picture}", "explainer=rings", *QUIET, store=store)
     assert ended.returncode == 0, ended.stderr
     [folder] = (store / "results" / "explain").iterdir()
     assert len(json.loads((folder / "prediction.json").read_text())["profile"]) == 8
@@ -76,7 +76,7 @@ def test_paper_joins_another_experiment_without_changing_its_rows(paper: Path, s
     assert ended.returncode == 0, ended.stderr
     cells = written(store)
     ended = run(
-        search(paper), "experiment=an8flower", "explainer=rings", *QUIET, store=store, results=tmp_path / "after"
+        search_path(paper), "experiment=an8flower", "explainer=rings", *QUIET, store=store, results=tmp_path / "after"
     )
     assert ended.returncode == 0, ended.stderr
     assert cells.items() <= written(store).items(), "a cell of another explainer was computed again"
@@ -86,16 +86,16 @@ def test_paper_joins_another_experiment_without_changing_its_rows(paper: Path, s
     pd.testing.assert_frame_equal(after[after["explainer"] != "rings"].reset_index(drop=True), before)
 
 
-def test_without_the_search_path_nothing_of_the_paper_is_seen(store: Path, tmp_path: Path) -> None:
+def test_paper_is_unknown_without_the_search_path(store: Path, tmp_path: Path) -> None:
     ended = run("experiment=an8flower", "explainer=random,gradient", *QUIET, store=store, results=tmp_path)
     assert ended.returncode == 0, ended.stderr
     assert "rings" not in (tmp_path / "an8flower" / "table.csv").read_text()
     assert run("explainer=rings", *QUIET, store=store).returncode == 1
 
 
-def test_data_set_and_network_of_ones_own(paper: Path, tmp_path: Path) -> None:
+def test_own_data_set_and_network_are_scored(paper: Path, tmp_path: Path) -> None:
     own = ("data=discs", "model=small_net", "explainer=gradient,grad_cam,rings,oracle")
-    ended = run(search(paper), "experiment=an8flower", *own, *QUIET, store=tmp_path)
+    ended = run(search_path(paper), "experiment=an8flower", *own, *QUIET, store=tmp_path)
     assert ended.returncode == 0, ended.stderr
     table = pd.read_csv(tmp_path / "results" / "an8flower" / "table.csv")
     assert set(table["data"] + " " + table["model"]) == {"discs small_net"}

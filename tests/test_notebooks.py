@@ -1,4 +1,4 @@
-"""The notebooks run from top to bottom, at the smallest scale, and show pictures."""
+"""Notebooks: they run from top to bottom at the smallest scale, and are committed with their figures."""
 
 from pathlib import Path
 
@@ -14,12 +14,14 @@ def outputs_of(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
     return [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
 
 
-def pictures_in(notebook: nbformat.NotebookNode) -> int:
+def figures_in(notebook: nbformat.NotebookNode) -> int:
     return sum("image/png" in output.get("data", {}) for output in outputs_of(notebook))
 
 
 @pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)
-def test_a_notebook_runs_as_it_is_written(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_notebook_runs_and_shows_as_many_figures_as_committed(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("EVIDENT_STORE", str(tmp_path))
     monkeypatch.setenv("EVIDENT_SCALE", "smoke")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
@@ -28,11 +30,11 @@ def test_a_notebook_runs_as_it_is_written(file: Path, tmp_path: Path, monkeypatc
         nbformat.read(file, as_version=4), timeout=300, resources={"metadata": {"path": file.parent}}
     )
     run = client.execute()
-    assert pictures_in(run) == pictures_in(committed) > 0
+    assert figures_in(run) == figures_in(committed) > 0
 
 
 @pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)
-def test_a_committed_notebook_shows_what_it_gave_and_no_error(file: Path) -> None:
+def test_committed_notebook_has_outputs_and_no_errors(file: Path) -> None:
     committed = nbformat.read(file, as_version=4)
     nbformat.validate(committed)
     assert all(cell.execution_count for cell in committed.cells if cell.cell_type == "code")
@@ -42,6 +44,6 @@ def test_a_committed_notebook_shows_what_it_gave_and_no_error(file: Path) -> Non
     assert file.stat().st_size < 3_000_000
 
 
-def test_each_paper_has_a_tour_and_there_is_one_for_a_baseline_of_ones_own() -> None:
+def test_each_paper_and_the_own_baseline_have_a_notebook() -> None:
     papers = {folder.name for folder in (ROOT / "experiments").iterdir() if folder.is_dir()}
     assert {file.stem for file in NOTEBOOKS} == papers | {"add_a_baseline"}

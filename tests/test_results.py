@@ -1,4 +1,4 @@
-"""What is committed in results/ holds what the issue of the project's first table asks of it."""
+"""Committed results: provenance, accuracy of the networks, complete tables, and reference rows."""
 
 import json
 import re
@@ -11,23 +11,20 @@ from entry_point import ROOT
 RESULTS = sorted(path.parent for path in (ROOT / "results").rglob("provenance.json"))
 MASK_METRICS = ["iou_area", "iou_best", "pointing_game", "mass_accuracy", "rank_accuracy", "average_precision"]
 
-# Of what has learnt relevant features alone, and of what explains by an image alone.
+# Prefixes of scores that only some explainers have: those that learn features, and those that give evidence.
 FEATURE_METRICS = ("ablation_", "read_out")
 EVIDENCE_METRICS = ("explanation_", "complement_", "mask_share", "colour_", "defence_")
-# Of what states contributions by name, and of networks that have attribute maps.
+# The same: explainers that state contributions, and those of networks with attribute maps.
 STATED_METRICS = ("stated_", "typical_", "split_error")
 MAP_METRICS = ("maps_",)
-# Where two classes are seen, or a mask may be empty, an image may have no score.
+# Scores that an image may not have: it shows one class only, or the mask, the heatmap or the ranking may be empty.
 MAY_BE_UNDEFINED = (
     *("class_overlap", "mass_accuracy", "pointing_game", "explanation_keeps", "gini", "entropy", "stability"),
     *("discrimination_mass", "discrimination_half"),
-    *(
-        "stated_rank",
-        "stated_removal_faithful",
-        "stated_removal_true",
-    ),  # a network that says next to nothing ranks nothing
+    # A network with contributions close to zero ranks nothing.
+    *("stated_rank", "stated_removal_faithful", "stated_removal_true"),
 )
-# What each network must reach on its test images.
+# The lowest accuracy of each network on the test images.
 ACCURACY = {
     ("mnist", "mnist_net"): 0.988,
     ("an8flower_single_6c", "flower_net"): 0.97,
@@ -35,9 +32,9 @@ ACCURACY = {
     ("imagenet", "squeezenet1_1"): 0.54,
     ("imagenet", "mobilenet_v2"): 0.62,
 }
-# The R² that networks of landscapes must reach; those with a part left out may well be worse.
-R2, R2_OF_PARTS = 0.6, 0.25
-WHOLE = ("siam", "scene_regressor", "unconstrained_attributes")
+# The lowest R² of networks of landscapes; lower for ablated networks.
+R2, R2_ABLATED = 0.6, 0.25
+COMPLETE = ("siam", "scene_regressor", "unconstrained_attributes")
 
 
 def name_of(results: Path) -> str:
@@ -56,69 +53,74 @@ def explainers_with_features(results: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("results", RESULTS, ids=name_of)
-def test_they_were_made_by_committed_code(results: Path) -> None:
+def test_results_were_made_by_committed_code(results: Path) -> None:
     provenance = json.loads((results / "provenance.json").read_text())
     for environment in provenance["environments"]:
         assert re.fullmatch("[0-9a-f]{40}", environment["commit"])
 
 
 @pytest.mark.parametrize("results", RESULTS, ids=name_of)
-def test_the_networks_are_as_good_as_they_must_be(results: Path) -> None:
+def test_networks_reach_the_lowest_accuracy(results: Path) -> None:
     provenance = json.loads((results / "provenance.json").read_text())
     assert provenance["models"]
     for model in provenance["models"]:
         accuracy = model["accuracy"]
         if model["data"] == "landscapes":
-            assert accuracy["test_r2"] >= (R2 if model["model"] in WHOLE else R2_OF_PARTS)
-        elif model["data"] == "sun_photos":  # few photos; what is better than chance, the tables say
+            assert accuracy["test_r2"] >= (R2 if model["model"] in COMPLETE else R2_ABLATED)
+        elif model["data"] == "sun_photos":  # there are few photos; the tables compare with chance
             assert 0 < accuracy.get("test_attribute_precision", 0.5) < 1
         else:
             assert accuracy["test"] >= ACCURACY[model["data"], model["model"]]
 
 
 @pytest.mark.parametrize("results", RESULTS, ids=name_of)
-def test_every_explainer_has_every_metric_that_applies_to_it(results: Path) -> None:
-    scores, learnt = means(results), explainers_with_features(results)
+def test_explainers_have_all_and_only_the_metrics_that_apply(results: Path) -> None:
+    scores, learned = means(results), explainers_with_features(results)
     of_features = scores.columns.str.startswith(FEATURE_METRICS)
     of_evidence = scores.columns.str.startswith(EVIDENCE_METRICS)
     of_stated, of_maps = (scores.columns.str.startswith(names) for names in (STATED_METRICS, MAP_METRICS))
     explainers = scores.index.get_level_values("explainer")
-    evident, learns, states = explainers.str.startswith("fgvis"), explainers.isin(learnt), explainers == "siam"
+    gives_evidence, learns, states = explainers.str.startswith("fgvis"), explainers.isin(learned), explainers == "siam"
     maps = states
     if of_maps.any():
         beside = scores.index.get_level_values("model") == "unconstrained_attributes"
         maps = states | (beside & (explainers == "cam"))
     everywhere = ~of_features & ~of_evidence & ~of_stated & ~of_maps
     assert scores.loc[:, everywhere & ~scores.columns.isin(MAY_BE_UNDEFINED)].notna().all().all()
-    for applies, metrics in ((learns, of_features), (evident, of_evidence), (states, of_stated), (maps, of_maps)):
+    for applies, metrics in (
+        (learns, of_features),
+        (gives_evidence, of_evidence),
+        (states, of_stated),
+        (maps, of_maps),
+    ):
         assert scores.loc[applies, metrics].notna().all().all()
         assert scores.loc[~applies, metrics].isna().all().all()
 
 
 @pytest.mark.parametrize("results", RESULTS, ids=name_of)
-def test_next_to_nothing_is_undefined_and_enough_is_scored(results: Path) -> None:
+def test_few_scores_are_undefined_and_enough_images_are_scored(results: Path) -> None:
     table = pd.read_csv(results / "table.csv")
     strict = table[~table["metric"].isin(MAY_BE_UNDEFINED)]
-    # A landscape may show nothing that counts, or a single thing, which ranks nothing.
+    # A landscape may show no attribute that contributes, or one only, which cannot be ranked.
     scenes = table["data"].iloc[0] == "landscapes"
     assert (strict["n_undefined"] <= (0.05 * strict["n"] if scenes else 0)).all()
-    # Photographs are few at the quick scale: every one takes seconds.
+    # The quick scale has few photographs, because each takes seconds.
     photographs = "imagenet" in table["data"].iloc[0] or table["data"].iloc[0] == "sun_photos"
     assert (table["n"] + table["n_undefined"]).min() >= (8 if photographs else 60)
 
 
 @pytest.mark.parametrize("name", ["an8flower", "an8flower_double_12c"])
-def test_the_reference_rows_lie_where_they_must(name: str) -> None:
+def test_oracle_scores_one_and_random_the_share_of_the_mask(name: str) -> None:
     table = means(ROOT / "results" / name)
     assert (table.loc["oracle", MASK_METRICS] == 1).all()
-    # Pointing at one pixel of the mask is all that the pointing game asks: a method may well equal the oracle there.
+    # A method may equal the oracle in the pointing game, which needs only one pixel of the mask.
     assert (table.drop("oracle")[MASK_METRICS].drop(columns="pointing_game") < 1).all().all()
-    # On maps of pure chance these three expect the share of the image that the mask covers: one number.
+    # The expectation of all three for a random map is the share of the image that the mask covers.
     chance = table.loc["random", ["mass_accuracy", "rank_accuracy", "average_precision"]]
     assert chance.max() - chance.min() < 0.005
 
 
-def test_the_true_map_scores_best_where_it_is_known() -> None:
+def test_true_contribution_map_scores_best() -> None:
     table = means(ROOT / "results" / "scenicness")
     for _, part in table.groupby(level="model"):
         if "oracle" in part.index.get_level_values("explainer"):

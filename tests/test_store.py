@@ -1,4 +1,4 @@
-"""An artefact is either whole or not there."""
+"""Artefacts of the store: complete or absent, named by their identity, and written by one process."""
 
 import json
 import multiprocessing
@@ -18,7 +18,7 @@ def write_text(folder: Path) -> None:
     (folder / "value.txt").write_text("42")
 
 
-def test_it_is_made_once_and_described(tmp_path: Path) -> None:
+def test_artefact_is_made_once_and_described(tmp_path: Path) -> None:
     calls = []
 
     def make(folder: Path) -> None:
@@ -33,22 +33,22 @@ def test_it_is_made_once_and_described(tmp_path: Path) -> None:
     assert json.loads((first / "environment.json").read_text())["packages"]["torch"] == torch.__version__.split("+")[0]
 
 
-def test_other_settings_and_seeds_are_other_artefacts(tmp_path: Path) -> None:
+def test_different_identities_have_different_folders(tmp_path: Path) -> None:
     folders = {store.artefact(tmp_path, "cells", {**IDENTITY, "seed": seed}, write_text) for seed in (0, 1, "0", 1.5)}
     assert len(folders) == 4
 
 
-def test_nothing_is_left_of_what_failed_half_way(tmp_path: Path) -> None:
-    def break_off(folder: Path) -> None:
+def test_failed_make_leaves_no_folder(tmp_path: Path) -> None:
+    def fail_half_way(folder: Path) -> None:
         write_text(folder)
         raise RuntimeError("half way")
 
     with pytest.raises(RuntimeError, match="half way"):
-        store.artefact(tmp_path, "cells", IDENTITY, break_off)
+        store.artefact(tmp_path, "cells", IDENTITY, fail_half_way)
     assert [path for path in (tmp_path / "cells").iterdir() if path.is_dir()] == []
 
 
-def test_what_a_killed_process_left_is_not_used(tmp_path: Path) -> None:
+def test_files_of_a_killed_process_are_deleted(tmp_path: Path) -> None:
     scratch = tmp_path / "cells" / f".{store.digest(IDENTITY)}.making"
     scratch.mkdir(parents=True)
     (scratch / "half.bin").write_text("half")
@@ -58,7 +58,7 @@ def test_what_a_killed_process_left_is_not_used(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["truncate", "delete", "garble DONE", "empty DONE"])
-def test_a_damaged_artefact_is_refused_by_name(tmp_path: Path, damage: str) -> None:
+def test_damaged_artefact_is_refused(tmp_path: Path, damage: str) -> None:
     folder = store.artefact(tmp_path, "cells", IDENTITY, write_text)
     file = folder / ("DONE" if damage.endswith("DONE") else "value.txt")
     if damage == "delete":
@@ -69,7 +69,7 @@ def test_a_damaged_artefact_is_refused_by_name(tmp_path: Path, damage: str) -> N
         store.artefact(tmp_path, "cells", IDENTITY, write_text)
 
 
-def test_a_failure_is_kept_until_the_artefact_is_made(tmp_path: Path) -> None:
+def test_failure_is_kept_until_the_artefact_is_made(tmp_path: Path) -> None:
     failed = store.record_failure(tmp_path, "cells", IDENTITY, "Traceback ...")
     assert failed == store.location(tmp_path, "cells", IDENTITY) / "FAILED"
     assert failed.read_text() == "Traceback ..."
@@ -90,7 +90,7 @@ def make_in_process(root: Path) -> None:
     store.artefact(root, "models", IDENTITY, slow_make)
 
 
-def test_of_two_processes_one_makes_and_the_other_waits(tmp_path: Path) -> None:
+def test_of_two_processes_one_makes_the_artefact_and_the_other_waits(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=make_in_process, args=(tmp_path,)) for _ in range(2)]
     for process in processes:
@@ -101,13 +101,13 @@ def test_of_two_processes_one_makes_and_the_other_waits(tmp_path: Path) -> None:
     assert (tmp_path / "models" / "made.txt").read_text() == "made\n"
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "cells").write_text("a file where the folder should be")
     with pytest.raises(UserError, match=r"cannot write to .*cells.*EVIDENT_STORE"):
         store.artefact(tmp_path, "cells", IDENTITY, write_text)
 
 
-def test_a_lock_that_cannot_be_taken_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lock_that_cannot_be_acquired_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError("read-only")
 

@@ -48,8 +48,8 @@ def test_sweep_writes_tables_figures_and_provenance(finished: Path) -> None:
 
 
 def test_scores_have_one_value_per_image_metric_and_position(finished: Path) -> None:
-    for cell in (finished / "cells").iterdir():
-        scores = CellFolder(cell).read(SCORES)
+    for done in finished.glob("cells/*/DONE"):
+        scores = CellFolder(done.parent).read(SCORES)
         assert list(scores.columns) == COLUMNS
         assert ((scores["axis"] == "") == scores["at"].isna()).all()
         assert not scores.duplicated(["image", "metric", "axis", "at"]).any()

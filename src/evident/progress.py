@@ -1,4 +1,4 @@
-"""Two bars, the sweep's and the cell's, on a terminal; nothing elsewhere."""
+"""Progress bars of the sweep and of the cell, on a terminal only."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ bars = Progress(
 
 @contextmanager
 def bar(description: str, total: int) -> Iterator["Bar"]:
-    """A bar of `total` steps for as long as the context lasts; it is shown while `bars` is started."""
+    """Yield a bar of `total` steps, which is shown within the context while `bars` is started."""
     task = bars.add_task(description, total=total)
     try:
         yield Bar(task)
@@ -29,11 +29,11 @@ def bar(description: str, total: int) -> Iterator["Bar"]:
 
 
 class Bar:
-    """One task of the display."""
+    """Advance one task of the display."""
 
     def __init__(self, task: TaskID) -> None:
         self._task = task
 
     def advance(self, steps: int = 1) -> None:
-        """Move on by `steps`."""
+        """Advance by `steps`."""
         bars.advance(self._task, steps)

@@ -97,7 +97,7 @@ def colour_of(experiment: str) -> pd.DataFrame:
 def tables(reverse: bool = False) -> Tables:
     """Return the tables, with pairs of explainers in their order or the reverse."""
     made = {(name, "table"): score_table(*of, lower=LOWER) for name, of in SCORES.items()}
-    for name in SCORES.keys() - set(UNTESTED):
+    for name in [name for name in SCORES if name not in UNTESTED]:
         made[name, "significance"] = significance_table(*SCORES[name], reverse)
     return made | {(name, "colour"): colour_of(name) for name in GREY}
 
