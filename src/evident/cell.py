@@ -70,6 +70,8 @@ def compute(request: Request, path: Path) -> None:
         for recorder in explain(request, setup, loggers):
             recorder.save(folder)
         save_network(setup.network, splits, folder)
+        if not folder.has(SCORES):
+            raise UserError("no recorder wrote scores; add scores to recorder")
         log_scores(loggers, folder.read(SCORES), folder.get(EXAMPLES) or {})
 
 
@@ -113,7 +115,7 @@ def explain(request: Request, setup: Setup, loggers: list[Logger]) -> Sequence[R
             config.explained.target,
             config.seed,
             removals=setup.images.removals if needs_removals and isinstance(setup.images, Removable) else None,
-            prepare=partial(prepare, request, setup),
+            prepare=partial(fit_explainer, request, setup),
             advance=progress.advance,
         )
         trainer = Trainer(
@@ -132,7 +134,7 @@ def explain(request: Request, setup: Setup, loggers: list[Logger]) -> Sequence[R
     return recorders
 
 
-def prepare(request: Request, setup: Setup) -> None:
+def fit_explainer(request: Request, setup: Setup) -> None:
     """Fit the explainer on the training set, or load the stored result of an earlier fit."""
     learn(setup.explainer, lambda: setup.splits().split("train"), request.root, request.network.identity)
 

@@ -47,7 +47,7 @@ PREDICTIONS: Product[Tensors] = Product("predictions.safetensors")
 EXAMPLES: Product[Tensors] = Product("examples.safetensors")
 """Of the first n images: images uint8 (n, 3, H, W), target (n,), heatmaps (n, H, W); if known, masks and signed."""
 EVIDENCE: Product[Tensors] = Product("evidence.safetensors")
-"""Of the same images: mask, explanation, complement uint8 (n, 3, H, W), and their score, ..._score (n,)."""
+"""Of the same images: mask, explanation, complement uint8 (n, 3, H, W); score, ..._score and mask_share (n,)."""
 FEATURE_MAPS: Product[Tensors] = Product("feature_maps.safetensors")
 """Of the same images: maps (n, top, H, W), features (n, top) and shares (n, top)."""
 FEATURES: Product[pd.DataFrame] = Product("features.csv")

@@ -74,8 +74,13 @@ def prepare() -> None:
 def one_line(error: Exception) -> str:
     """Return one line that says what was given and what is allowed, for an error of Evident, Hydra or OmegaConf."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        group, _, given = error.missing_cfg_file.rpartition("/")
-        options = " ".join(error.options or [f"one of conf/{group}/*.yaml"])
+        if "submitit" in error.missing_cfg_file:
+            return "hydra/launcher=slurm needs hydra-submitit-launcher; run pip install '.[cluster]'"
+        # Groups of Hydra's own have two parts: hydra/launcher.
+        own = error.missing_cfg_file.startswith("hydra/")
+        group, _, given = (str.rpartition if own else str.partition)(error.missing_cfg_file, "/")
+        folder = f"{given.rpartition('/')[0]}/" if "/" in given else ""
+        options = " ".join(f"{folder}{name}" for name in error.options or ()) or f"one of conf/{group}/{folder}*.yaml"
         return f"{group}={given} is unknown; use {options}"
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} is not given; add {error.full_key}=..."

@@ -17,9 +17,9 @@ from PIL import Image
 from torch import Tensor
 
 from evident import store
-from evident.cell import prepare, recorders_of, save_network
+from evident.cell import fit_explainer, recorders_of, save_network
 from evident.cell_folder import CellFolder
-from evident.contracts import NeedsMask, Regressor
+from evident.contracts import NeedsMask, Regressor, StatesContributions
 from evident.data.images import ImageSet
 from evident.data.loading import base_config, load_data
 from evident.data.pictures import read_picture
@@ -51,19 +51,20 @@ def explain_image(config: DictConfig) -> None:
     setup = _setup(request, network, image, Path(config.image).name)
     if isinstance(setup.explainer, NeedsMask):
         raise UserError(f"explainer={config.explainer.name} needs a mask of the true evidence, which no picture has")
-    prepare(request, setup)
+    fit_explainer(request, setup)
     with torch.no_grad():
         outputs = probability(network.network, network.network(image[None]))[0]
         target = _target(config, network, outputs)
         batch = setup.images.__getitems__([0])
         explained = explain_batch(setup.explainer, network.network, batch, torch.tensor([target]))
-        recorders = recorders_of(request, setup)
+        recorders = [recorder for recorder in recorders_of(request, setup) if recorder.of_pictures]
         for recorder in recorders:
             recorder.record(explained)
     prediction: dict[str, Any] = {"image": str(config.image), **_names(request), **_predicted(network, outputs, target)}
     folder = Path(config.paths.results) / "explain"
     folder /= f"{Path(config.image).stem}_{config.model.name}_{config.explainer.name}_class{target}"
     folder.mkdir(parents=True, exist_ok=True)
+    files: set[str] = set()
     with TemporaryDirectory() as scratch:
         kept = CellFolder(Path(scratch))
         save_network(network, _splits(request, setup), kept)
@@ -71,7 +72,10 @@ def explain_image(config: DictConfig) -> None:
             recorder.save(kept)
         for section in sections_of([Cell(config, kept)]):
             part = section.picture(kept, request.labels)
+            if twice := part.values.keys() & prediction.keys() | files & {*part.figures, *part.images}:
+                raise RuntimeError(f"two sections write {', '.join(sorted(twice))} of one picture")
             prediction |= part.values
+            files |= {*part.figures, *part.images}
             for name, figure in part.figures.items():
                 figure.savefig(folder / f"{name}.png", metadata={"Software": None})
             for name, shown in part.images.items():
@@ -110,9 +114,8 @@ def _names(request: Request) -> dict[str, Any]:
 
 
 def _splits(request: Request, setup: Setup) -> Any:
-    """Load the data set only if the network may have attributes, whose names the data set knows."""
-    regression = isinstance(setup.network.network, Regressor)
-    return setup.splits() if regression else None
+    """Load the data set only if the explainer states contributions of attributes, whose names the data set knows."""
+    return setup.splits() if isinstance(setup.explainer, StatesContributions) else None
 
 
 def _target(config: DictConfig, network: Trained, outputs: Tensor) -> int:

@@ -126,6 +126,8 @@ class Sweep(Callback):
             elif overrides in wanted.asked:
                 state = "FAILED" if (request.folder / "FAILED").exists() else "missing"
                 missing.append(f"{request.name}: {state} ({request.folder})")
+        if not wanted.asked:
+            raise UserError("a glob of the sweep matches no file; see the names in conf")
         if not asked:
             raise UserError(
                 "no explainer asked for supports a network of the sweep, or explainers_by_model excludes it; "
@@ -133,5 +135,5 @@ class Sweep(Callback):
             )
         if cells:
             results = Path(config.paths.results) / config.experiment
-            print(write(list(cells.values()), results, list(config.hydra.overrides.task)))
+            print(write(list(cells.values()), results, [*outside, *config.hydra.overrides.task]))
         return missing

@@ -106,7 +106,7 @@ def test_cells_keep_what_the_figures_of_scenes_show(finished: Run) -> None:
     own, cam = (folders[of].read(CONTRIBUTIONS) for of in (("siam", "siam"), ("scene_regressor", "cam")))
     assert own["contributions"].shape == (2, len(ATTRIBUTES))
     assert own["images"].shape == (len(own["shown"]), 3, 96, 96)
-    assert (own["labels"] == cam["labels"]).all()
+    assert (own["label"] == cam["label"]).all()
     assert "images" not in cam
     assert not folders["siam", "gradient"].has(CONTRIBUTIONS)
 
@@ -213,7 +213,7 @@ def test_real_photos_in_their_published_layout_are_learned_from_and_explained(tm
     for folder in folders.values():
         assert list(dict.fromkeys(folder.read(SCORES)["image"])) == tested
     kept = folders["siam", "siam"].read(CONTRIBUTIONS)
-    np.testing.assert_allclose(kept["labels"], [votes[name] for name in tested], atol=1e-4)
+    np.testing.assert_allclose(kept["label"], [votes[name][0] for name in tested], atol=1e-4)
     assert kept["images"].shape == (6 + 2 * 6, 3, 96, 96)
     assert kept["contributions"].shape == (6, len(OF_SUN))
 

@@ -19,7 +19,7 @@ from evident.models.siam.stage import SceneStage
 from evident.models.training import Trained
 from evident.recorders.contract import Setup
 from evident.recorders.contributions import Contributions
-from evident.recorders.explain import Explain
+from evident.recorders.explain import Explain, explain_batch
 
 COUNT = 20
 # The network's score minus the votes' average, for each scene.
@@ -56,9 +56,10 @@ def kept(folder: Path, split: SceneSet, explainer: Any, examples: int = 3, size:
 def test_labels_predictions_and_maps_of_all_images_are_kept(tmp_path: Path) -> None:
     split, explainer = voted(), SIAM(network())
     held = kept(tmp_path, split, explainer)
-    torch.testing.assert_close(held["labels"], torch.stack([split.labels["average"], split.labels["variance"]], 1))
+    torch.testing.assert_close(held["label"], split.labels["average"])
+    assert held["target"].tolist() == [0] * COUNT
     with torch.no_grad():
-        torch.testing.assert_close(held["predicted"], explainer.model(pixels_of(split)))
+        torch.testing.assert_close(held["predicted"], explainer.model(pixels_of(split))[:, 0])
     torch.testing.assert_close(held["own_map"], explainer.own_map(pixels_of(split), 0)[:, 0])
     torch.testing.assert_close(held["contributions"], explainer.contributions(pixels_of(split), 0))
     assert held["own_map"].shape == (COUNT, 8, 8)
@@ -101,14 +102,14 @@ def test_images_without_votes_are_no_extremes(tmp_path: Path) -> None:
     held = kept(tmp_path, voted(errors), SIAM(network()), examples=1)
     by_error = [0, 12, 2, 8, 9, 4, 16]
     assert held["shown"].tolist() == [0, *by_error[:6], *by_error[:-7:-1]]
-    assert torch.equal(held["labels"][:, 0].isnan(), errors.isnan())
+    assert torch.equal(held["label"].isnan(), errors.isnan())
 
 
 def test_only_first_images_are_shown_without_votes(tmp_path: Path) -> None:
     _, split = scenes(COUNT, seed=0)
     held = kept(tmp_path, split, SIAM(network()))
-    assert held["labels"].shape == (COUNT, 2)
-    assert held["labels"].isnan().all()
+    assert held["label"].shape == (COUNT,)
+    assert held["label"].isnan().all()
     assert held["shown"].tolist() == [0, 1, 2]
     assert torch.equal(held["images"], split.images[:3])
 
@@ -116,6 +117,22 @@ def test_only_first_images_are_shown_without_votes(tmp_path: Path) -> None:
 def test_no_pictures_without_stated_contributions(tmp_path: Path) -> None:
     split, explainer = voted(kind="regressor"), CAM(network("regressor"))
     held = kept(tmp_path, split, explainer)
-    assert held.keys() == {"labels", "predicted", "own_map"}
+    assert held.keys() == {"target", "label", "predicted", "own_map"}
     torch.testing.assert_close(held["own_map"], explainer.own_map(pixels_of(split), 0)[:, 0])
-    torch.testing.assert_close((held["predicted"] - held["labels"])[:, 0], ERRORS, atol=1e-4, rtol=0)
+    torch.testing.assert_close(held["predicted"] - held["label"], ERRORS, atol=1e-4, rtol=0)
+
+
+def test_contributions_belong_to_the_explained_output(tmp_path: Path) -> None:
+    explainer = SIAM(network())
+    split = voted().first(3)
+    setup = Setup(explainer, Trained("", explainer.model, {}, []), split, no_splits, {}, {}, 3)
+    recorder = Contributions(setup)
+    batch = split.__getitems__([0, 1, 2])
+    with torch.no_grad():
+        recorder.record(explain_batch(explainer, explainer.model, batch, torch.ones(3, dtype=torch.long)))
+        expected = explainer.model(batch["image"])[:, 1]
+    recorder.save(CellFolder(tmp_path))
+    held = CellFolder(tmp_path).read(CONTRIBUTIONS)
+    torch.testing.assert_close(held["predicted"], expected)
+    torch.testing.assert_close(held["contributions"], explainer.contributions(batch["image"], 1))
+    torch.testing.assert_close(held["label"], split.labels["variance"])

@@ -295,7 +295,8 @@ def test_evidence_is_kept_as_uint8_images_with_scores() -> None:
     recorded = explain({}, kind=BrightEvidence)
     kept = recorded.examples
     expected = evidence(recorded.explainer.forward_func, kept["images"] / 255, kept["target"], kept["images"] / 255)
-    assert recorded.evidence.keys() == set(Evidence._fields)
+    assert recorded.evidence.keys() == {*Evidence._fields, "mask_share"}
+    torch.testing.assert_close(recorded.evidence["mask_share"], expected.mask.mean((1, 2, 3)))
     for name, value in expected._asdict().items():
         if value.dim() == 4:
             assert recorded.evidence[name].dtype == torch.uint8

@@ -68,6 +68,25 @@ class Crop:
 
 
 @dataclass(frozen=True)
+class Stretch:
+    """Resize both sides to `resize` pixels, then crop the centre, `size` x `size`."""
+
+    resize: int
+    size: int
+
+    def __post_init__(self) -> None:
+        if not 0 < self.size <= self.resize:
+            raise UserError(
+                f"size={self.size} pixels cannot be cropped from resize={self.resize}; use 1 to {self.resize}"
+            )
+
+    def image(self, picture: Image.Image) -> Tensor:
+        """Return uint8 (3, size, size)."""
+        resized = transforms.resize(picture.convert("RGB"), [self.resize, self.resize])
+        return transforms.pil_to_tensor(transforms.center_crop(resized, [self.size]))
+
+
+@dataclass(frozen=True)
 class ImageFiles:
     """Read images, uint8 (N, 3, size, size), from their files on access.
 

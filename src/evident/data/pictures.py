@@ -8,7 +8,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from evident.data.scenes.photos import Stretch
+from evident.data.files import Stretch
 from evident.errors import UserError
 
 

@@ -145,7 +145,8 @@ def ready(spec: NetworkSpec) -> Trained:
 
 def format_measures(accuracy: Mapping[str, float]) -> str:
     """Format the measures of a network on the test images for readers."""
-    first, *further = [phrase.format(accuracy[name]) for name, phrase in MEASURES.items() if name in accuracy]
+    known = [phrase.format(accuracy[name]) for name, phrase in MEASURES.items() if name in accuracy]
+    first, *further = known or [f"{name} {value:.3f}" for name, value in accuracy.items()] or ["not measured"]
     return f"{first} ({', '.join(further)})" if further else first
 
 

@@ -52,6 +52,7 @@ class Recorder:
     """
 
     products: ClassVar[tuple[type, ...]] = ()
+    of_pictures: ClassVar[bool] = True  # False: the product does not depend on the explained images
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup

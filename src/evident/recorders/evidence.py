@@ -18,7 +18,10 @@ class EvidenceImages(Recorder):
         evidence = explained.explanation.evidence
         if evidence is not None and (wanted := self._first.missing) > 0:
             fields = {name: value[:wanted] for name, value in evidence._asdict().items()}
-            self._first.add({name: as_pixels(value) if value.dim() == 4 else value for name, value in fields.items()})
+            # Of a sparse mask, eight bits would keep nothing.
+            share = {"mask_share": evidence.mask[:wanted].mean((1, 2, 3))}
+            pixels = {name: as_pixels(value) if value.dim() == 4 else value for name, value in fields.items()}
+            self._first.add(pixels | share)
 
     def save(self, folder: CellFolder) -> None:
         folder.write(EVIDENCE, self._first.all())

@@ -34,6 +34,7 @@ class Interpretations(Recorder):
     """Average the `images` strongest training images of each relevant feature, cropped to `size`; INTERPRETATION."""
 
     products = (Interprets,)
+    of_pictures = False
 
     def __init__(self, setup: Setup, images: int, size: int) -> None:
         super().__init__(setup)

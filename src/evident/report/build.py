@@ -1,7 +1,6 @@
 """The report of an experiment: the tables, figures and text of its sections, written to one folder."""
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from matplotlib.figure import Figure
 from evident.errors import UserError
 from evident.models.training import format_measures
 from evident.report.experiment import Cell, Experiment
-from evident.report.figures.files import write_figures
+from evident.report.figures.files import write_figures, write_whole
 from evident.report.gallery.page import gallery
 from evident.report.sections.contract import Section
 
@@ -33,15 +32,17 @@ def write(cells: Sequence[Cell], results: Path, overrides: Sequence[str]) -> str
     text = f"# {_title(experiment)}\n"
     for section in sections_of(experiment.cells):
         part = section.report(experiment)
+        if twice := tables.keys() & part.tables.keys() | figures.keys() & part.figures.keys():
+            raise RuntimeError(f"two sections write {', '.join(sorted(twice))}")
         tables |= part.tables
         figures |= part.figures
         text += part.text
     for name, table in tables.items():
-        _write(results / f"{name}.csv", table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
-    _write(results / "table.md", text)
-    _write(results / "provenance.json", json.dumps(_provenance(experiment, overrides), indent=1) + "\n")
+        write_whole(results / f"{name}.csv", table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    write_whole(results / "table.md", text)
+    write_whole(results / "provenance.json", json.dumps(_provenance(experiment, overrides), indent=1) + "\n")
     files = write_figures(figures, results / "figures")
-    _write(results / "index.html", gallery(experiment.config.experiment, text, files))
+    write_whole(results / "index.html", gallery(experiment.config.experiment, text, files, list(tables)))
     return text
 
 
@@ -67,7 +68,11 @@ def _provenance(experiment: Experiment, overrides: Sequence[str]) -> dict[str, A
     # Each environment once, in the order of the cells.
     environments = list(dict.fromkeys(cell.folder.environment() for cell in experiment.cells))
     # Paths, loggers and launchers change nothing in the results, and neither does a second report.
-    relevant = [given for given in overrides if not given.startswith(("paths.", "task=", "logger", "hydra"))]
+    relevant = [
+        given
+        for given in overrides
+        if given.startswith("hydra.searchpath") or not given.startswith(("paths.", "task=", "logger", "hydra"))
+    ]
     config = experiment.config
     return {
         "experiment": config.experiment,
@@ -76,17 +81,5 @@ def _provenance(experiment: Experiment, overrides: Sequence[str]) -> dict[str, A
         "environments": [json.loads(text) for text in environments],
         "seeds": sorted({cell.config.seed for cell in experiment.cells}),
         "models": experiment.network_facts,
-        "cells": {_name(cell): cell.folder.path.name for cell in experiment.cells},
+        "cells": {cell.name: cell.folder.path.name for cell in experiment.cells},
     }
-
-
-def _name(cell: Cell) -> str:
-    labels = cell.labels
-    return f"{labels['data']} {labels['model']} {labels['explainer']} seed {labels['seed']}"
-
-
-def _write(path: Path, content: str) -> None:
-    """Write a file atomically: a reader never sees an incomplete file, and two writers do not mix their content."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.making")
-    scratch.write_text(content)
-    scratch.replace(path)

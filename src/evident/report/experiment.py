@@ -30,6 +30,12 @@ class Cell:
         return {**names, "seed": config.seed}
 
     @property
+    def name(self) -> str:
+        """Data, model, explainer and seed as one line."""
+        labels = self.labels
+        return f"{labels['data']} {labels['model']} {labels['explainer']} seed {labels['seed']}"
+
+    @property
     def reference_row(self) -> bool:
         """Whether the explainer is a reference (random, centre, edges, oracle), which does not compete."""
         return bool(self.config.explainer.get("reference_row"))
@@ -93,6 +99,12 @@ class Experiment:
         for data, model in pairs:
             own = [cell for cell in chosen if (cell.labels["data"], cell.labels["model"]) == (data, model)]
             yield Network(data, model, "" if len(pairs) == 1 else f"_{data}_{model}", own)
+
+    @cached_property
+    def attribute_names(self) -> dict[str, Sequence[str]]:
+        """The attributes of every data set that names them."""
+        described = {str(cell.labels["data"]): cell.folder.read(NETWORK) for cell in self.cells}
+        return {data: network["attributes"] for data, network in described.items() if "attributes" in network}
 
     @cached_property
     def network_facts(self) -> list[dict[str, Any]]:

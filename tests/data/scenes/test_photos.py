@@ -10,10 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
+from evident.data.files import Stretch
 from evident.data.images import loader
 from evident.data.scenes.photos import (
     PhotoSet,
-    Stretch,
     decoding_error,
     drop_unreadable,
     find_photos,

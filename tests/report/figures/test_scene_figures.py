@@ -10,7 +10,7 @@ from matplotlib.figure import Figure, SubFigure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from evident.report.figures.scenes import LOWERS, RAISES, SceneExplanation, draw_signed, explanations_figure
+from evident.report.figures.scenes import LOWERS, RAISES, SceneExplanation, draw_signed, scenes_figure
 
 NAMES = ["trees", "ice_snow", "sand", "road", "wire", "ocean", "clouds", "brick", "metal", "grass"]
 CONTRIBUTIONS = torch.tensor([0.4, -2.0, 0.0, 0.1, -0.3, 1.5, 0.2, -0.6, 0.05, 0.8])
@@ -33,7 +33,7 @@ def parts_of(row: SubFigure | Figure, maps: int = 1) -> tuple[Axes, list[Axes], 
 def test_absent_attributes_are_named_in_italics() -> None:
     present = dict.fromkeys((name.replace("_", " ") for name in NAMES[::2]), "normal")
     known = scene("known")._replace(visible=torch.arange(len(NAMES)) % 2 == 0)
-    first, second = (parts_of(row)[2] for row in explanations_figure([known, scene("unknown")]).subfigs)
+    first, second = (parts_of(row)[2] for row in scenes_figure([known, scene("unknown")]).subfigs)
     for axes in first:
         assert axes.title.get_fontstyle() == present.get(axes.get_title().rpartition(" ")[0], "italic")
     assert {axes.title.get_fontstyle() for axes in first} == {"normal", "italic"}
@@ -41,12 +41,12 @@ def test_absent_attributes_are_named_in_italics() -> None:
 
 
 def test_every_scene_has_a_row() -> None:
-    rows = explanations_figure([scene("first"), scene("second"), scene("third")]).subfigs
+    rows = scenes_figure([scene("first"), scene("second"), scene("third")]).subfigs
     assert [parts_of(row)[0].get_title() for row in rows] == ["first", "second", "third"]
 
 
 def test_the_eight_largest_contributions_are_shown_in_order_with_their_sign() -> None:
-    [row] = explanations_figure([scene()]).subfigs
+    [row] = scenes_figure([scene()]).subfigs
     _, _, attributes = parts_of(row)
     assert [axes.get_title() for axes in attributes] == [
         *("ice snow -2.00", "ocean +1.50", "grass +0.80", "brick -0.60"),
@@ -56,7 +56,7 @@ def test_the_eight_largest_contributions_are_shown_in_order_with_their_sign() ->
 
 
 def test_frames_are_green_or_pink_by_sign_and_as_wide_as_the_contribution() -> None:
-    [row] = explanations_figure([scene()]).subfigs
+    [row] = scenes_figure([scene()]).subfigs
     _, _, attributes = parts_of(row)
     frames = [axes.spines["left"] for axes in attributes]
     signs = [CONTRIBUTIONS[k] > 0 for k in LARGEST]
@@ -70,7 +70,7 @@ def test_frames_are_green_or_pink_by_sign_and_as_wide_as_the_contribution() -> N
 
 
 def test_map_of_an_attribute_that_is_nowhere_is_black() -> None:
-    [row] = explanations_figure([scene(contributions=torch.tensor([0.0, 1.0]))]).subfigs
+    [row] = scenes_figure([scene(contributions=torch.tensor([0.0, 1.0]))]).subfigs
     _, _, (present, absent) = parts_of(row)
     assert present.images[0].get_clim() == (0, 1)
     assert absent.images[0].get_array().max() == 0
@@ -79,7 +79,7 @@ def test_map_of_an_attribute_that_is_nowhere_is_black() -> None:
 
 def test_at_most_two_maps_stand_beside_the_image() -> None:
     maps = {"siam": torch.ones(4, 4), "cam of scene_regressor": -torch.ones(2, 2), "third": torch.ones(4, 4)}
-    [row] = explanations_figure([scene()._replace(maps=maps)]).subfigs
+    [row] = scenes_figure([scene()._replace(maps=maps)]).subfigs
     _, beside, attributes = parts_of(row, maps=2)
     assert [axes.get_title() for axes in beside] == ["siam", "cam\nscene_regressor"]
     assert len(attributes) == 8

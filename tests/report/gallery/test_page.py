@@ -6,7 +6,7 @@ TABLE = "# t\n\n| explainer | x ↑ |\n| --- | ---: |\n| **gr<ad** | *0.1* |\n\n
 
 
 def test_page_has_the_table_and_escapes_names() -> None:
-    html = gallery("a<b", TABLE, {})
+    html = gallery("a<b", TABLE, {}, ["table"])
     assert "<h1>t</h1>" in html
     assert "<td><b>gr&lt;ad</b></td><td><i>0.1</i></td>" in html
     assert "a&lt;b" in html
@@ -14,7 +14,8 @@ def test_page_has_the_table_and_escapes_names() -> None:
 
 
 def test_page_shows_every_figure_from_its_file() -> None:
-    html = gallery("flowers", TABLE, {"examples": "examples.webp", "curves_b": "curves_a.png"})
+    html = gallery("flowers", TABLE, {"examples": "examples.webp", "curves_b": "curves_a.png"}, ["table", "my_table"])
+    assert 'href="my_table.csv"' in html
     assert '<img src="figures/examples.webp" alt="examples"' in html
     assert '<img src="figures/curves_a.png" alt="curves_b"' in html
     assert "<figcaption>curves b</figcaption>" in html

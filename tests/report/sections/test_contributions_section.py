@@ -33,8 +33,8 @@ def cell_of(
 def own_map(label: float | None = 3.0, value: float = -1.0) -> dict[str, Tensor]:
     """Return what is kept of an explainer with a map of the network's own."""
     return {
-        "labels": torch.full((SCENES, 2), torch.nan if label is None else label),
-        "predicted": PREDICTED[:, None].expand(-1, 2).contiguous(),
+        "label": torch.full((SCENES,), torch.nan if label is None else label),
+        "predicted": PREDICTED,
         "own_map": torch.full((SCENES, 4, 4), value),
     }
 
@@ -84,7 +84,7 @@ def test_map_of_another_network_stands_below_its_own(tmp_path: Path) -> None:
 
 
 def test_first_of_several_seeds_is_shown(tmp_path: Path) -> None:
-    kept = [{**stated(label=None, shown=(0,)), "predicted": torch.full((SCENES, 2), score)} for score in (7.0, 3.0)]
+    kept = [{**stated(label=None, shown=(0,)), "predicted": torch.full((SCENES,), score)} for score in (7.0, 3.0)]
     cells = [cell_of(tmp_path, "siam", "siam", seed, of_seed) for seed, of_seed in enumerate(kept, start=1)]
     assert titles_of(scene_figures(cells)["scenes"]) == ["network 7.0"]
 

@@ -18,7 +18,7 @@ from evident.report.sections.contract import PicturePart
 from evident.report.sections.evidence import Evidence, evidence_figures
 
 PICTURES = ["images", "explanation", "complement", "mask"]
-SCORES = ["score", "explanation_score", "complement_score"]
+SCORES = ["score", "explanation_score", "complement_score", "mask_share"]
 
 
 def evidence(count: int = 4, size: int = 16, seed: int = 0) -> dict[str, Tensor]:
@@ -113,7 +113,7 @@ def test_picture_shows_its_evidence_with_the_scores_of_both_images(
     assert part.values["evidence"] == {
         f"explanation_{measure}": kept["explanation_score"].item(),
         f"complement_{measure}": kept["complement_score"].item(),
-        "mask_share": pytest.approx((kept["mask"].double() / 255).mean().item()),
+        "mask_share": kept["mask_share"][0].item(),
     }
     assert list(part.images) == ["explanation", "complement", "mask"]
     for name, image in part.images.items():

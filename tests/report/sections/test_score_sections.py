@@ -80,13 +80,17 @@ def test_scores_of_the_network_are_not_in_the_table_of_explainers(tmp_path: Path
     assert "removal" not in part.text
 
 
-def test_curves_over_features_are_in_the_table_and_not_in_the_figure(tmp_path: Path) -> None:
+def test_curves_drawn_elsewhere_are_in_the_table_and_not_in_the_figure(tmp_path: Path) -> None:
     scores = {("gini", ""): [0.2, 0.7], ("ablation_random", "features"): [0.5, 0.5], ("iou", "thresholds"): [0.1, 0.3]}
-    part = Scores(network_scores=[]).report(Experiment([cell_of(tmp_path, scores=scores)]))
+    part = Scores(network_scores=[], drawn_elsewhere=["ablation"]).report(
+        Experiment([cell_of(tmp_path, scores=scores)])
+    )
     assert set(part.tables["curves"]["metric"]) == {"ablation_random", "iou"}
     assert titles(part.figures["curves"]) == ["iou"]
     del scores["iou", "thresholds"]
-    part = Scores(network_scores=[]).report(Experiment([cell_of(tmp_path, seed=1, scores=scores)]))
+    part = Scores(network_scores=[], drawn_elsewhere=["ablation"]).report(
+        Experiment([cell_of(tmp_path, seed=1, scores=scores)])
+    )
     assert "curves" not in part.figures
 
 

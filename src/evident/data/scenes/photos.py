@@ -19,10 +19,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
-from torchvision.transforms.v2 import functional as transforms
 
 from evident.contracts import Splits, Uncropped
-from evident.data.files import ImageFiles, listing
+from evident.data.files import ImageFiles, Stretch, listing
 from evident.data.images import Rows
 from evident.data.scenes.splits import SPLITS, split_of_scenes
 from evident.errors import UserError
@@ -34,25 +33,6 @@ SUFFIXES = (".jpg", ".jpeg", ".png")
 TABLES = (".tsv", ".gz", ".mat")
 CHECK_FORMAT = 1  # increase it when `decoding_error` changes, so that photos are checked again
 log = logging.getLogger("evident")
-
-
-@dataclass(frozen=True)
-class Stretch:
-    """Resize both sides to `resize` pixels, then crop the centre, `size` x `size`."""
-
-    resize: int
-    size: int
-
-    def __post_init__(self) -> None:
-        if not 0 < self.size <= self.resize:
-            raise UserError(
-                f"size={self.size} pixels cannot be cropped from resize={self.resize}; use 1 to {self.resize}"
-            )
-
-    def image(self, picture: Image.Image) -> Tensor:
-        """Return uint8 (3, size, size)."""
-        resized = transforms.resize(picture.convert("RGB"), [self.resize, self.resize])
-        return transforms.pil_to_tensor(transforms.center_crop(resized, [self.size]))
 
 
 class PhotoSet(Dataset[Batch], Uncropped):

@@ -20,7 +20,8 @@ from pathlib import Path
 
 import torch
 
-from evident.data.scenes.photos import PhotoSet, PhotoSplits, Stretch, drop_unreadable, find_photos
+from evident.data.files import Stretch
+from evident.data.scenes.photos import PhotoSet, PhotoSplits, drop_unreadable, find_photos
 from evident.errors import UserError
 
 COLUMNS = ("Average", "Variance", "Geograph URI")

@@ -27,10 +27,10 @@ import torch
 from numpy.typing import NDArray
 from scipy.io import loadmat
 
+from evident.data.files import Stretch
 from evident.data.scenes.photos import (
     PhotoSet,
     PhotoSplits,
-    Stretch,
     drop_unreadable,
     find_photos,
     partition,

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import torch
 
+from evident.data.files import Stretch
 from evident.data.scenes.photos import (
     PhotoSet,
     PhotoSplits,
-    Stretch,
     drop_unreadable,
     find_photos,
     partition,

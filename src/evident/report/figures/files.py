@@ -45,14 +45,15 @@ def write_figures(figures: dict[str, Figure], folder: Path) -> dict[str, str]:
         suffix, content = encode(figure)
         if content not in written:
             written[content] = f"{name}{suffix}"
-            _write(folder / written[content], content)
+            write_whole(folder / written[content], content)
         files[name] = written[content]
         for unused in {f"{name}{suffix}" for suffix in SUFFIXES} - {files[name]}:
             (folder / unused).unlink(missing_ok=True)
     return files
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file atomically: under a temporary name, then renamed."""
     scratch = path.with_name(f".{path.name}.{os.getpid()}.making")
-    scratch.write_bytes(content)
+    scratch.write_bytes(content.encode() if isinstance(content, str) else content)
     scratch.replace(path)

@@ -34,7 +34,7 @@ class SceneExplanation(NamedTuple):
     visible: Tensor | None = None
 
 
-def explanations_figure(scenes: Sequence[SceneExplanation]) -> Figure:
+def scenes_figure(scenes: Sequence[SceneExplanation]) -> Figure:
     """Draw one row per scene: the image, its maps from pink to green, and the attributes that contribute most.
 
     Each attribute is shown by its map in grey and its contribution in votes. Its frame is green where it raises the

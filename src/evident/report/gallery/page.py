@@ -1,17 +1,22 @@
 """The page of an experiment: its table and its figures, for a browser."""
 
 import re
+from collections.abc import Sequence
 
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup, escape
 
 
-def gallery(experiment: str, table: str, figures: dict[str, str]) -> str:
-    """Return the HTML page of an experiment: the Markdown `table`, then `figures`, file names in `figures/` by name."""
+def gallery(experiment: str, table: str, figures: dict[str, str], tables: Sequence[str]) -> str:
+    """Return the HTML page of an experiment.
+
+    It shows the Markdown `table` and the `figures`, file names in `figures/` by name, and links the `tables`, which
+    are CSV files of these names.
+    """
     environment = Environment(loader=PackageLoader("evident.report.gallery", ""), autoescape=True)
     template = environment.get_template("gallery.html")
     return template.render(
-        experiment=experiment, blocks=[_block(block) for block in table.split("\n\n")], figures=figures
+        experiment=experiment, blocks=[_block(block) for block in table.split("\n\n")], figures=figures, tables=tables
     )
 
 

@@ -11,7 +11,7 @@ from evident.cell_folder import CONTRIBUTIONS, NETWORK, CellFolder
 from evident.recorders.contributions import EXTREMES
 from evident.report.experiment import Cell, Experiment
 from evident.report.figures.removal import removal_figure
-from evident.report.figures.scenes import SceneExplanation, explanations_figure
+from evident.report.figures.scenes import SceneExplanation, scenes_figure
 from evident.report.sections.contract import Part, PicturePart, Section
 from evident.report.tables.attributes import by_attribute
 
@@ -20,12 +20,7 @@ class Contributions(Section):
     """Draw scenes with the contributions of positions and attributes, and what the removal of an attribute changes."""
 
     def report(self, experiment: Experiment) -> Part:
-        names = {
-            str(cell.labels["data"]): described["attributes"]
-            for cell in experiment.cells
-            if "attributes" in (described := cell.folder.read(NETWORK))
-        }
-        attributes = by_attribute(experiment.scores, names, {})
+        attributes = by_attribute(experiment.scores, experiment.attribute_names, {})
         return Part(figures=scene_figures(experiment.cells) | removal_figures(experiment.cells, attributes))
 
     def picture(self, folder: CellFolder, labels: Mapping[str, Any]) -> PicturePart:
@@ -34,9 +29,11 @@ class Contributions(Section):
             return PicturePart()
         names, stated = folder.read(NETWORK)["attributes"], kept["contributions"][0]
         order = stated.abs().argsort(descending=True).tolist()
-        [explanation] = _explanations(kept, {labels["explainer"]: kept["own_map"]}, names)
-        values = {names[k]: stated[k].item() for k in order}
-        return PicturePart({"contributions": values}, {"explanation": explanations_figure([explanation])})
+        part = PicturePart({"contributions": {names[k]: stated[k].item() for k in order}})
+        if "shown" in kept:
+            [explanation] = _explanations(kept, {labels["explainer"]: kept["own_map"]}, names)
+            part.figures["explanation"] = scenes_figure([explanation])
+        return part
 
 
 def scene_figures(cells: Sequence[Cell]) -> dict[str, Figure]:
@@ -52,7 +49,7 @@ def scene_figures(cells: Sequence[Cell]) -> dict[str, Figure]:
             network = (cell.labels["data"], cell.labels["model"])
             if cell.labels["seed"] == first.setdefault(network, cell.labels["seed"]):
                 kept[network] = cell, scenes
-    stating = [network for network, (_, scenes) in kept.items() if "contributions" in scenes]
+    stating = [network for network, (_, scenes) in kept.items() if "shown" in scenes]
     figures: dict[str, Figure] = {}
     for network in stating:
         cell, scenes = kept[network]
@@ -63,21 +60,21 @@ def scene_figures(cells: Sequence[Cell]) -> dict[str, Figure]:
         ]
         maps = {cell.labels["explainer"]: scenes["own_map"], **dict(others[:1])}
         rows = _explanations(scenes, maps, cell.folder.read(NETWORK)["attributes"])
-        count = min(EXTREMES, int((~scenes["labels"][:, 0].isnan()).sum()))
+        count = min(EXTREMES, int((~scenes["label"].isnan()).sum()))
         examples = len(rows) - 2 * count
         parts = {"scenes": rows[:examples]}
         if network == stating[0]:  # the extremes of one network are enough
             parts["overestimates"] = rows[examples : examples + count]
             parts["underestimates"] = rows[examples + count :]
         suffix = "" if len(stating) == 1 else "_" + "_".join(network)
-        figures |= {f"{name}{suffix}": explanations_figure(part) for name, part in parts.items() if part}
+        figures |= {f"{name}{suffix}": scenes_figure(part) for name, part in parts.items() if part}
     return figures
 
 
 def _explanations(scenes: dict[str, Tensor], maps: dict[str, Tensor], names: Sequence[str]) -> list[SceneExplanation]:
     found = []
     for position, row in enumerate(scenes["shown"].tolist()):
-        label, predicted = scenes["labels"][row, 0], scenes["predicted"][row, 0]
+        label, predicted = scenes["label"][row], scenes["predicted"][row]
         title = f"network {predicted:.1f}" if label.isnan() else f"crowd {label:.1f}, network {predicted:.1f}"
         found.append(
             SceneExplanation(

@@ -13,8 +13,9 @@ class Cost(Section):
     def report(self, experiment: Experiment) -> Part:
         rows = []
         for cell in experiment.cells:
-            cost = cell.folder.read(COST)
+            if (cost := cell.folder.get(COST)) is None:
+                continue
             images, memory = cost.pop("images"), cost.pop("peak_memory")
             per_image = {f"{name}_per_image": value / images for name, value in cost.items()}
             rows.append({**cell.labels, **per_image, "peak_memory": memory})
-        return Part({"cost": pd.DataFrame(rows)})
+        return Part({"cost": pd.DataFrame(rows)} if rows else {})

@@ -27,7 +27,7 @@ class Evidence(Section):
         values = {
             f"explanation_{measure}": kept["explanation_score"][0].item(),
             f"complement_{measure}": kept["complement_score"][0].item(),
-            "mask_share": (kept["mask"][0].double() / 255).mean().item(),
+            "mask_share": kept["mask_share"][0].item(),
         }
         images = {name: kept[name][0] / 255 for name in ("explanation", "complement", "mask")}
         return PicturePart({"evidence": values}, images=images)
@@ -43,7 +43,7 @@ def evidence_figures(cells: Sequence[Cell]) -> dict[str, Figure]:
         for cell in cells
         # The figures show probabilities, which a regression does not have.
         if cell.config.seed == first and not cell.folder.read(NETWORK)["regression"]
-        if (evidence := cell.folder.get(EVIDENCE))
+        if (evidence := cell.folder.get(EVIDENCE)) and cell.folder.has(EXAMPLES)
     }
     networks = list(dict.fromkeys(key[:2] for key in kept))
     figures: dict[str, Figure] = {}

@@ -29,7 +29,8 @@ class Examples(Section):
         return part
 
     def picture(self, folder: CellFolder, labels: Mapping[str, Any]) -> PicturePart:
-        examples = folder.read(EXAMPLES)
+        if not (examples := folder.get(EXAMPLES)):
+            return PicturePart()
         image, heatmap, target = examples["images"][0], examples["heatmaps"][0], int(examples["target"][0])
         span = (heatmap.max() - heatmap.min()).clamp(min=torch.finfo(heatmap.dtype).tiny)
         figure = Figure(figsize=(6, 3), dpi=150, layout="constrained")

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
+from torch import Tensor
 
 from evident.cell_folder import EXAMPLES, FEATURE_MAPS, FEATURES, INTERPRETATION, CellFolder
 from evident.report.experiment import Cell, Experiment
@@ -20,19 +22,16 @@ class Features(Section):
     """
 
     def report(self, experiment: Experiment) -> Part:
-        cells = [cell for cell in experiment.cells if len(_features(cell.folder))]
-        if not cells:
-            return Part()
-        part = Part({"features": pd.concat([_labelled(cell) for cell in cells], ignore_index=True)})
+        cells = [cell for cell in experiment.cells if cell.folder.has(FEATURES) or cell.folder.has(FEATURE_MAPS)]
+        part = Part()
+        if labelled := [_labelled(cell) for cell in cells if len(_features(cell.folder))]:
+            part.tables["features"] = pd.concat(labelled, ignore_index=True)
         for network in experiment.networks(cells):
             folder = network.first_seed()[0].folder
-            features, kept = _features(folder), folder.get(FEATURE_MAPS)
-            if kept:
-                names = dict(zip(features["place"], features["feature"], strict=True))
-                shown = folder.read(EXAMPLES) | kept
-                part.figures[f"feature_maps{network.suffix}"] = feature_maps_figure(shown, names)
+            if figure := _maps_figure(folder):
+                part.figures[f"feature_maps{network.suffix}"] = figure
             if interpretation := folder.get(INTERPRETATION):
-                for name, of_class in features.groupby("class", sort=False):
+                for name, of_class in _features(folder).groupby("class", sort=False):
                     sheet = f"interpretation_{'_'.join(str(name).split())}{network.suffix}"
                     part.figures[sheet] = interpretation_sheet(str(name), of_class, interpretation)
         return part
@@ -41,12 +40,23 @@ class Features(Section):
         kept = folder.get(FEATURE_MAPS)
         if not kept:
             return PicturePart()
-        features = _features(folder)
-        names = dict(zip(features["place"], features["feature"], strict=True))
+        names = _names(folder, kept)
         shown = zip(kept["features"][0].tolist(), kept["shares"][0].tolist(), strict=True)
         values = [{"feature": names[place], "share": share} for place, share in shown if place >= 0]
-        figure = feature_maps_figure(folder.read(EXAMPLES) | kept, names)
-        return PicturePart({"features": values}, {"features": figure})
+        figure = _maps_figure(folder)
+        return PicturePart({"features": values}, {"features": figure} if figure else {})
+
+
+def _maps_figure(folder: CellFolder) -> Figure | None:
+    kept, examples = folder.get(FEATURE_MAPS), folder.get(EXAMPLES)
+    return feature_maps_figure(examples | kept, _names(folder, kept)) if kept and examples else None
+
+
+def _names(folder: CellFolder, kept: Mapping[str, Tensor]) -> dict[int, str]:
+    """Return the name of every feature that is shown: its number, if the explainer learned no table of features."""
+    features = _features(folder)
+    known = dict(zip(features["place"], features["feature"], strict=True)) if len(features) else {}
+    return {place: known.get(place, f"feature {place}") for place in kept["features"].unique().tolist()}
 
 
 def _features(folder: CellFolder) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 import torch
 
-from evident.cell_folder import NETWORK, PREDICTIONS
+from evident.cell_folder import PREDICTIONS
 from evident.report.experiment import Experiment
 from evident.report.sections.contract import Part, Section
 from evident.report.tables import networks
@@ -21,12 +21,7 @@ class Networks(Section):
 
     def report(self, experiment: Experiment) -> Part:
         performance, differences = networks.performance(self._with_removal(experiment))
-        names = {
-            str(cell.labels["data"]): described["attributes"]
-            for cell in experiment.cells
-            if "attributes" in (described := cell.folder.read(NETWORK))
-        }
-        attributes = by_attribute(experiment.scores, names, predictions_of(experiment))
+        attributes = by_attribute(experiment.scores, experiment.attribute_names, predictions_of(experiment))
         tables = {"performance": performance, "performance_differences": differences, "attributes": attributes}
         part = Part({name: table for name, table in tables.items() if len(table)})
         part.text = networks.markdown(performance)

@@ -1,5 +1,7 @@
 """The scores of all explainers: table, paired tests, curves."""
 
+from collections.abc import Sequence
+
 from evident.cell_folder import NETWORK
 from evident.report.experiment import Experiment
 from evident.report.figures.curves import curves_figure
@@ -11,25 +13,26 @@ from evident.report.tables import scores as tables
 class Scores(Section):
     """Report `table`, `significance` and `curves`, and draw the scores and the curves of each network.
 
-    `network_scores` are scores of the network, whoever explains it; they are in its table (`sections.networks`).
+    `network_scores` are scores of the network, not of the explainer; they are in its table (`sections.networks`).
+    Curves whose names start with one of `drawn_elsewhere` have a figure of their own.
     """
 
-    def __init__(self, network_scores: list[str]) -> None:
-        self.network_scores = network_scores
+    def __init__(self, network_scores: Sequence[str], drawn_elsewhere: Sequence[str] = ()) -> None:
+        self.network_scores, self.drawn_elsewhere = list(network_scores), tuple(drawn_elsewhere)
 
     def report(self, experiment: Experiment) -> Part:
         scores, references = experiment.scores, experiment.references
         own = scores[~scores["metric"].isin(self.network_scores)]
         table, curves = tables.table(own, experiment.directions), tables.curves(scores)
         part = Part({"table": table, "significance": tables.significance(own), "curves": curves})
-        regression = any(cell.folder.read(NETWORK)["regression"] for cell in experiment.cells[:1])
-        followed = "score" if regression else "probability of the class"
         for network in experiment.networks():
             rows = table[(table["data"] == network.data) & (table["model"] == network.model)]
             part.figures[f"scores{network.suffix}"] = scores_figure(rows, references)
             drawn = curves[(curves["data"] == network.data) & (curves["model"] == network.model)]
-            drawn = drawn[drawn["axis"] != "features"]  # those of `sections.ablation`
+            drawn = drawn[~drawn["metric"].str.startswith(self.drawn_elsewhere).astype(bool)]
             if len(drawn):
+                regression = network.cells[0].folder.read(NETWORK)["regression"]
+                followed = "score" if regression else "probability of the class"
                 part.figures[f"curves{network.suffix}"] = curves_figure(drawn, references, followed)
         part.text = tables.markdown(table, references)
         return part

@@ -11,6 +11,7 @@ from torch import Tensor
 from evident.metrics.rank import kendall
 from evident.report.tables.statistics import RESAMPLES, draws
 
+PREFIXES = ("", "variance_")  # of the measures of each output; votes have an average and a variance
 ROUNDING = 1e-20  # of a sum of squares: below it all labels are equal
 
 
@@ -47,7 +48,8 @@ def measures(predictions: dict[str, Tensor]) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     if "scores" in predictions:
         counts = _counts(len(predictions["scores"]))
-        for column, prefix in enumerate(("", "variance_")):
+        for column in range(predictions["scores"].shape[1]):
+            prefix = PREFIXES[column] if column < len(PREFIXES) else f"output{column}_"
             of_one = score_measures(predictions["scores"][:, column], predictions["votes"][:, column], counts)
             found |= {f"{prefix}{name}": values for name, values in of_one.items()}
     if "attributes" in predictions:

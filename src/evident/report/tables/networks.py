@@ -25,7 +25,7 @@ LEGEND_OF = {  # of a measure or a row
     "truth": "*truth*: the true score of the rendered scene, without the noise of the votes.",
 }
 IMAGES_OF = {"attribute_precision": "labels", "removal": "removal"}  # whose length is n; else "votes"
-REFERENCES = ("constant", "truth")
+BASELINES = ("constant", "truth")
 # What networks predict for the test images: data set -> model -> seed -> tensors by name.
 Predictions = dict[str, dict[str, dict[int, dict[str, Tensor]]]]
 
@@ -34,7 +34,7 @@ def performance(predictions: Predictions) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return a table with `COLUMNS`, one row per network and measure, and one with `COMPARED`, per pair and measure.
 
     A value is the mean over seeds, its interval the 95 % bootstrap interval over images of that mean, `std` the
-    standard deviation over seeds. The `REFERENCES` follow the networks. Two networks are compared on the seeds that
+    standard deviation over seeds. The `BASELINES` follow the networks. Two networks are compared on the seeds that
     both have: by the mean over these seeds and, if there are several, also seed by seed.
     """
     rows, compared = [], []
@@ -45,14 +45,14 @@ def performance(predictions: Predictions) -> tuple[pd.DataFrame, pd.DataFrame]:
                 seeds, drawn = sorted(each), torch.stack(list(each.values()))
                 std = drawn[:, 0].std().item() if len(seeds) > 1 else float("nan")
                 count = len(models[model][seeds[0]][IMAGES_OF.get(measure, "votes")])
-                label = (data, model, measure, DIRECTION[measure.removeprefix("variance_")])
+                label = (data, model, measure, _direction(measure))
                 rows.append((*label, *interval(drawn.mean(0)), std, count, " ".join(map(str, seeds))))
         first = next(iter(next(iter(models.values())).values()))
         for model, predicted in _references(first).items():
             for measure, drawn in measures(predicted).items():
                 if not drawn[0].isnan():
                     count = len(predicted[IMAGES_OF.get(measure, "votes")])
-                    label = (data, model, measure, DIRECTION[measure.removeprefix("variance_")])
+                    label = (data, model, measure, _direction(measure))
                     rows.append((*label, *interval(drawn), float("nan"), count, ""))
         for (model, one), (other, two) in itertools.combinations(values.items(), 2):
             for measure in (measure for measure in one if measure in two):
@@ -77,7 +77,7 @@ def markdown(table: pd.DataFrame) -> str:
             row.measure: f"{row.value:z.3f} [{row.ci_low:z.3f}, {row.ci_high:z.3f}]"
             for row in part.dropna(subset="value").itertuples(index=False)
         }
-        name = f"*{model}* on {data}" if model in REFERENCES else f"{model} on {data}"
+        name = f"*{model}* on {data}" if model in BASELINES else f"{model} on {data}"
         lines.append([name, *(cells.get(name, "") for name in measured)])
     body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     shown = {*measured, *table["model"]}
@@ -86,7 +86,7 @@ def markdown(table: pd.DataFrame) -> str:
 
 
 def _references(predictions: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """Return constant and ground-truth baselines, by `REFERENCES`."""
+    """Return constant and ground-truth baselines, by `BASELINES`."""
     constant = {name: values for name, values in predictions.items() if name in ("votes", "labels")}
     if "votes" in constant:
         constant["scores"] = constant["votes"].mean(0).expand_as(constant["votes"])
@@ -96,6 +96,11 @@ def _references(predictions: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     if "true" in predictions:
         found["truth"] = {"votes": predictions["votes"], "scores": predictions["true"]}
     return found
+
+
+def _direction(measure: str) -> str:
+    """Return which values of a measure are better; the measures of further outputs have the output's name in front."""
+    return next(better for name, better in DIRECTION.items() if measure == name or measure.endswith(f"_{name}"))
 
 
 def _by_measure(seeds: dict[int, dict[str, Tensor]]) -> dict[str, dict[int, Tensor]]:

@@ -11,8 +11,8 @@ from torchvision.models import alexnet
 from evident.errors import UserError
 from evident.explainers.shared.backward_rules import BackwardRules, ConvolutionRule
 from evident.explainers.shared.heatmap import channel_norm
-from evident.metrics.artefacts import grid_energy
 from evident.metrics.contract import Explanation
+from evident.metrics.grid_energy import grid_energy
 from evident.models.flower_net import FlowerNet
 from evident.models.untouched import untouched
 
