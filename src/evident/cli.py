@@ -79,9 +79,11 @@ def one_line(error: Exception) -> str:
         # Groups of Hydra's own have two parts: hydra/launcher.
         own = error.missing_cfg_file.startswith("hydra/")
         group, _, given = (str.rpartition if own else str.partition)(error.missing_cfg_file, "/")
-        folder = f"{given.rpartition('/')[0]}/" if "/" in given else ""
-        options = " ".join(f"{folder}{name}" for name in error.options or ()) or f"one of conf/{group}/{folder}*.yaml"
-        return f"{group}={given} is unknown; use {options}"
+        folder = given.rpartition("/")[0]
+        names = error.options or ()
+        if folder:  # Hydra lists the files of the group only
+            names = sorted(f"{folder}/{file.stem}" for file in (ROOT / "conf" / group / folder).glob("*.yaml"))
+        return f"{group}={given} is unknown; use {' '.join(names) or f'one of conf/{group}/*.yaml'}"
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} is not given; add {error.full_key}=..."
     cause = error.__cause__
