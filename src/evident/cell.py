@@ -78,7 +78,7 @@ def compute(request: Request, path: Path) -> None:
 def load(request: Request, loggers: list[Logger]) -> tuple[Setup, Splits]:
     """Load the images and the network, train it if necessary, and build the explainer; it is not fitted yet."""
     config = request.config
-    if not config.metric:
+    if not config.get("metric"):
         raise UserError("metric=[] scores nothing; name a metric of conf/metric")
     splits = load_data(config)
     network = trained(request.network, loggers)

@@ -98,7 +98,7 @@ class Request:
             **further,
             **made,
             "explainer": resolved["explainer"]["build"],
-            "metric": resolved["metric"],
+            "metric": resolved.get("metric", {}),
             "explained": resolved["explained"],
             "recorder": {name: resolved["recorder"][name] for name in self.recorders},
             "seed": resolved["seed"],

@@ -130,9 +130,7 @@ def _lock(folder: Path) -> Iterator[None]:
         lock = FileLock(folder.with_name(f".{folder.name}.lock"))
         lock.acquire()
     except OSError as error:
-        raise UserError(
-            f"cannot write to {folder.parent}: {error}; set EVIDENT_STORE to a folder that can be"
-        ) from error
+        raise UserError(f"cannot write to {folder.parent}: {error}; set EVIDENT_STORE to a writable folder") from error
     try:
         yield
     finally:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -66,6 +67,18 @@ def _expand(overrides: list[Override]) -> list[list[str]]:
     return cells
 
 
+def _extend_search_path(config: DictConfig) -> None:
+    """Let `glob(*)` list the files of the folders of `hydra.searchpath`; Hydra uses them only to compose a config."""
+    loader = GlobalHydra.instance().config_loader()
+    assert isinstance(loader, ConfigLoaderImpl)
+    folders = loader.get_search_path()
+    schema = folders.get_path().pop()  # Hydra expects it at the end
+    for folder in config.hydra.searchpath:
+        folders.append("hydra.searchpath", folder)
+    folders.get_path().append(schema)
+    loader.repository.initialize_sources(folders)
+
+
 class Sweep(Callback):
     """Show a bar while cells run, and write the report from their scores once all have been tried."""
 
@@ -78,6 +91,7 @@ class Sweep(Callback):
         return Sweep, ()
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        _extend_search_path(config)
         self._bar = bar(config.experiment, len(grid(config).asked))
         bars.start()
         self._progress = self._bar.__enter__()
@@ -108,10 +122,8 @@ class Sweep(Callback):
         cells: dict[Path, Cell] = {}
         missing, asked = [], False
         wanted = grid(config)
-        # Folders of configs outside the project are needed here too.
-        outside = search_path(config.hydra.overrides.hydra)
         for overrides in wanted.shown:
-            composed = self._composed.get(frozenset(overrides)) or compose(config_name, [*outside, *overrides])
+            composed = self._composed.get(frozenset(overrides)) or compose(config_name, overrides)
             request = Request(composed)
             if not request.applies:
                 continue
@@ -135,5 +147,11 @@ class Sweep(Callback):
             )
         if cells:
             results = Path(config.paths.results) / config.experiment
-            print(write(list(cells.values()), results, [*outside, *config.hydra.overrides.task]))
+            print(
+                write(
+                    list(cells.values()),
+                    results,
+                    [*search_path(config.hydra.overrides.hydra), *config.hydra.overrides.task],
+                )
+            )
         return missing
