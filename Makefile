@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: env run test lint
+.PHONY: env run test coverage lint
 
 env: .venv/ready
 
@@ -17,6 +17,9 @@ run: env
 
 test: env
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+coverage: env
+	$(BIN)/python -m pytest -n 2 --dist worksteal --cov=evident --cov-report=term:skip-covered
 
 lint: env
 	$(BIN)/ruff check .
