@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import cache
 
 import pytest
-from runs import RUNS, SETTINGS, Run, finish
+from smoke_runs import RUNS, SETTINGS, Run, finish
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import pytest
 from entry_point import ROOT, run, written
 from omegaconf import OmegaConf
 from PIL import Image
-from runs import CONF, RUNS, SETTINGS, Run, axis, cells, composed, different, experiments, requests
+from smoke_runs import CONF, RUNS, SETTINGS, Run, axis, cells, composed, different, experiments, requests
 
 from evident import store
 from evident.cell_folder import SCORES

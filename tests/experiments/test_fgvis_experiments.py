@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from omegaconf import OmegaConf
-from runs import Run, axis, composed, different, finish, variants
+from smoke_runs import Run, axis, composed, different, finish, variants
 
 from evident.cell_folder import EVIDENCE, EXAMPLES
 

@@ -12,8 +12,8 @@ import pytest
 from entry_point import run, written
 from omegaconf import OmegaConf
 from PIL import Image
-from runs import QUIET, Run, axes, composed, experiments, requests
 from safetensors.torch import load_file
+from smoke_runs import QUIET, Run, axes, composed, experiments, requests
 
 from evident.cell_folder import CONTRIBUTIONS, SCORES
 from evident.data.render.landscape.attributes import ATTRIBUTES

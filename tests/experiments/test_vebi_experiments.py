@@ -7,7 +7,7 @@ import pytest
 import torch
 from entry_point import written
 from omegaconf import OmegaConf
-from runs import Run, axis, composed, different, finish, variants
+from smoke_runs import Run, axis, composed, different, finish, variants
 
 from evident.models.flower_net import FlowerNet
 from evident.relevance.responses import layer_responses
