@@ -18,9 +18,8 @@ def reason_to_skip_real_data() -> str | None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # Runs of the entry point take longest: started first, they leave no process waiting for one at the end.
-    slow = {Path(__file__).parent, Path(__file__).parent / "experiments"}
-    items.sort(key=lambda item: item.path.parent not in slow)
+    # The longest first, so that no process waits for one at the end.
+    items.sort(key=lambda item: "slow" not in item.keywords)
     reason = reason_to_skip_real_data()
     if reason is not None:
         for item in items:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 from entry_point import ROOT, run
 
 from evident.benchmark.relevance import MU, random_moments, spams_lasso
@@ -22,6 +23,7 @@ SIAM = {
 }
 
 
+@pytest.mark.slow
 def test_benchmark_has_rows_for_the_renderer_all_explainers_and_the_parts_of_the_papers(tmp_path: Path) -> None:
     few = ("benchmark.mu_lasso=[[60,3]]", "benchmark.mu_lasso_images=90", "benchmark.fgvis=[squeezenet1_1]")
     ended = run("task=benchmark", *SMALL, *few, store=tmp_path)

@@ -70,6 +70,7 @@ def test_paper_explains_a_picture(paper: Path, store: Path) -> None:
     assert {"profile.png", "overlay.png", "heatmap.png"} <= {file.name for file in folder.iterdir()}
 
 
+@pytest.mark.slow
 def test_paper_joins_another_experiment_without_changing_its_rows(paper: Path, store: Path, tmp_path: Path) -> None:
     few = "explainer=random,gradient"
     ended = run("experiment=an8flower", few, *QUIET, store=store, results=tmp_path / "before")
