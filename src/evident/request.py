@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from evident import store
 from evident.contracts import ForSomeNetworks
 from evident.errors import UserError
-from evident.models.training import NetworkSpec, arithmetic
+from evident.models.training import NetworkSpec, arithmetic, plain
 
 CELL_FORMAT = 3  # increase it when the same config would give other scores or files
 
@@ -84,24 +84,24 @@ class Request:
     @cached_property
     def identity(self) -> store.Identity:
         """All settings that determine the scores and files of the cell, and no others."""
-        resolved: Any = OmegaConf.to_container(self.config, resolve=True)
+        config = self.config
         labels = self.labels
         # The identity of a trained network includes device and threads; published weights are the same everywhere.
-        further = {"arithmetic": arithmetic(self.config)} if self.network.published else {}
+        further = {"arithmetic": arithmetic(config)} if self.network.published else {}
         # A data set that is made from the network's own data set is not part of the network's identity.
-        made = {"data": resolved["data"]} if "base" in resolved["data"] else {}
+        made = {"data": plain(config.data)} if "base" in config.data else {}
         return {
             "format": CELL_FORMAT,
-            "experiment": resolved["experiment"],
+            "experiment": config.experiment,
             "names": {name: labels[name] for name in ("data", "model", "explainer")},
             "network": self.network.identity,
             **further,
             **made,
-            "explainer": resolved["explainer"]["build"],
-            "metric": resolved.get("metric", {}),
-            "explained": resolved["explained"],
-            "recorder": {name: resolved["recorder"][name] for name in self.recorders},
-            "seed": resolved["seed"],
+            "explainer": plain(config.explainer.build),
+            "metric": {name: plain(metric) for name, metric in (config.get("metric") or {}).items()},
+            "explained": plain(config.explained),
+            "recorder": {name: plain(build) for name, build in self.recorders.items()},
+            "seed": config.seed,
         }
 
     @property

@@ -58,17 +58,16 @@ class NetworkSpec:
         """Resolve the network of the config of a cell."""
         own = base_config(config)
         weights = own.model.get("weights")
-        resolved: Any = OmegaConf.to_container(own, resolve=True)
         identity = {
             "format": MODEL_FORMAT,
-            "data": resolved["data"],
-            "model": resolved["model"]["build"],
-            "trainer": resolved["trainer"],
+            "data": plain(own.data),
+            "model": plain(own.model.build),
+            "trainer": plain(own.trainer),
         }
         if weights is not None:
             return cls(own, weights, {**identity, "weights": weights})
         # Device and number of threads change the order of floating-point sums, and so the weights.
-        return cls(own, None, {**identity, **arithmetic(config), "seed": resolved["seed"]})
+        return cls(own, None, {**identity, **arithmetic(config), "seed": own.seed})
 
     @property
     def published(self) -> bool:
@@ -78,6 +77,11 @@ class NetworkSpec:
     def load_data(self) -> Any:
         """Load the data set that the network belongs to."""
         return load_data(self.config)
+
+
+def plain(config: DictConfig) -> Any:
+    """Return a part of a config as plain dictionaries, lists and values, with its interpolations resolved."""
+    return OmegaConf.to_container(config, resolve=True)
 
 
 def arithmetic(config: DictConfig) -> store.Identity:
