@@ -7,9 +7,12 @@ import runpy
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import mkdtemp
+
+import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).parents[1]
 SECONDS = 300
@@ -71,6 +74,24 @@ def options() -> dict:
     """Return the arguments of `subprocess.run`: the project's root, captured output, W&B without a network."""
     environment = {**os.environ, "WANDB_MODE": "offline"}
     return {"cwd": ROOT, "env": environment, "capture_output": True, "text": True, "timeout": SECONDS}
+
+
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """Return a folder of this process with what `make(folder)` writes; the test processes make it only once."""
+    private = factory.mktemp(name) / name
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        make(private)
+        return private
+    shared = factory.getbasetemp().parent / name
+    with FileLock(shared.with_suffix(".lock")):
+        if not shared.exists():
+            scratch = shared.with_suffix(".making")
+            shutil.rmtree(scratch, ignore_errors=True)
+            make(scratch)
+            scratch.rename(shared)
+    # A copy, because tests add cells to a store.
+    shutil.copytree(shared, private)
+    return private
 
 
 def written(store: Path) -> dict[str, int]:

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from entry_point import ROOT, Started, command, options, run, written
+from entry_point import ROOT, Started, command, made_once, options, run, written
 
 from evident.cell_folder import EXAMPLES, SCORES, CellFolder
 
-FEW = "explainer=random,oracle,gradient,grad_cam"
+# As axis of the sweep, so that the report looks for no other explainer.
+FEW = "hydra.sweeper.params.explainer='random,oracle,gradient,grad_cam'"
 QUIET = ("scale=smoke", "logger=none")
 TABLES = ["table.csv", "table.md", "significance.csv", "curves.csv"]
 COLUMNS = ["experiment", "data", "model", "explainer", "seed", "image", "target", "metric", "axis", "at", "value"]
@@ -25,11 +26,13 @@ COLUMNS = ["experiment", "data", "model", "explainer", "seed", "image", "target"
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Run an uninterrupted sweep over a few explainers and return its store, which holds the results too."""
-    store = tmp_path_factory.mktemp("finished")
-    ended = run(FEW, *QUIET, store=store)
-    assert ended.returncode == 0, ended.stderr
-    assert "| gradient |" in ended.stdout
-    return store
+
+    def finish(store: Path) -> None:
+        ended = run(FEW, *QUIET, store=store)
+        assert ended.returncode == 0, ended.stderr
+        assert "| gradient |" in ended.stdout
+
+    return made_once(tmp_path_factory, "finished", finish)
 
 
 def results_of(store: Path) -> Path:
@@ -143,11 +146,11 @@ def test_failure_of_a_cell_is_kept_and_other_cells_are_computed(finished: Path, 
 
 def test_damaged_cell_is_named_and_not_changed(tmp_path: Path) -> None:
     store = tmp_path / "store"
-    ended = run("explainer=random", *QUIET, store=store)
+    ended = run("hydra.sweeper.params.explainer=random", *QUIET, store=store)
     assert ended.returncode == 0, ended.stderr
     [scores] = store.glob("cells/*/scores.parquet")
     scores.write_bytes(scores.read_bytes()[:100])
-    ended = run("explainer=random", *QUIET, store=store)
+    ended = run("hydra.sweeper.params.explainer=random", *QUIET, store=store)
     assert ended.returncode == 1
     assert f"{scores} is damaged; delete the folder {scores.parent} and run again" in ended.stderr
     assert scores.stat().st_size == 100
@@ -201,7 +204,7 @@ def test_changed_setting_of_an_explainer_replaces_its_row_only(finished: Path, t
 
 
 def test_two_seeds_train_two_networks_for_one_row(tmp_path: Path) -> None:
-    ended = run("explainer=random,gradient", "seed=0,1", *QUIET, store=tmp_path)
+    ended = run("hydra.sweeper.params.explainer='random,gradient'", "seed=0,1", *QUIET, store=tmp_path)
     assert ended.returncode == 0, ended.stderr
     assert len(list(tmp_path.glob("models/*/DONE"))) == 2
     table = pd.read_csv(results_of(tmp_path) / "table.csv")

@@ -113,10 +113,18 @@ class Run(NamedTuple):
 def finish(experiment: str, *overrides: str, store: Path, results: Path | None = None) -> Run:
     """Run an experiment at scale=smoke without loggers to its end, which succeeds."""
     results = results or store / "results"
-    asked = (f"experiment={experiment}", *QUIET, *overrides)
-    ended = run(*asked, store=store, results=results)
+    run_to_end(experiment, *overrides, store=store, results=results)
+    return Run(experiment, asked(experiment, *overrides), store, results / experiment)
+
+
+def asked(experiment: str, *overrides: str) -> tuple[str, ...]:
+    """Return the overrides of such a run."""
+    return (f"experiment={experiment}", *QUIET, *overrides)
+
+
+def run_to_end(experiment: str, *overrides: str, store: Path, results: Path | None = None) -> None:
+    ended = run(*asked(experiment, *overrides), store=store, results=results)
     assert ended.returncode == 0, ended.stderr
-    return Run(experiment, asked, store, results / experiment)
 
 
 def axes(**names: str) -> tuple[str, ...]:
