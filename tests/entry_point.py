@@ -3,6 +3,7 @@
 import atexit
 import multiprocessing
 import os
+import pkgutil
 import runpy
 import shutil
 import subprocess
@@ -14,12 +15,14 @@ from tempfile import mkdtemp
 import pytest
 from filelock import FileLock
 
+import evident
+
 ROOT = Path(__file__).parents[1]
 SECONDS = 300
 
 # Imports take longer than most of these runs, so they are done once, in the process that all runs fork from.
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["evident.cli", "evident.sweep"])
+_FORKS.set_forkserver_preload([module.name for module in pkgutil.walk_packages(evident.__path__, "evident.")])
 
 
 class Started:
@@ -74,6 +77,11 @@ def options() -> dict:
     """Return the arguments of `subprocess.run`: the project's root, captured output, W&B without a network."""
     environment = {**os.environ, "WANDB_MODE": "offline"}
     return {"cwd": ROOT, "env": environment, "capture_output": True, "text": True, "timeout": SECONDS}
+
+
+def axes(**names: str) -> tuple[str, ...]:
+    """Narrow the sweep's own axes, so that the report looks for no other cells."""
+    return tuple(f"hydra.sweeper.params.{name}='{values}'" for name, values in names.items())
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:

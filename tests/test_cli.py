@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from entry_point import run
+from entry_point import axes, run
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ from entry_point import run
     ],
 )
 def test_bad_input_ends_with_one_line(tmp_path: Path, given: str, message: str) -> None:
-    ended = run(given, "logger=none", "hydra.sweeper.params.explainer=random", store=tmp_path)
+    ended = run(given, "logger=none", *axes(explainer="random"), store=tmp_path)
     assert ended.returncode == 1
     assert message in ended.stderr
     assert "Traceback" not in ended.stderr

@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from entry_point import ROOT, run, written
+from entry_point import ROOT, axes, run, written
 from PIL import Image
 
 BLOCK = re.compile(r"```(?:python|yaml)\n# file: (\S+)\n(.*?)```", re.DOTALL)
 QUIET = ("scale=smoke", "logger=none")
+# As axis of the sweep, so that the report looks for no other explainer.
+[FEW] = axes(explainer="random,gradient")
 
 
 @pytest.fixture(scope="module")
@@ -72,13 +74,11 @@ def test_paper_explains_a_picture(paper: Path, store: Path) -> None:
 
 @pytest.mark.slow
 def test_paper_joins_another_experiment_without_changing_its_rows(paper: Path, store: Path, tmp_path: Path) -> None:
-    few = "explainer=random,gradient"
-    ended = run("experiment=an8flower", few, *QUIET, store=store, results=tmp_path / "before")
+    ended = run("experiment=an8flower", FEW, *QUIET, store=store, results=tmp_path / "before")
     assert ended.returncode == 0, ended.stderr
     cells = written(store)
-    ended = run(
-        search_path(paper), "experiment=an8flower", "explainer=rings", *QUIET, store=store, results=tmp_path / "after"
-    )
+    asked = (search_path(paper), "experiment=an8flower", FEW, "explainer=rings")
+    ended = run(*asked, *QUIET, store=store, results=tmp_path / "after")
     assert ended.returncode == 0, ended.stderr
     assert cells.items() <= written(store).items(), "a cell of another explainer was computed again"
     before, after = (pd.read_csv(tmp_path / name / "an8flower" / "table.csv") for name in ("before", "after"))
@@ -88,14 +88,14 @@ def test_paper_joins_another_experiment_without_changing_its_rows(paper: Path, s
 
 
 def test_paper_is_unknown_without_the_search_path(store: Path, tmp_path: Path) -> None:
-    ended = run("experiment=an8flower", "explainer=random,gradient", *QUIET, store=store, results=tmp_path)
+    ended = run("experiment=an8flower", FEW, *QUIET, store=store, results=tmp_path)
     assert ended.returncode == 0, ended.stderr
     assert "rings" not in (tmp_path / "an8flower" / "table.csv").read_text()
     assert run("explainer=rings", *QUIET, store=store).returncode == 1
 
 
 def test_own_data_set_and_network_are_scored(paper: Path, tmp_path: Path) -> None:
-    own = ("data=discs", "model=small_net", "explainer=gradient,grad_cam,rings,oracle")
+    own = ("data=discs", "model=small_net", *axes(explainer="gradient,grad_cam,rings,oracle"))
     ended = run(search_path(paper), "experiment=an8flower", *own, *QUIET, store=tmp_path)
     assert ended.returncode == 0, ended.stderr
     table = pd.read_csv(tmp_path / "results" / "an8flower" / "table.csv")

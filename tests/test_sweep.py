@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from entry_point import ROOT, Started, command, made_once, options, run, written
+from entry_point import ROOT, Started, axes, command, made_once, options, run, written
 
 from evident.cell_folder import EXAMPLES, SCORES, CellFolder
 
 # As axis of the sweep, so that the report looks for no other explainer.
-FEW = "hydra.sweeper.params.explainer='random,oracle,gradient,grad_cam'"
+[FEW] = axes(explainer="random,oracle,gradient,grad_cam")
 QUIET = ("scale=smoke", "logger=none")
 TABLES = ["table.csv", "table.md", "significance.csv", "curves.csv"]
 COLUMNS = ["experiment", "data", "model", "explainer", "seed", "image", "target", "metric", "axis", "at", "value"]
@@ -135,7 +135,7 @@ def kill_when(moment: Callable[[], bool], store: Path) -> bool:
 
 def test_failure_of_a_cell_is_kept_and_other_cells_are_computed(finished: Path, tmp_path: Path) -> None:
     broken = ("explainer=gradient,grad_cam", "model.layer=no_such_layer")
-    ended = run(*broken, *QUIET, store=finished, results=tmp_path)
+    ended = run(FEW, *broken, *QUIET, store=finished, results=tmp_path)
     assert ended.returncode == 1
     [failed] = (finished / "cells").glob("*/FAILED")
     assert "no_such_layer" in failed.read_text()
@@ -146,11 +146,11 @@ def test_failure_of_a_cell_is_kept_and_other_cells_are_computed(finished: Path, 
 
 def test_damaged_cell_is_named_and_not_changed(tmp_path: Path) -> None:
     store = tmp_path / "store"
-    ended = run("hydra.sweeper.params.explainer=random", *QUIET, store=store)
+    ended = run(*axes(explainer="random"), *QUIET, store=store)
     assert ended.returncode == 0, ended.stderr
     [scores] = store.glob("cells/*/scores.parquet")
     scores.write_bytes(scores.read_bytes()[:100])
-    ended = run("hydra.sweeper.params.explainer=random", *QUIET, store=store)
+    ended = run(*axes(explainer="random"), *QUIET, store=store)
     assert ended.returncode == 1
     assert f"{scores} is damaged; delete the folder {scores.parent} and run again" in ended.stderr
     assert scores.stat().st_size == 100
@@ -181,7 +181,7 @@ def test_baseline_of_the_readme_joins_the_table(finished: Path, tmp_path: Path) 
     (tmp_path / "explainer").mkdir()
     (tmp_path / "explainer" / "deep_lift.yaml").write_text(content)
     outside = f"hydra.searchpath=[file://{tmp_path}]"
-    ended = run(outside, "explainer=deep_lift", *QUIET, store=finished, results=tmp_path)
+    ended = run(outside, FEW, "explainer=deep_lift", *QUIET, store=finished, results=tmp_path)
     assert ended.returncode == 0, ended.stderr
     for name in ("deep_lift", "gradient", "grad_cam"):
         assert f"| {name} |" in ended.stdout
@@ -190,7 +190,7 @@ def test_baseline_of_the_readme_joins_the_table(finished: Path, tmp_path: Path) 
 
 def test_changed_setting_of_an_explainer_replaces_its_row_only(finished: Path, tmp_path: Path) -> None:
     changed = ("explainer=grad_cam", "explainer.build.layer=features.8")
-    ended = run(*changed, *QUIET, store=finished, results=tmp_path)
+    ended = run(FEW, *changed, *QUIET, store=finished, results=tmp_path)
     assert ended.returncode == 0, ended.stderr
     before, after = (
         pd.read_csv(folder / "an8flower" / "table.csv").set_index(["explainer", "metric"])["mean"]
@@ -204,7 +204,7 @@ def test_changed_setting_of_an_explainer_replaces_its_row_only(finished: Path, t
 
 
 def test_two_seeds_train_two_networks_for_one_row(tmp_path: Path) -> None:
-    ended = run("hydra.sweeper.params.explainer='random,gradient'", "seed=0,1", *QUIET, store=tmp_path)
+    ended = run(*axes(explainer="random,gradient"), "seed=0,1", *QUIET, store=tmp_path)
     assert ended.returncode == 0, ended.stderr
     assert len(list(tmp_path.glob("models/*/DONE"))) == 2
     table = pd.read_csv(results_of(tmp_path) / "table.csv")
@@ -253,7 +253,7 @@ def test_interrupt_says_how_to_continue(tmp_path: Path) -> None:
 
 @pytest.mark.real_data
 def test_mnist_has_no_mask_metrics(tmp_path: Path) -> None:
-    ended = run("experiment=mnist", "explainer=random,gradient,grad_cam,vebi", *QUIET, store=tmp_path)
+    ended = run("experiment=mnist", *axes(explainer="random,gradient,grad_cam,vebi"), *QUIET, store=tmp_path)
     assert ended.returncode == 0, ended.stderr
     table = pd.read_csv(tmp_path / "results" / "mnist" / "table.csv")
     assert {"iou_area", "pointing_game"}.isdisjoint(table["metric"])

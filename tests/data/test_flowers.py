@@ -1,10 +1,12 @@
 """Rendered flowers: reproducible bytes, exact masks, and no information on the class outside the mask."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from entry_point import made_once
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.model_selection import KFold, cross_val_predict
 from torch import Tensor
@@ -28,12 +30,16 @@ def _threads() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module", params=CLASSES)
-def rendered(request: pytest.FixtureRequest) -> tuple[str, Rendered]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    made = render(request.param, "train", range(COUNT), seed=11)
-    torch.set_num_threads(before)
-    return request.param, made
+def rendered(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Rendered]:
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        before = torch.get_num_threads()
+        torch.set_num_threads(1)
+        torch.save(tuple(render(request.param, "train", range(COUNT), seed=11)), folder / "flowers.pt")
+        torch.set_num_threads(before)
+
+    made = torch.load(made_once(tmp_path_factory, request.param, make) / "flowers.pt")
+    return request.param, Rendered(*made)
 
 
 def assert_same(one: Rendered, other: Rendered) -> None:

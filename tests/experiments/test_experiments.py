@@ -8,7 +8,19 @@ import pytest
 from entry_point import ROOT, run, written
 from omegaconf import OmegaConf
 from PIL import Image
-from smoke_runs import CONF, RUNS, SETTINGS, Run, axis, cells, composed, different, experiments, requests
+from smoke_runs import (
+    CONF,
+    RUNS,
+    SETTINGS,
+    Run,
+    axis,
+    cells,
+    different,
+    experiments,
+    explainer_of,
+    requests,
+    sweep_of,
+)
 
 from evident import store
 from evident.cell_folder import SCORES
@@ -24,7 +36,7 @@ def name_of(file: Path) -> str:
 
 @pytest.mark.parametrize("experiment", experiments())
 def test_experiment_is_named_after_its_file(experiment: str) -> None:
-    assert composed(f"experiment={experiment}").experiment == experiment
+    assert sweep_of(experiment).experiment == experiment
 
 
 @pytest.mark.parametrize("experiment", experiments())
@@ -56,7 +68,7 @@ def test_names_of_explainers_are_unique() -> None:
 
 @pytest.mark.parametrize("file", VARIANTS, ids=name_of)
 def test_variant_is_named_after_its_explainer_and_differs_in_its_settings_only(file: Path) -> None:
-    explainer, variant = (composed(f"explainer={name}").explainer for name in (file.parent.name, name_of(file)))
+    explainer, variant = (explainer_of(name) for name in (file.parent.name, name_of(file)))
     assert variant.name == f"{explainer.name}_{file.stem}"
     assert variant.keys() == explainer.keys()
     assert set(different(explainer, variant)) == {"name", "build"}

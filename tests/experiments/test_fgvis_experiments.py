@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from omegaconf import OmegaConf
-from smoke_runs import Run, axis, composed, different, finish, variants
+from smoke_runs import Run, axis, composed, different, explainer_of, finish, variants
 
 from evident.cell_folder import EVIDENCE, EXAMPLES
 
@@ -27,7 +27,7 @@ def finished(run_of: Callable[[str], Run]) -> Run:
 
 
 def build(name: str) -> dict[str, Any]:
-    settings: Any = OmegaConf.to_container(composed(f"explainer={name}").explainer.build, resolve=True)
+    settings: Any = OmegaConf.to_container(explainer_of(name).build, resolve=True)
     return settings
 
 

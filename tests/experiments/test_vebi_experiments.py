@@ -7,7 +7,7 @@ import pytest
 import torch
 from entry_point import written
 from omegaconf import OmegaConf
-from smoke_runs import Run, axis, composed, different, finish, variants
+from smoke_runs import Run, axis, composed, different, explainer_of, finish, variants
 
 from evident.models.flower_net import FlowerNet
 from evident.relevance.responses import layer_responses
@@ -90,7 +90,7 @@ def test_digits_have_features_but_no_evidence(tmp_path_factory: pytest.TempPathF
 
 @pytest.mark.parametrize("name", [*SETTINGS, "lime/squares"])
 def test_variant_differs_in_one_setting(name: str) -> None:
-    builds = (composed(f"explainer={explainer}").explainer.build for explainer in (name.split("/")[0], name))
+    builds = (explainer_of(explainer).build for explainer in (name.split("/")[0], name))
     assert len(different(*(OmegaConf.to_container(build, resolve=True) for build in builds))) == 1
 
 
@@ -102,6 +102,6 @@ def test_every_setting_is_compared() -> None:
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_layers_of_a_setting_exist_in_the_network(name: str) -> None:
-    layers = OmegaConf.to_container(composed(f"explainer={name}").explainer.build, resolve=True)["layers"]
+    layers = OmegaConf.to_container(explainer_of(name).build, resolve=True)["layers"]
     blocks, _ = layer_responses(FlowerNet(6).eval(), torch.rand(1, 3, 112, 112), layers)
     assert blocks

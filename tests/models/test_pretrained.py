@@ -12,7 +12,7 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 import torch
-from entry_point import ROOT, run
+from entry_point import ROOT, axes, run
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -267,7 +267,7 @@ def test_real_weights_reach_the_accuracy_in_their_readme(
 @pytest.mark.real_data
 def test_sweep_logs_the_accuracy_first(tmp_path: Path) -> None:
     settings = ("experiment=imagenet", "scale=smoke", "logger=none", "data.build.val=590")
-    ended = run(*settings, "model=squeezenet1_1", "explainer=oracle,grad_cam", store=tmp_path)
+    ended = run(*settings, *axes(model="squeezenet1_1", explainer="oracle,grad_cam"), store=tmp_path)
     assert ended.returncode == 0, ended.stderr
     first_line = r"squeezenet1_1 on 10 images of imagenet: [\d.]+% test accuracy \([\d.]+% in the top 5\)\n"
     assert re.match(first_line, ended.stderr)

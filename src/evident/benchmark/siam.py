@@ -1,5 +1,6 @@
 """Cost of SIAM's bottleneck at inference, relative to a linear head on the same backbone; the paper gives no number."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -9,7 +10,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from evident.benchmark.timing import Row, ratios, row
-from evident.models.siam.backbones import SceneNet, TorchvisionFeatures
+from evident.errors import UserError
+from evident.models.siam.backbones import Backbone, SceneNet, TorchvisionFeatures
 from evident.models.siam.baselines import SceneRegressor
 from evident.models.siam.network import SIAM
 
@@ -17,7 +19,7 @@ ATTRIBUTES = 33
 
 
 def siam(config: DictConfig) -> list[Row]:
-    """Return three rows per backbone, relative to a forward pass of the same network without attributes.
+    """Return three rows per backbone in the config, relative to a forward pass of the same network without attributes.
 
     The rows are the operations of a forward pass, its time, and the time of a forward pass with the whole explanation:
     contributions and contribution map.
@@ -25,10 +27,15 @@ def siam(config: DictConfig) -> list[Row]:
     torch.manual_seed(0)
     count = config.benchmark.images
     rows = []
-    for name, backbone, size, border, images in (
-        ("scene_net", SceneNet(), 12, 1, torch.rand(4 * count, 3, 96, 96)),
-        ("resnet50", TorchvisionFeatures("resnet50", "layer4"), 15, 2, torch.rand(max(1, count // 8), 3, 450, 450)),
-    ):
+    sizes: dict[str, tuple[Callable[[], Backbone], int, int, int, int]] = {
+        "scene_net": (SceneNet, 12, 1, 4 * count, 96),
+        "resnet50": (partial(TorchvisionFeatures, "resnet50", "layer4"), 15, 2, max(1, count // 8), 450),
+    }
+    for name in config.benchmark.siam:
+        if name not in sizes:
+            raise UserError(f"benchmark.siam={name} is unknown; use {', '.join(sizes)}")
+        build, size, border, number, pixels = sizes[name]
+        backbone, images = build(), torch.rand(number, 3, pixels, pixels)
         siam, plain = _ready(SIAM(backbone, ATTRIBUTES, size, border)), _ready(SceneRegressor(backbone))
         on = f"on {name}, linear head = 1"
         counts = [_operations(network, images[:1]) for network in (siam, plain)]
