@@ -92,6 +92,9 @@ class ShowsAttributes(Protocol):
     def attribute_maps(self, inputs: Tensor) -> Tensor | None:
         """Return non-negative maps (N, K, h, w), or None where this network has no attributes."""
 
+    def place_maps(self, maps: Tensor, inputs: Tensor) -> Tensor:
+        """Return such maps (N, K, H, W) in the pixels of the images (N, 3, H, W)."""
+
 
 @runtime_checkable
 class HasOwnMap(Protocol):

@@ -104,7 +104,7 @@ def test_probabilities_of_the_layer_sum_to_one(model: Callable[[], nn.Module], l
 def test_contrastive_probabilities_sum_to_zero_and_their_map_is_clipped() -> None:
     model, inputs = FlowerNet(3).double().eval(), images(48)
     assert winning_probability(model, "features.5", inputs, 1, contrastive=True).sum((1, 2, 3)).abs().max() < 1e-9
-    attribution = ExcitationBackprop(model, "features.5", contrastive=True).attribute(inputs, 1)
+    attribution = ExcitationBackprop(model, "features.5", contrastive=True, placement="resized").attribute(inputs, 1)
     assert attribution.min() == 0
     assert attribution.max() > 0
 
@@ -113,7 +113,9 @@ def test_map_is_the_up_sampled_sum_over_channels() -> None:
     model, inputs = FlowerNet(3).double().eval(), images(48)
     probability = winning_probability(model, "features", inputs, 1)
     expected = F.interpolate(probability.sum(1, keepdim=True), (48, 48), mode="bilinear")
-    torch.testing.assert_close(ExcitationBackprop(model, "features").attribute(inputs, 1), expected)
+    torch.testing.assert_close(
+        ExcitationBackprop(model, "features", placement="resized").attribute(inputs, 1), expected
+    )
 
 
 # One layer at a time ------------------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ def test_grad_cam_agrees_with_captum(network: nn.Module, layer: str) -> None:
         uniform_noise(), target=3, relu_attributions=True
     )
     theirs = LayerAttribution.interpolate(theirs, (64, 64), "bilinear").detach()
-    assert_close(GradCAM(network, layer).attribute(uniform_noise(), 3), theirs)
+    assert_close(GradCAM(network, layer, placement="resized").attribute(uniform_noise(), 3), theirs)
 
 
 def test_guided_grad_cam_agrees_with_captum(network: nn.Module) -> None:
@@ -44,13 +44,13 @@ def test_guided_grad_cam_agrees_with_captum(network: nn.Module) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Setting backward hooks", UserWarning)
         theirs = explainer.attribute(uniform_noise().requires_grad_(), 3, interpolate_mode="bilinear").detach()
-    assert_close(GradCAM(network, "features.9", guided=True).attribute(uniform_noise(), 3), theirs)
+    assert_close(GradCAM(network, "features.9", guided=True, placement="resized").attribute(uniform_noise(), 3), theirs)
 
 
 def test_grad_cam_pp_equals_a_slow_derivation() -> None:
     model = flower_net().double()
     inputs = uniform_noise(size=48).double()
-    ours = GradCAM(model, "features", weights="grad_cam_pp").attribute(inputs, 2)
+    ours = GradCAM(model, "features", weights="grad_cam_pp", placement="resized").attribute(inputs, 2)
     for n in range(len(inputs)):
         maps = model.features(model.normalise(inputs[n : n + 1])).detach().requires_grad_()
         score = model.classifier(maps)[0, 2]
@@ -99,7 +99,7 @@ def test_map_is_read_before_an_in_place_layer_overwrites_it() -> None:
 def test_activations_are_the_mean_of_the_positive_parts(network: nn.Module) -> None:
     maps = network.features[:1](uniform_noise())
     expected = LayerAttribution.interpolate(maps.clamp(min=0).mean(1, True), (64, 64), "bilinear").detach()
-    assert_close(Activations(network, "features.0").attribute(uniform_noise(), 0), expected)
+    assert_close(Activations(network, "features.0", placement="resized").attribute(uniform_noise(), 0), expected)
 
 
 @pytest.mark.parametrize("explainer", [GradCAM, Activations])

@@ -14,8 +14,9 @@ from captum.attr import Attribution
 from torch import Tensor
 
 from evident.contracts import ForSomeNetworks, HasAttributeMaps, HasOwnMap, ShowsAttributes
-from evident.explainers.shared.contribution_map import own_map, require, spread
+from evident.explainers.shared.contribution_map import own_map, require
 from evident.explainers.shared.heatmap import positive_sum
+from evident.explainers.shared.placement import Kind, Placement
 from evident.models.siam.baselines import SceneRegressor
 from evident.models.untouched import untouched
 
@@ -29,17 +30,18 @@ class CAM(Attribution, HasOwnMap, ForSomeNetworks, ShowsAttributes):
 
     heatmap = staticmethod(positive_sum)
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, placement: Kind = "measured") -> None:
         require(SceneRegressor, model, "cam")
         super().__init__(model)
         self.model: Any = model
+        self.placement = Placement(model, "backbone", placement)
 
     @classmethod
     def supports(cls, network: type) -> bool:
         return issubclass(network, SceneRegressor)
 
     def attribute(self, inputs: Tensor, target: Tensor | int) -> Tensor:
-        return spread(self.own_map(inputs, target), inputs)
+        return self.placement.spread(self.own_map(inputs, target), inputs)
 
     def own_map(self, inputs: Tensor, target: Tensor | int) -> Tensor:
         """Return the class activation map (N, 1, h, w) at the size of the features."""
@@ -49,3 +51,7 @@ class CAM(Attribution, HasOwnMap, ForSomeNetworks, ShowsAttributes):
         """Return the network's attribute maps (N, K, h, w), which its score does not depend on, or None."""
         with untouched(self.model), torch.no_grad():
             return self.model.attribute_maps(inputs.detach()) if isinstance(self.model, HasAttributeMaps) else None
+
+    def place_maps(self, maps: Tensor, inputs: Tensor) -> Tensor:
+        """Return maps (N, K, h, w) of the network placed in the images (N, K, H, W)."""
+        return self.placement(maps, inputs)

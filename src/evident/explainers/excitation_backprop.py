@@ -3,7 +3,7 @@ r"""Excitation backpropagation: the probability that a neuron wins in a top-down
 J. Zhang, Z. Lin, J. Brandt, X. Shen, S. Sclaroff: *Top-down neural attention by excitation backprop*, ECCV 2016, arXiv
 1608.00507. The class wins with probability one; each winner distributes its probability among the neurons that excite
 it (`excitation_rules`). The map is the sum over channels of the probabilities at an intermediate layer. It sums to one
-before bilinear up-sampling to the image.
+before `Placement` places it in the image.
 
 The contrastive variant (section 3.3) subtracts the excitation of the opposite class, which has the negated weights;
 both start at the last weighted layer. Negative values of the map are clipped.
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from evident.errors import UserError
 from evident.explainers.shared.excitation_rules import ExcitationRules
 from evident.explainers.shared.heatmap import positive_sum
-from evident.explainers.shared.placement import run_to_layer, submodule, upsampled
+from evident.explainers.shared.placement import Kind, Placement, run_to_layer
 from evident.explainers.shared.targets import target_scores
 from evident.models.untouched import untouched
 
@@ -42,18 +42,18 @@ def winning_probability(
 
 
 class ExcitationBackprop(Attribution):
-    """Compute the non-negative sum over channels of the winning probability at `layer`, up-sampled to (N, 1, H, W).
+    """Compute the non-negative sum over channels of the winning probability at `layer`, placed in (N, 1, H, W).
 
     `contrastive` subtracts the map of the opposite class. Raises `UserError` for an unknown layer.
     """
 
     heatmap = staticmethod(positive_sum)
 
-    def __init__(self, model: nn.Module, layer: str, contrastive: bool = False) -> None:
-        submodule(model, layer)
+    def __init__(self, model: nn.Module, layer: str, contrastive: bool = False, placement: Kind = "measured") -> None:
         super().__init__(model)
         self.model, self.layer, self.contrastive = model, layer, contrastive
+        self.placement = Placement(model, layer, placement)
 
     def attribute(self, inputs: Tensor, target: Tensor | int) -> Tensor:
         probability = winning_probability(self.model, self.layer, inputs, target, self.contrastive)
-        return upsampled(probability.sum(1, keepdim=True).clamp(min=0), inputs)
+        return self.placement(probability.sum(1, keepdim=True).clamp(min=0), inputs)

@@ -18,7 +18,7 @@ does g^2 where g is not zero:
 We use this form: it is the same number, and neither g^3 nor exp(S) can underflow or overflow. The factor Y remains in
 w_k, one positive number per image. This factor scales the whole map; we omit it.
 
-The map is up-sampled bilinearly to the image. The guided variants multiply it by guided backpropagation
+`Placement` places the map in the image. The guided variants multiply it by guided backpropagation
 (Selvaraju et al., section 3.2). `Activations` is the mean of max(A^k, 0) over k, which does not depend on the class.
 """
 
@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from evident.errors import UserError
 from evident.explainers.guided import GuidedBackprop
 from evident.explainers.shared.heatmap import channel_norm, positive_sum
-from evident.explainers.shared.placement import run_to_layer, submodule, upsampled
+from evident.explainers.shared.placement import Kind, Placement, run_to_layer
 from evident.explainers.shared.targets import target_scores
 from evident.models.untouched import untouched
 
@@ -62,17 +62,23 @@ class GradCAM(Attribution):
     """Compute Grad-CAM or Grad-CAM++ (N, 1, H, W); with `guided`, times guided backpropagation (N, 3, H, W).
 
     `layer` is a dotted module name, usually of the last module with feature maps. Raises `UserError` for an unknown
-    layer or an unknown kind of weights.
+    layer and for an unknown kind of weights or placement.
     """
 
     heatmap = staticmethod(channel_norm)
 
-    def __init__(self, model: nn.Module, layer: str, weights: Weights = "grad_cam", guided: bool = False) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        layer: str,
+        weights: Weights = "grad_cam",
+        guided: bool = False,
+        placement: Kind = "measured",
+    ) -> None:
         if weights not in _WEIGHTS:
             raise UserError(f"weights={weights!r} is unknown; use {' or '.join(_WEIGHTS)}")
-        submodule(model, layer)
         super().__init__(model)
-        self.model, self.layer = model, layer
+        self.model, self.layer, self.placement = model, layer, Placement(model, layer, placement)
         self.weights = _WEIGHTS[weights]
         self.guided = GuidedBackprop(model) if guided else None
 
@@ -84,24 +90,23 @@ class GradCAM(Attribution):
             (gradients,) = torch.autograd.grad(scores.sum(), activations)
         activations = activations.detach()
         weights = self.weights(activations, gradients)
-        cam = upsampled((weights * activations).sum(1, keepdim=True).clamp(min=0), inputs)
+        cam = self.placement((weights * activations).sum(1, keepdim=True).clamp(min=0), inputs)
         return cam if self.guided is None else cam * self.guided.attribute(inputs, target)
 
 
 class Activations(Attribution):
-    """Compute mean_k max(A^k, 0) of `layer`, up-sampled to (N, 1, H, W): the active regions, regardless of the class.
+    """Compute mean_k max(A^k, 0) of `layer` as (N, 1, H, W): the active regions, regardless of the class.
 
     Raises `UserError` for an unknown layer.
     """
 
     heatmap = staticmethod(positive_sum)
 
-    def __init__(self, model: nn.Module, layer: str) -> None:
-        submodule(model, layer)
+    def __init__(self, model: nn.Module, layer: str, placement: Kind = "measured") -> None:
         super().__init__(model)
-        self.model, self.layer = model, layer
+        self.model, self.layer, self.placement = model, layer, Placement(model, layer, placement)
 
     def attribute(self, inputs: Tensor, target: Tensor | int) -> Tensor:
         with untouched(self.model), torch.no_grad():
             activations, _ = run_to_layer(self.model, self.layer, inputs.detach().clone())
-        return upsampled(activations.clamp(min=0).mean(1, keepdim=True), inputs)
+        return self.placement(activations.clamp(min=0).mean(1, keepdim=True), inputs)

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from evident.contracts import ForSomeNetworks, HasOwnMap, ShowsAttributes, StatesContributions
 from evident.data.scenes.splits import SCORES
-from evident.explainers.shared.contribution_map import own_map, require, score_index, spread
+from evident.explainers.shared.contribution_map import own_map, require, score_index
 from evident.explainers.shared.heatmap import positive_sum
+from evident.explainers.shared.placement import Kind, Placement
 from evident.models.siam import network as siam
 from evident.models.untouched import untouched
 
@@ -28,17 +29,18 @@ class SIAM(Attribution, HasOwnMap, ForSomeNetworks, ShowsAttributes, StatesContr
 
     heatmap = staticmethod(positive_sum)
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, placement: Kind = "measured") -> None:
         require(siam.SIAM, model, "siam")
         super().__init__(model)
         self.model = model
+        self.placement = Placement(model, "backbone", placement)
 
     @classmethod
     def supports(cls, network: type) -> bool:
         return issubclass(network, siam.SIAM)
 
     def attribute(self, inputs: Tensor, target: Tensor | int) -> Tensor:
-        return spread(self.own_map(inputs, target), inputs)
+        return self.placement.spread(self.own_map(inputs, target), inputs)
 
     def own_map(self, inputs: Tensor, target: Tensor | int) -> Tensor:
         """Return the contribution map (N, 1, h, w) at the size of the templates."""
@@ -48,6 +50,10 @@ class SIAM(Attribution, HasOwnMap, ForSomeNetworks, ShowsAttributes, StatesContr
         """Return the network's attribute maps (N, K, h, w), non-negative."""
         with untouched(self.model), torch.no_grad():
             return self.model.outputs(inputs.detach()).attribute_maps
+
+    def place_maps(self, maps: Tensor, inputs: Tensor) -> Tensor:
+        """Return maps (N, K, h, w) of the network placed in the images (N, K, H, W)."""
+        return self.placement(maps, inputs)
 
     def contributions(self, inputs: Tensor, target: Tensor | int) -> Tensor:
         """Return the contribution of each attribute to the score (N, K)."""

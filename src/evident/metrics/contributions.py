@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from evident.contracts import SumsContributions
+from evident.contracts import ShowsAttributes, SumsContributions
 from evident.errors import UserError
 from evident.explainers.shared.targets import target_scores
 from evident.metrics.contract import Curve, Explanation, metric
@@ -135,10 +135,10 @@ def split_error(explanation: Explanation) -> Tensor:
 def attribute_maps(explanation: Explanation, batch_size: int = 256) -> dict[str, Curve]:
     """Compute how well the map of each attribute finds the pixels of its attribute.
 
-    `maps_pointing` and `maps_precision` compare the maps (N, K, h, w), up-sampled to the size of the image, with the
-    true masks, by the pointing game and by the average precision of pixels. Their curves hold the value of attribute k
-    at position k, NaN where it is not visible; their scores (N,) are means over visible attributes. `batch_size` maps
-    are scored at once. Raises `UserError` without maps or the truth.
+    `maps_pointing` and `maps_precision` compare the maps (N, K, h, w), placed in the image by the explainer (without
+    one, resized), with the true masks, by the pointing game and by the average precision of pixels. Their curves hold
+    the value of attribute k at position k, NaN where it is not visible; their scores (N,) are means over visible
+    attributes. `batch_size` maps are scored at once. Raises `UserError` without maps or the truth.
     """
     truth, maps = truth_of(explanation), explanation.attribute_maps
     if maps is None:
@@ -150,8 +150,12 @@ def attribute_maps(explanation: Explanation, batch_size: int = 256) -> dict[str,
     measures = {"maps_pointing": pointing_game, "maps_precision": average_precision}
     values = {name: torch.full(masks.shape[:2], torch.nan, dtype=torch.float64).to(masks.device) for name in measures}
     for image, attribute in (part.unbind(1) for part in rows.split(batch_size)):
-        large = F.interpolate(maps[image, attribute][:, None].double(), masks.shape[-2:], mode="bilinear")[:, 0]
-        single = Explanation(explanation.images[image], attribute, large, masks[image, attribute])
+        images, small = explanation.images[image], maps[image, attribute][:, None].double()
+        if isinstance(explanation.explainer, ShowsAttributes):
+            large = explanation.explainer.place_maps(small, images)[:, 0]
+        else:
+            large = F.interpolate(small, masks.shape[-2:], mode="bilinear")[:, 0]
+        single = Explanation(images, attribute, large, masks[image, attribute])
         for name, score in measures.items():
             values[name][image, attribute] = score(single)
     # An image with a non-finite map has no score.

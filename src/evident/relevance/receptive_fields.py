@@ -46,13 +46,11 @@ def receptive_fields(
     def visit(call: LayerCall) -> Tensor:
         seen.append(call.name)
         if call.name in wanted:
-            fields[call.name] = _boxes(call)
+            fields[call.name] = boxes(call.name, call.output)
         return call.output
 
-    rows, columns = torch.meshgrid(*(torch.arange(side, dtype=torch.float32) for side in size), indexing="ij")
-    pixels = torch.stack((-rows, -columns, rows, columns))[:, None].repeat(1, channels, 1, 1)
     with untouched(model), torch.no_grad(), LayerCalls(model, visit):
-        model(pixels.as_subclass(_Extent))
+        model(extents_of_pixels(size, channels))
     for layer in layers:
         if layer not in fields:
             raise UserError(
@@ -62,13 +60,24 @@ def receptive_fields(
     return {layer: fields[layer] for layer in layers}
 
 
-def _boxes(call: LayerCall) -> Tensor:
+def extents_of_pixels(size: tuple[int, int], channels: int = 3) -> Tensor:
+    """Return the extents (4, channels, *size) of the pixels of an image; operations on them return extents."""
+    rows, columns = torch.meshgrid(*(torch.arange(side, dtype=torch.float32) for side in size), indexing="ij")
+    pixels = torch.stack((-rows, -columns, rows, columns))[:, None].repeat(1, channels, 1, 1)
+    return pixels.as_subclass(Extent)
+
+
+def boxes(layer: str, output: Tensor) -> Tensor:
+    """Return the boxes (4, h, w) of a layer's extents: top, left, bottom and right, as `receptive_fields` does.
+
+    Raises `UserError` if `output` holds no extents.
+    """
     with torch._C.DisableTorchFunctionSubclass():
-        if not isinstance(call.output, _Extent) or call.output.shape[0] != 4:
+        if not isinstance(output, Extent) or output.shape[0] != 4:
             raise UserError(
-                f"the output of {call.name} has no receptive field: its first dimension is not the batch; omit it"
+                f"the output of {layer} has no receptive field: its first dimension is not the batch; omit it"
             )
-        extent = call.output.amax(1).view(4, *(call.output.shape[2:] or (1, 1)))
+        extent = output.amax(1).view(4, *(output.shape[2:] or (1, 1)))
         signs, ends = torch.tensor([[-1, -1, 1, 1], [0, 0, 1, 1]]).view(2, 4, 1, 1)
         return torch.where(extent == _NOTHING, 0, extent * signs + ends).long()
 
@@ -81,7 +90,7 @@ def _itself(input: Tensor, *_: Any, **__: Any) -> Tensor:
 
 
 def _extent(tensor: Tensor) -> Tensor:
-    return tensor if isinstance(tensor, _Extent) else torch.full(tensor.shape, _NOTHING)
+    return tensor if isinstance(tensor, Extent) else torch.full(tensor.shape, _NOTHING)
 
 
 def _union(*operands: Any, **named: Any) -> Tensor:
@@ -183,7 +192,7 @@ _OF_ONE: dict[_Function, _Function] = {
 }
 
 
-class _Extent(Tensor):
+class Extent(Tensor):
     """Hold extents (4, ...) in place of a batch of four images; operations on it return extents."""
 
     @classmethod

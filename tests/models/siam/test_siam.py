@@ -18,7 +18,7 @@ from evident import cli
 from evident.contracts import HasAttributeMaps, HasBackbone, Regressor, SumsContributions
 from evident.errors import UserError
 from evident.explainers.grad_cam import GradCAM
-from evident.explainers.shared.placement import upsampled
+from evident.explainers.shared.placement import Placement
 from evident.models.normalise import mean_colour
 from evident.models.siam.backbones import Backbone, SceneNet, TorchvisionFeatures
 from evident.models.siam.baselines import SceneRegressor, UnconstrainedAttributes
@@ -175,7 +175,8 @@ def test_grad_cam_of_the_regressor_is_its_class_activation_map() -> None:
     cam = network.contribution_map(inputs).clamp(min=0)
     for target in (0, 1):
         attribution = GradCAM(network, "backbone.features").attribute(inputs, target)
-        torch.testing.assert_close(attribution, upsampled(cam[:, target : target + 1], inputs))
+        placed = Placement(network, "backbone.features")(cam[:, target : target + 1], inputs)
+        torch.testing.assert_close(attribution, placed)
 
 
 def test_scores_of_unconstrained_attributes_ignore_the_attribute_layer() -> None:

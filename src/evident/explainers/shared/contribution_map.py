@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from evident.errors import UserError
-from evident.explainers.shared.placement import upsampled
 from evident.explainers.shared.targets import targets
 from evident.models.untouched import untouched
 
@@ -35,15 +34,3 @@ def score_index(target: Tensor | int, images: Tensor, scores: int) -> Tensor:
     if len(index) and not (index.min() >= 0 and index.max() < scores):
         raise UserError(f"target {index.tolist()} is outside the network's scores; use 0 to {scores - 1}")
     return index
-
-
-def spread(maps: Tensor, images: Tensor) -> Tensor:
-    """Return maps (N, 1, h, w) up-sampled bilinearly to the images, with each position's value divided among pixels.
-
-    The sum over pixels equals the sum over positions, for all sizes.
-    """
-    with torch.inference_mode(False), torch.enable_grad():
-        one = torch.ones_like(maps[:1]).requires_grad_()
-        # The sum of each position's weights over pixels, a fraction where H / h is not an integer.
-        (pixels,) = torch.autograd.grad(upsampled(one, images).sum(), one)
-    return upsampled(maps / pixels, images)
