@@ -72,6 +72,34 @@ def test_grad_cam_pp_equals_a_slow_derivation() -> None:
         torch.testing.assert_close(ours[n] * score.exp(), cam[0], rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize(("weights", "lowest"), [("hires_cam", -torch.inf), ("layer_cam", 0)])
+def test_maps_with_weights_for_every_position_equal_a_slow_derivation(weights: Any, lowest: float) -> None:
+    model = flower_net().double()
+    inputs = uniform_noise(size=48).double()
+    ours = GradCAM(model, "features", weights=weights, placement="resized").attribute(inputs, 2)
+    assert ours.amax() > 0
+    for n in range(len(inputs)):
+        maps = model.features(model.normalise(inputs[n : n + 1])).detach().requires_grad_()
+        (g,) = torch.autograd.grad(model.classifier(maps)[0, 2], maps)
+        cam = torch.zeros(3, 3, dtype=torch.float64)
+        for k in range(maps.shape[1]):
+            for i in range(3):
+                for j in range(3):
+                    cam[i, j] += max(float(g[0, k, i, j]), lowest) * float(maps.detach()[0, k, i, j])
+        cam = LayerAttribution.interpolate(cam.clamp(min=0)[None, None], (48, 48), "bilinear")
+        torch.testing.assert_close(ours[n], cam[0], rtol=1e-9, atol=1e-12)
+
+
+def test_hires_cam_sums_to_the_score_where_the_rest_is_linear() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 64, 2, bias=False))
+    with torch.no_grad():
+        model[3].weight.abs_()  # so that the map has no negative values to clip
+    inputs = uniform_noise(size=8)
+    attribution = GradCAM(model, "1", weights="hires_cam").attribute(inputs, 1)
+    torch.testing.assert_close(attribution.sum((1, 2, 3)), model(inputs)[:, 1].detach())
+
+
 def test_grad_cam_pp_is_finite_for_negative_activations() -> None:
     activations, gradients = torch.full((1, 1, 1, 1), -2.0), torch.ones(1, 1, 1, 1)
     assert grad_cam_pp_weights(activations, gradients).isfinite().all()
@@ -122,7 +150,7 @@ def test_layer_that_is_not_run_raises() -> None:
 
 def test_unknown_weights_raise() -> None:
     weights: Any = "plus"
-    with pytest.raises(UserError, match="weights='plus' is unknown; use grad_cam or grad_cam_pp"):
+    with pytest.raises(UserError, match="weights='plus' is unknown; use grad_cam, grad_cam_pp, hires_cam, layer_cam"):
         GradCAM(FlowerNet(4), "features", weights=weights)
 
 

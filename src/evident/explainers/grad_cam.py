@@ -8,6 +8,11 @@ Y = exp(S). The map is L:
     Grad-CAM     w_k = 1/Z sum_ij g_ij                          Selvaraju et al. 2017, equations 1 and 2
     Grad-CAM++   w_k = sum_ij alpha_ij max(dY/dA^k_ij, 0)       Chattopadhay et al. 2018, equations 5 to 7
                  alpha_ij = Y2_ij / (2 Y2_ij + sum_ab A^k_ab Y3_ij)
+    HiRes-CAM    w_kij = g_ij                                   Draelos and Carin 2020, arXiv 2011.08891
+    Layer-CAM    w_kij = max(g_ij, 0)                           Jiang et al., IEEE TIP 2021
+
+HiRes-CAM and Layer-CAM weigh every position by its own gradient. Where the layers that follow are linear, the map of
+HiRes-CAM without the maximum sums to the score without its bias.
 
 Y2 and Y3 are the second and third derivatives of Y with respect to A^k_ij. For Y = exp(S), dY/dA = Y g, Y2 = Y g^2 and
 Y3 = Y g^3 (equations 15 to 17: a network of ReLUs is linear in A almost everywhere). Then Y cancels in alpha, and so
@@ -36,7 +41,7 @@ from evident.explainers.shared.placement import Kind, Placement, run_to_layer
 from evident.explainers.shared.targets import target_scores
 from evident.models.untouched import untouched
 
-Weights = Literal["grad_cam", "grad_cam_pp"]
+Weights = Literal["grad_cam", "grad_cam_pp", "hires_cam", "layer_cam"]
 
 
 def grad_cam_weights(activations: Tensor, gradients: Tensor) -> Tensor:
@@ -52,14 +57,26 @@ def grad_cam_pp_weights(activations: Tensor, gradients: Tensor) -> Tensor:
     return (alpha * gradients.clamp(min=0)).sum((2, 3), keepdim=True)
 
 
+def hires_cam_weights(activations: Tensor, gradients: Tensor) -> Tensor:
+    """Return w_kij (N, K, h, w) of HiRes-CAM from A and g, each (N, K, h, w)."""
+    return gradients
+
+
+def layer_cam_weights(activations: Tensor, gradients: Tensor) -> Tensor:
+    """Return w_kij (N, K, h, w) of Layer-CAM from A and g, each (N, K, h, w)."""
+    return gradients.clamp(min=0)
+
+
 _WEIGHTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "grad_cam": grad_cam_weights,
     "grad_cam_pp": grad_cam_pp_weights,
+    "hires_cam": hires_cam_weights,
+    "layer_cam": layer_cam_weights,
 }
 
 
 class GradCAM(Attribution):
-    """Compute Grad-CAM or Grad-CAM++ (N, 1, H, W); with `guided`, times guided backpropagation (N, 3, H, W).
+    """Compute the map L of one kind of weights (N, 1, H, W); with `guided`, times guided backpropagation (N, 3, H, W).
 
     `layer` is a dotted module name, usually of the last module with feature maps. Raises `UserError` for an unknown
     layer and for an unknown kind of weights or placement.
@@ -76,7 +93,7 @@ class GradCAM(Attribution):
         placement: Kind = "measured",
     ) -> None:
         if weights not in _WEIGHTS:
-            raise UserError(f"weights={weights!r} is unknown; use {' or '.join(_WEIGHTS)}")
+            raise UserError(f"weights={weights!r} is unknown; use {', '.join(_WEIGHTS)}")
         super().__init__(model)
         self.model, self.layer, self.placement = model, layer, Placement(model, layer, placement)
         self.weights = _WEIGHTS[weights]
