@@ -42,7 +42,7 @@ def results_of(store: Path) -> Path:
 def test_sweep_writes_tables_figures_and_provenance(finished: Path) -> None:
     results = results_of(finished)
     names = {path.name for path in results.iterdir() if path.is_file()}
-    assert names == {*TABLES, "cost.csv", "provenance.json", "index.html"}
+    assert names == {*TABLES, "sameness.csv", "cost.csv", "provenance.json", "index.html"}
     figures = {path.stem: path.suffix for path in (results / "figures").iterdir()}
     assert figures == {"examples": ".webp", "scores": ".png", "curves": ".png"}
     provenance = json.loads((results / "provenance.json").read_text())

@@ -42,6 +42,8 @@ NETWORK: Product[dict[str, Any]] = Product("network.json")
 """hash, accuracy, classes and regression (bool); weights if published, attributes if the data set names them."""
 COST: Product[dict[str, float]] = Product("cost.json")
 """images, seconds, forward_passes and backward_passes over all images; the highest peak_memory of a batch, in bytes."""
+SAMENESS: Product[dict[str, float | None]] = Product("sameness.json")
+"""correlation: its mean over all pairs of heatmaps, None for fewer than two; constant: the share of such heatmaps."""
 PREDICTIONS: Product[Tensors] = Product("predictions.safetensors")
 """The network's outputs for all test images with their labels, if its training keeps them."""
 EXAMPLES: Product[Tensors] = Product("examples.safetensors")

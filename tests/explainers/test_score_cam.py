@@ -61,8 +61,9 @@ def test_region_that_makes_the_score_gets_the_weight_and_constant_maps_get_none(
 
 
 def test_image_without_maps_has_an_empty_explanation() -> None:
-    model = nn.Sequential(black(), nn.Conv2d(3, 4, 1), nn.Flatten(), nn.Linear(4 * 36, 2))
-    nn.init.zeros_(model[1].weight)
+    convolution = nn.Conv2d(3, 4, 1)
+    nn.init.zeros_(convolution.weight)
+    model = nn.Sequential(black(), convolution, nn.Flatten(), nn.Linear(4 * 36, 2))
     assert ScoreCAM(model, "1", placement="resized").attribute(torch.rand(2, 3, 6, 6), 1).abs().max() == 0
 
 

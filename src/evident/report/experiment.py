@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from omegaconf import DictConfig
 
-from evident.cell_folder import DIRECTIONS, NETWORK, SCORES, CellFolder
+from evident.cell_folder import DIRECTIONS, NETWORK, SAMENESS, SCORES, CellFolder
 from evident.data.loading import base_config
 
 # Entries of NETWORK that describe a network in tables and provenance.
@@ -91,6 +91,13 @@ class Experiment:
     def references(self) -> set[str]:
         """The names of the explainers that are reference rows."""
         return {cell.config.explainer.name for cell in self.cells if cell.reference_row}
+
+    @cached_property
+    def sameness(self) -> pd.DataFrame:
+        """Mean correlation of the heatmaps of two images and share of constant heatmaps, by cell that keeps them."""
+        known = [(cell.labels, cell.folder.get(SAMENESS)) for cell in self.cells]
+        columns = ["explainer", "data", "model", "seed", "correlation", "constant"]
+        return pd.DataFrame([{**labels, **values} for labels, values in known if values], columns=columns)
 
     def networks(self, cells: Sequence[Cell] | None = None) -> Iterator[Network]:
         """Yield the cells of each data set and model; of all cells, or of `cells` if given."""

@@ -10,7 +10,7 @@ import torch
 from matplotlib.figure import Figure
 from report_samples import finished_cell, image_scores
 
-from evident.cell_folder import COST, DIRECTIONS, EXAMPLES, NETWORK, SCORES, Product
+from evident.cell_folder import COST, DIRECTIONS, EXAMPLES, NETWORK, SAMENESS, SCORES, Product
 from evident.report.experiment import Cell, Experiment
 from evident.report.sections.ablation import Ablation
 from evident.report.sections.colour import Colour
@@ -58,6 +58,18 @@ def columns(figure: Figure) -> list[str]:
 
 
 # Scores
+
+
+def test_sameness_of_heatmaps_is_a_table_and_flags_its_row(tmp_path: Path) -> None:
+    cells = [cell_of(tmp_path, name) for name in ("plaid", "rise")]
+    assert "sameness" not in Scores(network_scores=[]).report(Experiment(cells)).tables
+    for cell, correlation in zip(cells, (0.99, 0.2), strict=True):
+        values: dict[str, float | None] = {"correlation": correlation, "constant": 0.0}
+        cell.folder.write(SAMENESS, values)
+    part = Scores(network_scores=[]).report(Experiment(cells))
+    assert part.tables["sameness"][["explainer", "correlation"]].to_numpy().tolist() == [["plaid", 0.99], ["rise", 0.2]]
+    assert "| plaid † |" in part.text
+    assert "| rise |" in part.text
 
 
 def test_scores_of_explainers_have_tables_text_and_figures(tmp_path: Path) -> None:

@@ -56,6 +56,24 @@ def test_best_method_is_bold_and_ties_are_marked(metric: str, best: str) -> None
     assert lines["explainer"].endswith("↑ |" if metric == "up" else "↓ |")
 
 
+@pytest.mark.parametrize(("correlation", "constant", "out"), [(0.95, 0.0, True), (0.5, 0.6, True), (0.85, 0.4, False)])
+def test_row_that_does_not_depend_on_the_image_is_flagged_and_does_not_win(
+    correlation: float, constant: float, out: bool
+) -> None:
+    table = tables.table(scores({"plaid": 0.9, "ours": 0.5, "other": 0.1}), DIRECTIONS)
+    measured = {"plaid": (correlation, constant), "ours": (0.3, 0.0), "other": (0.3, 0.0)}
+    labels = {"data": "d", "model": "m", "seed": 0}
+    sameness = pd.DataFrame(
+        [{**labels, "explainer": name, "correlation": c, "constant": k} for name, (c, k) in measured.items()]
+    )
+    text = tables.markdown(table, set(), tables.unchanging(sameness))
+    lines = {line.split(" | ")[0].strip("| *"): line for line in text.splitlines() if line.startswith("| ")}
+    winner = "ours" if out else "plaid"
+    assert [name for name, line in lines.items() if "**" in line] == [winner]
+    assert ("plaid †" in lines) == out
+    assert ("† the same map for every image" in text) == out
+
+
 def test_metric_without_a_better_direction_has_no_best_method() -> None:
     frame = scores({"low": 0.2, "near": 0.2, "high": 0.8}, "size")
     text = tables.markdown(tables.table(frame, DIRECTIONS), set())

@@ -11,7 +11,7 @@ from evident.report.tables import scores as tables
 
 
 class Scores(Section):
-    """Report `table`, `significance` and `curves`, and draw the scores and the curves of each network.
+    """Report `table`, `significance`, `curves` and `sameness`, and draw the scores and the curves of each network.
 
     `network_scores` are scores of the network, not of the explainer; they are in its table (`sections.networks`).
     Curves whose names start with one of `drawn_elsewhere` have a figure of their own.
@@ -34,5 +34,7 @@ class Scores(Section):
                 regression = network.cells[0].folder.read(NETWORK)["regression"]
                 followed = "score" if regression else "probability of the class"
                 part.figures[f"curves{network.suffix}"] = curves_figure(drawn, references, followed)
-        part.text = tables.markdown(table, references)
+        if len(experiment.sameness):
+            part.tables["sameness"] = experiment.sameness
+        part.text = tables.markdown(table, references, tables.unchanging(experiment.sameness))
         return part

@@ -1,5 +1,6 @@
 """From per-image scores to tables. Every function is pure; `scores` has the form of `cell_folder.SCORES`."""
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ import pandas as pd
 
 from evident.report.tables.statistics import mean_interval, paired_tests
 
+LABELS = ["data", "model", "explainer"]
 ARROW = {"higher": " ↑", "lower": " ↓", "neither": ""}
 LEGEND = (
     "Mean ± half of the 95 % bootstrap interval over images, for the networks as trained. ↑ higher is better, "
@@ -15,6 +17,12 @@ LEGEND = (
 )
 BLANK = "Blank: the metric does not apply to this explainer."
 NEITHER = "No arrow: neither direction is better."
+# Above this mean correlation of the heatmaps of two images, or share of constant heatmaps, a row does not compete.
+SAME, CONSTANT = 0.9, 0.5
+UNCHANGING = (
+    f"† the same map for every image (mean correlation of two maps above {SAME}) or mostly constant maps: such rows do "
+    "not compete."
+)
 
 
 def table(scores: pd.DataFrame, directions: dict[str, str]) -> pd.DataFrame:
@@ -86,19 +94,30 @@ def by_class(scores: pd.DataFrame, measure: str) -> pd.DataFrame:
     return groups.agg(mean="mean", n="count").reset_index()
 
 
-def markdown(table: pd.DataFrame, references: set[str]) -> str:
+def unchanging(sameness: pd.DataFrame) -> set[tuple[str, str, str]]:
+    """Return data, model and explainer of rows whose explanations do not depend on the image, from the mean over seeds.
+
+    `sameness` is that of `Experiment`.
+    """
+    means = sameness.groupby(LABELS)[["correlation", "constant"]].mean()
+    return set(means.index[(means["correlation"] > SAME) | (means["constant"] > CONSTANT)])
+
+
+def markdown(table: pd.DataFrame, references: set[str], same: Collection[tuple[str, str, str]] = ()) -> str:
     """Format the table as Markdown: one row per explainer, one column per metric, the best method in bold.
 
     `≈` marks methods whose mean lies within the interval of the best. Reference rows (random, centre, edges, oracle)
     follow in italics and do not compete. `∅k` counts undefined scores; a blank means that the metric does not apply to
-    the explainer. A metric without a better direction has no best method.
+    the explainer. A metric without a better direction has no best method. `same` are the rows that `unchanging` finds:
+    they get a † and do not compete either.
     """
     parts, blank = [], False
     for (data, model), part in table.groupby(["data", "model"], sort=False):
         metrics = list(dict.fromkeys(part["metric"]))
         names = list(dict.fromkeys(part["explainer"]))
         cells = {(row.explainer, row.metric): row for row in part.itertuples()}
-        competing = part[~part["explainer"].isin(references)]
+        out = references | {name for name in names if (data, model, name) in same}
+        competing = part[~part["explainer"].isin(out)]
         best = {metric: _best(competing[competing["metric"] == metric]) for metric in metrics}
         seeds = part.drop_duplicates("explainer").set_index("explainer")["seeds"]
         direction = part.drop_duplicates("metric").set_index("metric")["direction"]
@@ -108,16 +127,18 @@ def markdown(table: pd.DataFrame, references: set[str]) -> str:
         ]
         lines = [header, ["---"] + ["---:"] * len(metrics)]
         for name in [n for n in names if n not in references] + [n for n in names if n in references]:
-            label = f"*{name}*" if name in references else name
+            label = f"*{name}*" if name in references else name + " †" * (name in out)
             if len(set(seeds)) > 1:
                 label = f"{label} (seeds {seeds[name]})"
-            row = [_cell(cells.get((name, metric)), best[metric], name in references) for metric in metrics]
+            row = [_cell(cells.get((name, metric)), best[metric], name in out) for metric in metrics]
             lines.append([label, *row])
         blank |= len(cells) < len(names) * len(metrics)
         body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
         parts.append(f"## {data}, {model}\n\n{body}")
     neither = (table["direction"] == "neither").any()
-    parts.append(" ".join([LEGEND, *([BLANK] if blank else []), *([NEITHER] if neither else [])]))
+    flagged = any(row in same and row[2] not in references for row in zip(*(table[c] for c in LABELS), strict=True))
+    notes = {LEGEND: True, BLANK: blank, NEITHER: neither, UNCHANGING: flagged}
+    parts.append(" ".join(note for note, applies in notes.items() if applies))
     return "\n" + "\n\n".join(parts) + "\n"
 
 
@@ -136,12 +157,12 @@ def _best(rows: pd.DataFrame) -> pd.Series | None:
     return rows.iloc[int(np.argmax(sign * rows["mean"]))]
 
 
-def _cell(row: Any, best: pd.Series | None, reference: bool) -> str:
+def _cell(row: Any, best: pd.Series | None, out: bool) -> str:
     if row is None:
         return ""
     mean, half = row.mean, (row.ci_high - row.ci_low) / 2
     text = f"{mean:z.3f} ± {half:.3f}" if not np.isnan(mean) else "–"
-    if not reference and best is not None:
+    if not out and best is not None:
         if row.explainer == best["explainer"]:
             text = f"**{text}**"
         elif best["ci_low"] <= mean <= best["ci_high"]:
