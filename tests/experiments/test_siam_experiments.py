@@ -235,6 +235,7 @@ def test_scenicness_restricts_the_explainers_of_two_networks() -> None:
             explained[request.labels["model"]].add(request.labels["explainer"])
     left_out = {
         *("cam", "excitation_backprop", "deconvolution", "grad_cam_pp", "guided_grad_cam", "guided_grad_cam_pp"),
+        *("hires_cam", "layer_cam"),
         *("meaningful_perturbation", "extremal_perturbation"),
     }
     assert explained == {
