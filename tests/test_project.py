@@ -29,6 +29,7 @@ ATTRIBUTE_LOOKUPS = {
     "data/scenes/scenic_or_not.py": "a short row of a file has None for a field, whose methods are missing",
     "explainers/shared/excitation_rules.py": "an autograd node of ours remembers the slope of a batch normalisation",
     "metrics/contract.py": "a metric names the fields of `Explanation` that it needs",
+    "models/functions.py": "torch's functions and tensor methods are listed by name",
     "models/untouched.py": "the hooks of a module are attributes that torch names",
     "relevance/receptive_fields.py": "torch's functions and tensor methods are listed by name",
 }
