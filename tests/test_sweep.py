@@ -177,13 +177,13 @@ def test_cells_in_parallel_processes_give_the_same_bytes(finished: Path, tmp_pat
 
 
 def test_baseline_of_the_readme_joins_the_table(finished: Path, tmp_path: Path) -> None:
-    [content] = re.findall(r"```yaml\n(# DeepLift.*?)```", (ROOT / "README.md").read_text(), flags=re.S)
+    [content] = re.findall(r"```yaml\n(# VarGrad.*?)```", (ROOT / "README.md").read_text(), flags=re.S)
     (tmp_path / "explainer").mkdir()
-    (tmp_path / "explainer" / "deep_lift.yaml").write_text(content)
+    (tmp_path / "explainer" / "var_grad.yaml").write_text(content)
     outside = f"hydra.searchpath=[file://{tmp_path}]"
-    ended = run(outside, FEW, "explainer=deep_lift", *QUIET, store=finished, results=tmp_path)
+    ended = run(outside, FEW, "explainer=var_grad", *QUIET, store=finished, results=tmp_path)
     assert ended.returncode == 0, ended.stderr
-    for name in ("deep_lift", "gradient", "grad_cam"):
+    for name in ("var_grad", "gradient", "grad_cam"):
         assert f"| {name} |" in ended.stdout
     assert "FAILED" not in ended.stderr
 

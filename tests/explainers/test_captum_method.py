@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from samples import flower_net, uniform_noise
 from torch import Tensor, nn
+from torchvision.ops import SqueezeExcitation
 
 from evident.errors import UserError
 from evident.explainers.captum_method import CaptumMethod
@@ -130,6 +132,78 @@ build:
     assert not attribution.requires_grad
     assert torch.equal(attribution, explainer.attribute(images(), torch.tensor([0, 2, 1])))
     assert [len(module._forward_hooks) + len(module._backward_hooks) for module in model.modules()] == hooks
+
+
+class Block(nn.Module):
+    """Call `rest` between two layers, as a module if it is one."""
+
+    def __init__(self, rest: Any) -> None:
+        super().__init__()
+        self.first, self.rest, self.last = nn.Conv2d(3, 4, 3), rest, nn.LazyLinear(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.rest(self.first(x)).flatten(1))
+
+
+class Twice(nn.ReLU):
+    """Is a rectifier of another class."""
+
+
+def reused() -> nn.Module:
+    relu = nn.ReLU()
+    return nn.Sequential(relu, nn.Conv2d(4, 4, 1), relu)
+
+
+METHODS = {
+    "DeepLift": "evident.explainers.deep_lift.DeepLift",
+    "GuidedBackprop": "evident.explainers.guided.GuidedBackprop",
+    "Deconvolution": "evident.explainers.guided.Deconvolution",
+    "LRP": "evident.explainers.lrp.LRP",
+}
+MISSED: dict[str, tuple[Any, str]] = {
+    "functional": (lambda: F.relu, r"relu in the forward pass \(Block\)"),
+    "reused": (reused, r"the second call of rest.0 \(ReLU\)"),
+    "another class": (Twice, r"relu in rest \(Twice\)"),
+    "smooth": (nn.SiLU, r"silu in rest \(SiLU\)"),
+}
+
+
+@pytest.mark.parametrize("method", list(METHODS))
+@pytest.mark.parametrize("missed", list(MISSED))
+def test_method_that_hooks_modules_raises_where_it_misses_a_call(method: str, missed: str) -> None:
+    rest, named = MISSED[missed]
+    model = Block(rest())
+    model(images())
+    explainer = CaptumMethod(model, f"captum.attr.{method}", "positive_sum")
+    with pytest.raises(UserError, match=rf"captum's {method} hooks modules and misses {named}: .*{METHODS[method]}"):
+        explainer.attribute(images(), 1)
+
+
+@pytest.mark.parametrize(
+    ("rest", "named"),
+    [
+        ([nn.ReLU(), nn.MaxPool2d(2)], r"rest.1 \(MaxPool2d\), which follows another hooked module"),
+        ([nn.MaxPool2d((3, 3), 2)], r"the overlapping windows of rest.0"),
+        ([SqueezeExcitation(4, 2)], r"mul in rest.0 \(SqueezeExcitation\)"),
+        ([nn.GroupNorm(2, 4)], r"group_norm in rest.0 \(GroupNorm\)"),
+    ],
+)
+def test_deep_lift_of_captum_raises_where_its_sum_would_be_wrong(rest: list[nn.Module], named: str) -> None:
+    model = Block(nn.Sequential(*rest))
+    model(images())
+    with pytest.raises(UserError, match=f"captum's DeepLift hooks modules and misses .*{named}"):
+        CaptumMethod(model, "captum.attr.DeepLift", "positive_sum").attribute(images(), 1)
+
+
+def test_lrp_of_captum_raises_for_a_module_without_a_rule() -> None:
+    with pytest.raises(UserError, match=r"captum's LRP hooks modules and misses normalise \(Normalise\): .*lrp.LRP"):
+        CaptumMethod(FlowerNet(3).eval(), "captum.attr.LRP", "positive_sum").attribute(images(32), 1)
+
+
+def test_method_without_module_hooks_explains_functional_networks() -> None:
+    model = Block(F.relu)
+    model(images())
+    assert CaptumMethod(model, "captum.attr.Saliency", "absolute_maximum").attribute(images(), 1).abs().max() > 0
 
 
 def test_method_with_random_draws_needs_a_seed() -> None:

@@ -45,6 +45,15 @@ def test_modes_hooks_and_gradients_are_restored_after_an_exception() -> None:
     assert not model[0]._forward_hooks
 
 
+def test_attributes_that_the_body_adds_are_removed() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 2, 1), nn.ReLU())
+    before = [set(vars(module)) for module in model.modules()]
+    with suppress(ZeroDivisionError), untouched(model):
+        model[1].input = torch.zeros(1)
+        _ = 1 / 0
+    assert [set(vars(module)) for module in model.modules()] == before
+
+
 def test_image_seed_depends_on_seed_pixels_and_shape() -> None:
     image = torch.rand(3, 4, 6)
     assert image_seed(image, 1) == image_seed(image.clone(), 1)

@@ -8,7 +8,8 @@
       baseline: mean_colour                   # passed on as `baselines`; omit it for a method without baselines
       heatmap: positive_sum                   # the reduction of the attribution to a heatmap
 
-A method that draws random numbers also needs `seed: ${seed}`.
+A method that draws random numbers also needs `seed: ${seed}`. Captum's DeepLift, guided backpropagation, deconvolution
+and LRP hook modules; on a network where they would miss a call, they raise an error that names our own method.
 """
 
 import warnings
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 
 from evident.errors import UserError
 from evident.explainers.shared.heatmap import reduction
+from evident.explainers.shared.module_hooks import ask_for_hooked_modules
 from evident.explainers.shared.seeding import global_state, seeded
 from evident.explainers.shared.targets import targets
 from evident.models.reference_images import Reference, reference_images
@@ -52,8 +54,9 @@ class CaptumMethod(Attribution):
 
     `noise_tunnel` wraps the method in captum's NoiseTunnel and holds the arguments of its `attribute` (nt_type,
     nt_samples, stdevs). With a `seed`, images are explained one by one, and the random draws depend on the image and
-    the seed only. Raises `UserError` for an unknown method, heatmap or reference, and for a method that draws random
-    numbers without a seed.
+    the seed only. Raises `UserError` for an unknown method, heatmap or reference, for a method that draws random
+    numbers without a seed, and for a method that hooks modules on a network with calls that it misses
+    (`module_hooks`).
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class CaptumMethod(Attribution):
         self.baseline, self.seed, self.batch_size = baseline, seed, batch_size
 
     def attribute(self, inputs: Tensor, target: Tensor | int) -> Tensor:
+        ask_for_hooked_modules(self.method, self.model, inputs)
         size = self.batch_size if self.seed is None else 1
         with untouched(self.model), warnings.catch_warnings():
             # Captum warns that it sets hooks; `untouched` removes them.

@@ -98,6 +98,10 @@ _NONLINEARITIES: dict[Callable[..., Any], str] = {
     **_named(F.sigmoid, torch.sigmoid, torch.sigmoid_, Tensor.sigmoid, Tensor.sigmoid_),
     **_named(F.tanh, torch.tanh, torch.tanh_, Tensor.tanh, Tensor.tanh_),
 }
+# Those that act as a rectifier does: positive inputs pass, negative ones are damped.
+_ACTIVATIONS = frozenset(
+    ["relu", "leaky_relu", "rrelu", "prelu", "elu", "selu", "celu", "silu", "gelu", "mish", "hardswish", "softplus"]
+)
 _KINDS: dict[Callable[..., Any], str] = {
     **_WEIGHTED,
     **_named(F.batch_norm, F.instance_norm, F.group_norm, F.local_response_norm),
@@ -116,6 +120,11 @@ def is_weighted(func: Callable[..., Any]) -> bool:
 def nonlinearity(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
     """Return the kind of nonlinearity that the call `func(*args, **kwargs)` is, or None."""
     return "relu" if rectifier(func, args, kwargs) is not None else _NONLINEARITIES.get(func)
+
+
+def is_activation(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Return whether the call is a rectifier, or a nonlinearity that acts as one (leaky, smooth or shifted)."""
+    return nonlinearity(func, args, kwargs) in _ACTIVATIONS
 
 
 def _kind(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:

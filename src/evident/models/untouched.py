@@ -34,9 +34,10 @@ def untouched(model: nn.Module) -> Iterator[None]:
 
     In the body the model is in eval mode (the explanation of an image does not depend on its batch), its parameters
     require no gradient (only images and layers are differentiated), and gradients are enabled, even inside the caller's
-    `torch.no_grad` or `torch.inference_mode`. Modes, hooks and `requires_grad` are restored at the end.
+    `torch.no_grad` or `torch.inference_mode`. Modes, hooks and `requires_grad` are restored at the end, and attributes
+    that the body added to modules are removed: methods that hook modules keep their notes there.
     """
-    modules = [(module, module.training, _hooks(module)) for module in model.modules()]
+    modules = [(module, module.training, _hooks(module), set(vars(module))) for module in model.modules()]
     parameters = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     try:
         model.eval()
@@ -44,8 +45,10 @@ def untouched(model: nn.Module) -> Iterator[None]:
         with torch.inference_mode(False), torch.enable_grad():
             yield
     finally:
-        for module, training, hooks in modules:
+        for module, training, hooks, attributes in modules:
             module.training = training
             _put_hooks_back(module, hooks)
+            for added in set(vars(module)) - attributes:
+                del vars(module)[added]
         for parameter, requires_grad in parameters:
             parameter.requires_grad_(requires_grad)
