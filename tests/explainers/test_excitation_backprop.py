@@ -249,6 +249,12 @@ def test_unknown_layer_raises() -> None:
         ExcitationBackprop(FlowerNet(3), "middle")
 
 
+def test_layer_without_any_rule_above_it_raises() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 2, 4), nn.ReLU(), nn.Flatten())
+    with pytest.raises(UserError, match="layer='0' has no convolution or fully connected layer above it"):
+        winning_probability(model, "0", torch.rand(1, 3, 4, 4), 0)
+
+
 def test_contrastive_without_a_weighted_layer_above_raises() -> None:
     model = nn.Sequential(nn.Conv2d(3, 2, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     with pytest.raises(UserError, match="layer='0' has no convolution or fully connected layer above it"):

@@ -26,8 +26,8 @@ def winning_probability(
 ) -> Tensor:
     """Return the probability (N, K, h, w) that each neuron of the module named `layer` wins, given the target.
 
-    Raises `UserError` for a layer whose output is not feature maps, and for a contrastive map of a layer without a
-    weighted layer above it.
+    Raises `UserError` for a layer whose output is not feature maps, for a layer without a convolution, fully connected
+    layer, average or sum above it, and for a contrastive map of a layer without the former two.
     """
     with untouched(model):
         images = inputs.detach().clone().requires_grad_()
@@ -36,7 +36,8 @@ def winning_probability(
         if contrastive and rules.last is not None:
             rules.last.contrastive = True
         (probability,) = torch.autograd.grad(target_scores(outputs, target).sum(), activations)
-    if contrastive and not (rules.last is not None and rules.last.reached):
+    needed = {"contrastive"} if contrastive else {"weights", "weights of one"}
+    if not needed & rules.used:
         raise UserError(f"layer={layer!r} has no convolution or fully connected layer above it; name an earlier layer")
     return probability
 

@@ -60,11 +60,11 @@ class _Weighted(torch.autograd.Function):
     """MWP of a convolution or a fully connected layer."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, call: Call) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, call: Call, used: set[str]) -> Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.call = call
+        ctx.call, ctx.used = call, used
         # Later layers set these attributes on this call's node in the graph.
-        ctx.slope, ctx.contrastive, ctx.reached = None, False, False
+        ctx.slope, ctx.contrastive = None, False
         return call(x, weight, bias)
 
     @staticmethod
@@ -73,33 +73,36 @@ class _Weighted(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         if ctx.slope is not None:
             weight = weight * ctx.slope.sign().view(-1, *[1] * (weight.dim() - 1))
-        ctx.reached = True
+        ctx.used.add("weights")
         excited = winning(x, lambda x: ctx.call(x, weight.clamp(min=0), None), signal)
         if ctx.contrastive:
+            ctx.used.add("contrastive")
             excited -= winning(x, lambda x: ctx.call(x, (-weight).clamp(min=0), None), signal)
-        return excited, None, None, None
+        return excited, None, None, None, None
 
 
 class _Mean(torch.autograd.Function):
     """MWP of a linear call with non-negative weights and no bias."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, call: Call) -> Tensor:
+    def forward(ctx: Any, x: Tensor, call: Call, used: set[str]) -> Tensor:
         ctx.save_for_backward(x)
-        ctx.call = call
+        ctx.call, ctx.used = call, used
         return call(x)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, signal: Tensor) -> tuple[Tensor, None]:
-        return winning(ctx.saved_tensors[0], ctx.call, signal), None
+    def backward(ctx: Any, signal: Tensor) -> tuple[Tensor, None, None]:
+        ctx.used.add("weights of one")
+        return winning(ctx.saved_tensors[0], ctx.call, signal), None, None
 
 
 class _Sum(torch.autograd.Function):
     """MWP of a + b: R a+ / (a+ + b+) and R b+ / (a+ + b+)."""
 
     @staticmethod
-    def forward(ctx: Any, a: Tensor, b: Tensor, call: Call) -> Tensor:
+    def forward(ctx: Any, a: Tensor, b: Tensor, call: Call, used: set[str]) -> Tensor:
+        ctx.used = used
         # Clamped copies: the call may overwrite a.
         ctx.save_for_backward(a.clamp(min=0), b.clamp(min=0))
         y = call(a, b)
@@ -109,10 +112,11 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, signal: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, signal: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        ctx.used.add("weights of one")
         a, b = ctx.saved_tensors
         share = torch.where(a + b > 0, signal / (a + b), 0)
-        return (a * share).sum_to_size(a.shape), (b * share).sum_to_size(b.shape), None
+        return (a * share).sum_to_size(a.shape), (b * share).sum_to_size(b.shape), None, None
 
 
 class _Through(torch.autograd.Function):
@@ -144,12 +148,15 @@ class ExcitationRules(TorchFunctionMode):
         (probability,) = torch.autograd.grad(scores[:, 0].sum(), images)
 
     `last` is the graph node of the last weighted layer's call, or None; setting its attribute `contrastive` makes the
-    rule there contrastive. Only inputs receive signals; parameters must have `requires_grad=False`.
+    rule there contrastive. After the backward pass, `used` names the rules
+    that it met: "weights" of a layer, "weights of one", "contrastive". Only inputs receive signals; parameters must have
+    `requires_grad=False`.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.last: Any = None
+        self.used: set[str] = set()
 
     def __torch_function__(
         self, func: Call, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -160,7 +167,7 @@ class ExcitationRules(TorchFunctionMode):
         if func in _WEIGHTED:
             return self._weighted(func, *args, **kwargs)
         if func in _SUMS and len(args) == 2 and not kwargs and all(map(_passes_gradients, args)):
-            return _Sum.apply(*args, func)
+            return _Sum.apply(*args, func, self.used)
         if func in _SUMS or func in _PRODUCTS:
             return self._through_the_largest(func, args, kwargs)
         if not args or not _passes_gradients(args[0]):
@@ -168,7 +175,7 @@ class ExcitationRules(TorchFunctionMode):
         if func is F.batch_norm:
             return self._batch_norm(*args, **kwargs)
         if func in _MEANS:
-            return _Mean.apply(args[0], lambda x: func(x, *args[1:], **kwargs))
+            return _Mean.apply(args[0], lambda x: func(x, *args[1:], **kwargs), self.used)
         # A gated linear unit counts as a nonlinearity, but has two inputs.
         if func in _NORMALISATIONS or nonlinearity(func, args, kwargs) not in (None, "glu"):
             return _Through.apply(args[0], lambda x: func(x, *args[1:], **kwargs))
@@ -177,7 +184,10 @@ class ExcitationRules(TorchFunctionMode):
     def _weighted(
         self, func: Call, input: Tensor, weight: Tensor, bias: Tensor | None = None, *rest: Any, **kwargs: Any
     ) -> Tensor:
-        y = _Weighted.apply(input, weight, bias, lambda x, weight, bias: func(x, weight, bias, *rest, **kwargs))
+        def call(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+            return func(x, weight, bias, *rest, **kwargs)
+
+        y = _Weighted.apply(input, weight, bias, call, self.used)
         self.last = y.grad_fn
         return y
 
