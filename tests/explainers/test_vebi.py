@@ -70,6 +70,21 @@ def test_explanation_equals_the_formula_by_feature(model: nn.Module, layers: str
         torch.testing.assert_close(explanation.shares[n, : len(maps)], shares)
 
 
+def test_feature_below_other_activations_has_a_guided_heatmap(model: nn.Module) -> None:
+    network: Any = model
+    for index in (5, 11):
+        network.features[index] = nn.SiLU(inplace=True)
+    image, feature = some_images(1), Feature("features.20/relu", 5)
+    guided = deconvolved(model, image, [feature], resampled=False)
+    pixels = image.requires_grad_()
+    activation = network.features(network.normalise(pixels))
+    signal = torch.zeros_like(activation)
+    signal[0, 5] = activation.detach()[0, 5]
+    plain = torch.autograd.grad(activation, pixels, signal)[0].clamp(min=0).square().sum(1).sqrt()
+    assert guided.isfinite().all()
+    assert (guided - plain / plain.max()).abs().max() > 0.1
+
+
 def test_features_of_one_pass_equal_those_of_separate_passes(model: nn.Module) -> None:
     images = some_images(4)
     features = [Feature("features.2/relu", 3), Feature("features.20/relu", 5), Feature("features.8/relu", 1)]

@@ -12,10 +12,10 @@ from captum.attr import Deconvolution as CaptumDeconvolution
 from captum.attr import GuidedBackprop as CaptumGuidedBackprop
 from samples import uniform_noise
 from torch import Tensor, nn
-from torchvision.models import resnet18, squeezenet1_1
+from torchvision.models import mobilenet_v3_small, resnet18, squeezenet1_1
 
 from evident.errors import UserError
-from evident.explainers.guided import Deconvolution, GuidedBackprop
+from evident.explainers.guided import Deconvolution, GuidedBackprop, input_gradient
 from evident.explainers.shared.backward_rules import BackwardRules
 
 OURS: dict[Any, Any] = {"guided": GuidedBackprop, "deconvnet": Deconvolution}
@@ -206,7 +206,10 @@ def test_ceiling_stops_the_guided_signal_but_not_deconvolution(
         lambda x: x.clamp(min=torch.zeros(())),
         lambda x: F.hardtanh(x),
         lambda x: F.threshold(x, 0, -1),
-        lambda x: F.leaky_relu(x),
+        lambda x: x.sigmoid(),
+        lambda x: torch.tanh(x),
+        lambda x: F.hardsigmoid(x),
+        lambda x: x.softmax(0),
     ],
 )
 def test_other_calls_keep_their_gradient(compute: Callable[[Tensor], Tensor]) -> None:
@@ -217,6 +220,57 @@ def test_other_calls_keep_their_gradient(compute: Callable[[Tensor], Tensor]) ->
         with BackwardRules(relu=rule):
             y = compute(x)
         assert torch.equal(torch.autograd.grad(y, x, signal)[0], expected)
+
+
+#  slope where x > 0, in float64, independent of torch's derivatives
+SLOPES: dict[str, tuple[Callable[..., Tensor], Callable[[Tensor], Tensor]]] = {
+    "leaky_relu": (F.leaky_relu, torch.ones_like),
+    "prelu": (lambda x, **_: F.prelu(x, torch.tensor([0.3], dtype=x.dtype)), torch.ones_like),
+    "elu": (F.elu, torch.ones_like),
+    "selu": (F.selu, lambda x: torch.full_like(x, 1.0507009873554805)),
+    "silu": (F.silu, lambda x: 1 / (1 + (-x).exp()) * (1 + x * (1 - 1 / (1 + (-x).exp())))),
+    "gelu": (F.gelu, lambda x: (1 + (x / 2**0.5).erf()) / 2 + x * (-(x**2) / 2).exp() / (2 * torch.pi) ** 0.5),
+    "hardswish": (F.hardswish, lambda x: torch.where(x < 3, x / 3 + 0.5, 1)),
+    "softplus": (F.softplus, lambda x: x.exp() / (1 + x.exp())),
+}
+
+
+IN_PLACE = ("leaky_relu", "elu", "selu", "silu", "hardswish")
+
+
+@pytest.mark.parametrize(("name", "in_place"), [(name, False) for name in SLOPES] + [(name, True) for name in IN_PLACE])
+def test_activation_has_its_slope_where_input_and_signal_are_positive(name: str, in_place: bool) -> None:
+    activation, slope = SLOPES[name]
+    settings = {"inplace": True} if in_place else {}
+    x = torch.linspace(-4, 4, 34, dtype=torch.float64)
+    signal = torch.tensor([1.5, -1.0], dtype=torch.float64).repeat(17)
+    for rule, expected in (
+        ("guided", torch.where((x > 0) & (signal > 0), signal * slope(x), 0)),
+        ("deconvnet", signal.clamp(min=0)),
+    ):
+        leaf = x.clone().requires_grad_()
+        chosen: Any = rule
+        with BackwardRules(relu=chosen) as rules:
+            y = activation(leaf + 0, **settings)
+        torch.testing.assert_close(y, activation(x))
+        torch.testing.assert_close(torch.autograd.grad(y, leaf, signal)[0], expected, rtol=1e-12, atol=1e-12)
+        assert rules.activations == 1
+
+
+@rules
+def test_rule_changes_networks_of_other_activations(rule: Any) -> None:
+    for network in (mobilenet_v3_small(num_classes=5).eval(), functional(F.gelu)()):
+        inputs = images(32)
+        plain = input_gradient(network, inputs, 3, relu=None)
+        changed = input_gradient(network, inputs, 3, relu=rule)
+        assert (changed - plain).abs().max() > 0.1 * plain.abs().max()
+
+
+@rules
+def test_network_without_activations_raises(rule: Any) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Tanh(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    with pytest.raises(UserError, match=f"Sequential calls no rectifier or other activation, so {rule} would be the"):
+        OURS[rule](network).attribute(images(), 1)
 
 
 def test_no_rule_gives_the_gradient() -> None:

@@ -7,6 +7,15 @@ rectifiers. With x the input of a layer and R the signal that arrives at its out
     deconvnet  R_in = R * 1[R > 0]               Zeiler and Fergus 2014, section 2.1
     guided     R_in = R * 1[x > 0] * 1[R > 0]    Springenberg et al. 2015, section 3.4
 
+Both papers state their rule for rectifiers only. With it, other activations f (leaky ReLU, ELU, SiLU, GELU, ...) would
+keep their gradient, and a network of SiLUs would get the plain gradient under another name. We generalise; for f = ReLU
+these are the rules above:
+
+    deconvnet  R_in = R * 1[R > 0]                       no term of the forward pass, as above
+    guided     R_in = R f'(x) * 1[x > 0] * 1[R > 0]      the gradient, but no signal where R or x is negative
+
+Gates and squashing functions (sigmoid, tanh, softmax) are not activations in this sense and keep their gradient.
+
 A convolution with a stride leaves a grid in the signal: in the backward pass its kernel meets R at every stride-th
 position and zeros between them. The rule `resampled` avoids the grid: it resizes R to the size that the output would
 have with stride 1, and then applies the transposed convolution with stride 1. With W^T that convolution, with the same
@@ -34,10 +43,20 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.overrides import TorchFunctionMode
 
 from evident.errors import UserError
-from evident.models.calls import rectifier
+from evident.models.calls import is_activation, rectifier
 
 ReluRule = Literal["guided", "deconvnet"]
 ConvolutionRule = Literal["resampled"]
+
+
+_Call = Callable[..., Tensor]
+
+
+def _called(ctx: Any, call: _Call, x: Tensor) -> Tensor:
+    y = call(x)
+    if y is x:
+        ctx.mark_dirty(x)
+    return y
 
 
 def _rectify(ctx: Any, x: Tensor, ceiling: float | None, in_place: bool) -> Tensor:
@@ -77,7 +96,42 @@ class _Deconvnet(torch.autograd.Function):
         return torch.where(signal > 0, signal, 0), None, None
 
 
-_RELU_RULES: dict[str, type[torch.autograd.Function]] = {"guided": _Guided, "deconvnet": _Deconvnet}
+class _GuidedActivation(torch.autograd.Function):
+    """R_in = R f'(x) * 1[x > 0] * 1[R > 0]."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, call: _Call, x: Tensor) -> Tensor:
+        with torch.enable_grad():
+            # Before the call, which may overwrite x.
+            before = x.detach().clone().requires_grad_()
+            (slope,) = torch.autograd.grad(call(before.clone()).sum(), before)
+        ctx.save_for_backward(slope * (before.detach() > 0))
+        return _called(ctx, call, x)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, signal: Tensor) -> tuple[None, Tensor]:
+        return None, signal.clamp(min=0) * ctx.saved_tensors[0]
+
+
+class _DeconvnetActivation(torch.autograd.Function):
+    """R_in = R * 1[R > 0]."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, call: _Call, x: Tensor) -> Tensor:
+        return _called(ctx, call, x)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, signal: Tensor) -> tuple[None, Tensor]:
+        return None, signal.clamp(min=0)
+
+
+# By rule, for a rectifier and for another activation.
+_RELU_RULES: dict[str, tuple[type[torch.autograd.Function], type[torch.autograd.Function]]] = {
+    "guided": (_Guided, _GuidedActivation),
+    "deconvnet": (_Deconvnet, _DeconvnetActivation),
+}
 
 
 class _Resampled(torch.autograd.Function):
@@ -151,13 +205,14 @@ class BackwardRules(TorchFunctionMode):
 
     The rules belong to the graph that the block records, so the backward pass may run after the block. Only inputs
     receive signals: under "resampled", the weight and bias of a strided convolution get no gradient. None means the
-    gradient. Raises `UserError` for an unknown rule.
+    gradient. `activations` counts the calls with the rule `relu`. Raises `UserError` for an unknown rule.
     """
 
     def __init__(self, relu: ReluRule | None = None, convolution: ConvolutionRule | None = None) -> None:
         _check("relu", relu, _RELU_RULES)
         _check("convolution", convolution, _CONVOLUTION_RULES)
         super().__init__()
+        self.activations = 0
         self._relu = _RELU_RULES[relu] if relu else None
         self._convolution = _CONVOLUTION_RULES[convolution] if convolution else None
 
@@ -168,9 +223,23 @@ class BackwardRules(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        kwargs = kwargs or {}
-        if self._relu is not None and (call := rectifier(func, args, kwargs)) is not None:
-            return self._relu.apply(*call)
+        kwargs = dict(kwargs or {})
+        if self._relu is not None and is_activation(func, args, kwargs):
+            self.activations += 1
+            return self._activation(*self._relu, func, args, kwargs)
         if self._convolution is not None and func is F.conv2d:
             return self._convolution(*args, **kwargs)
         return func(*args, **kwargs)
+
+    @staticmethod
+    def _activation(
+        of_rectifier: type[torch.autograd.Function],
+        of_another: type[torch.autograd.Function],
+        func: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        if (call := rectifier(func, args, kwargs)) is not None:
+            return of_rectifier.apply(*call)
+        x, *others = args or (kwargs.pop("input"),)
+        return of_another.apply(lambda x: func(x, *others, **kwargs), x)
