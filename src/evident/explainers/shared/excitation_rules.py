@@ -148,9 +148,8 @@ class ExcitationRules(TorchFunctionMode):
         (probability,) = torch.autograd.grad(scores[:, 0].sum(), images)
 
     `last` is the graph node of the last weighted layer's call, or None; setting its attribute `contrastive` makes the
-    rule there contrastive. After the backward pass, `used` names the rules
-    that it met: "weights" of a layer, "weights of one", "contrastive". Only inputs receive signals; parameters must have
-    `requires_grad=False`.
+    rule there contrastive. After the backward pass, `used` names the rules that it met: "weights" of a layer, "weights
+    of one", "contrastive". Only inputs receive signals; parameters must have `requires_grad=False`.
     """
 
     def __init__(self) -> None:
