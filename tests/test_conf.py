@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from entry_point import ROOT, run
 from hydra import compose, initialize_config_dir
-from hydra.utils import get_object
-from omegaconf import DictConfig
+from hydra.utils import get_object, instantiate
+from omegaconf import DictConfig, OmegaConf
 
 from evident.cli import composed, prepare
 from evident.sweep import grid
@@ -129,3 +130,22 @@ def targets_in(value: Any) -> Iterator[str]:
 def test_targets_of_a_config_can_be_imported(path: Path) -> None:
     for target in targets_in(yaml.safe_load(path.read_text())):
         assert callable(get_object(target)), target
+
+
+MODELS = sorted((CONF / "model").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
+def test_layers_of_a_network_are_its_modules_and_hold_the_chosen_ones(path: Path) -> None:
+    model = OmegaConf.load(path)
+    assert len(set(model.layers)) == len(model.layers) == 4
+    assert model.layer in model.layers
+    # The last layer is not a middle layer.
+    assert model.middle_layer in model.layers[:-1]
+    if path.stem == "timm":
+        return
+    settings = {"classes": 2, **({"attributes": 5} if "attributes" in model.build else {})}
+    with torch.device("meta"):
+        network = instantiate(OmegaConf.merge(model.build, settings))
+    names = {name for name, _ in network.named_modules()}
+    assert set(model.layers) <= names
