@@ -11,27 +11,18 @@ Ridge regression with alpha = 1 and sigma = 0.25 is the choice of the authors' c
 fit. For a regression, f is the score itself.
 """
 
-import numpy as np
 import torch
 from captum._utils.models.linear_model import SkLearnRidge
 from captum.attr import Attribution, Lime
-from skimage.segmentation import slic
 from torch import Tensor, nn
 
 from evident.errors import UserError
 from evident.explainers.shared.heatmap import positive_sum
 from evident.explainers.shared.seeding import seeded
-from evident.explainers.shared.targets import probability, target_scores, targets
+from evident.explainers.shared.super_pixels import super_pixels, value_of
+from evident.explainers.shared.targets import targets
 from evident.models.reference_images import Reference, reference_images
 from evident.models.untouched import untouched
-
-
-def super_pixels(image: Tensor, segments: int, compactness: float = 10.0) -> Tensor:
-    """Return SLIC labels (H, W) int64 of one image (3, H, W), from 0 to d - 1, where d is close to `segments`."""
-    pixels = image.detach().cpu().double().permute(1, 2, 0).numpy()
-    labels = slic(pixels, n_segments=segments, compactness=compactness, start_label=0, channel_axis=2)
-    _, labels = np.unique(labels, return_inverse=True)
-    return torch.from_numpy(labels.reshape(pixels.shape[:2])).to(image.device)
 
 
 class LIME(Attribution):
@@ -76,7 +67,7 @@ class LIME(Attribution):
 
     def _explain(self, image: Tensor, target: int) -> Tensor:
         lime = Lime(
-            lambda neighbours: target_scores(probability(self.model, self.model(neighbours)), target),
+            value_of(self.model, target, "probability"),
             interpretable_model=SkLearnRidge(alpha=self.ridge),
             similarity_func=self._similarity,
         )

@@ -3,7 +3,9 @@
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,20 +23,32 @@ def image_generator(image: Tensor, seed: int) -> torch.Generator:
 
 
 def global_state(device: torch.device) -> list[Tensor]:
-    """Return the states of torch's global generators, of the CPU and of `device`."""
-    return [torch.get_rng_state()] + ([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])
+    """Return the states of the global generators of torch, of the CPU and of `device`, and of NumPy."""
+    cuda = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
+    return [torch.get_rng_state(), *cuda, *_of_numpy(np.random.get_state(legacy=False))]  # noqa: NPY002
+
+
+def _of_numpy(state: Any) -> list[Tensor]:
+    twister = state["state"]
+    return [torch.from_numpy(twister["key"].astype(np.int64)), torch.tensor([twister["pos"], state["has_gauss"]])]
 
 
 @contextmanager
 def seeded(image: Tensor, seed: int) -> Iterator[None]:
-    """Seed torch's global generators for one image inside the block, and restore their states afterwards."""
-    state = global_state(image.device)
-    torch.default_generator.manual_seed(image_seed(image, seed))
+    """Seed the global generators of torch and NumPy, which captum draws from, for one image inside the block.
+
+    Their states are restored afterwards.
+    """
+    device, number = image.device, image_seed(image, seed)
+    before, of_numpy = global_state(device), np.random.get_state()  # noqa: NPY002
+    torch.default_generator.manual_seed(number)
+    np.random.seed(number % 2**32)  # noqa: NPY002
     if image.is_cuda:
-        torch.cuda.default_generators[image.get_device()].manual_seed(image_seed(image, seed))
+        torch.cuda.default_generators[image.get_device()].manual_seed(number)
     try:
         yield
     finally:
-        torch.set_rng_state(state[0])
+        torch.set_rng_state(before[0])
+        np.random.set_state(of_numpy)  # noqa: NPY002
         if image.is_cuda:
-            torch.cuda.set_rng_state(state[1], image.device)
+            torch.cuda.set_rng_state(before[1], device)
