@@ -2,15 +2,17 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from evident.errors import UserError
-from evident.explainers.lime import LIME, super_pixels
+from evident.explainers.lime import LIME
 from evident.explainers.occlusion import Occlusion
 from evident.explainers.rise import RISE
+from evident.explainers.shared.super_pixels import super_pixels
 from evident.models.normalise import Normalise
 
 ROW, COLUMN = 5, 9
@@ -110,6 +112,59 @@ def test_rise_masks_are_equal_for_all_images_and_differ_by_seed() -> None:
     first, second = (RISE(OnePixel(), masks=8, seed=seed).attribute(images, 0) for seed in (0, 1))
     torch.testing.assert_close(first[0], first[1])
     assert not torch.allclose(first, second)
+
+
+def test_centred_rise_is_the_slope_of_the_probability_on_the_mask() -> None:
+    image = torch.rand(1, 3, 14, 14, generator=torch.Generator().manual_seed(0))
+    rise = RISE(OnePixel(), masks=25, cells=4, keep=0.6, seed=5, centred=True)
+    masks = rise.full_size(*rise.draw(14, 14), 14, 14).double()
+    with torch.no_grad():
+        outputs = OnePixel()((image * masks + 0.25 * (1 - masks)).float()).softmax(1)[:, 0].double()
+    slopes = [np.polyfit(mask, outputs, 1)[0] for mask in masks.flatten(1).T.numpy()]
+    ours = rise.attribute(image, 0).flatten().tolist()
+    assert ours == pytest.approx(slopes, rel=1e-3, abs=1e-5)
+
+
+def test_centred_rise_is_exact_where_the_probability_is_linear_in_the_mask() -> None:
+    image = torch.full((1, 3, 14, 14), 0.8)
+    for seed in range(5):
+        attribution = RISE(Probable(one_pixel()), masks=30, cells=7, seed=seed, centred=True).attribute(image, 0)
+        assert float(attribution[0, 0, ROW, COLUMN]) == pytest.approx(0.8, rel=1e-4)
+
+
+def test_centred_rise_of_a_network_that_ignores_the_image_is_zero() -> None:
+    class Constant(OnePixel):
+        def forward(self, images: Tensor) -> Tensor:
+            return torch.tensor([2.0, 0.0]).expand(len(images), 2)
+
+    image = torch.rand(1, 3, 14, 14)
+    centred = RISE(Constant(), masks=50, centred=True).attribute(image, 0)
+    published = RISE(Constant(), masks=50).attribute(image, 0)
+    assert centred.abs().max() < 1e-5
+    # Each pixel is visible more or less often than expected.
+    assert published.std() > 0.02
+
+
+def test_centred_rise_has_less_variance_than_the_map_minus_its_constant() -> None:
+    image = torch.full((1, 3, 28, 28), 0.8)
+    region = torch.zeros(28, 28, dtype=torch.bool)
+    region[10:16, 4:10] = True
+
+    def spread(centred: bool) -> Tensor:
+        maps = [
+            RISE(Probable(region), masks=100, cells=7, seed=seed, centred=centred).attribute(image, 0)[0, 0]
+            for seed in range(40)
+        ]
+        stacked = torch.stack(maps)
+        # In units of the region's slope, so that the two are comparable.
+        signal = stacked[:, region].mean() - stacked[:, 20:, 20:].mean()
+        return (stacked - (0 if centred else stacked.mean((1, 2), keepdim=True))).std(0).mean() / signal
+
+    assert spread(centred=True) < 0.75 * spread(centred=False)
+
+
+def test_centred_rise_of_a_single_mask_is_zero() -> None:
+    assert (RISE(OnePixel(), masks=1, centred=True).attribute(torch.rand(1, 3, 14, 14), 0) == 0).all()
 
 
 @pytest.mark.parametrize("settings", [{"keep": 0.0}, {"keep": 1.0}, {"masks": 0}, {"cells": 0}])
