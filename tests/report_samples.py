@@ -36,7 +36,9 @@ def finished_cell(
         "explainer": {"name": explainer, "reference_row": reference_row},
         "data": {"name": data},
         "model": {"name": model},
+        "row": explainer,
         "seed": seed,
+        "network_seed": seed,
     }
     merged = OmegaConf.merge(OmegaConf.create(described), OmegaConf.create(dict(config or {})))
     assert isinstance(merged, DictConfig)

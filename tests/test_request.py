@@ -101,6 +101,31 @@ def test_explainers_by_model_restrict_the_networks_that_they_name(
     assert request("explainer=vebi", explainers_by_model=explainers).applies
 
 
+@pytest.mark.parametrize(
+    ("explainer", "seeds"), [("rise", [0, 1, 2]), ("integrated_gradients", [0]), ("extremal_perturbation", [0])]
+)
+def test_fixed_network_has_one_cell_of_an_explainer_without_draws(explainer: str, seeds: list[int]) -> None:
+    budgets = [request("experiment=budgets", f"explainer={explainer}", seed=seed) for seed in range(3)]
+    assert [cell.config.seed for cell in budgets if cell.applies] == seeds
+    # Elsewhere, the seed is that of the network too.
+    assert request(f"explainer={explainer}", seed=1).applies
+
+
+def test_seed_of_the_explainer_leaves_a_fixed_network_as_it_is() -> None:
+    first, second = (request("experiment=budgets", "explainer=rise", seed=seed) for seed in (0, 1))
+    assert first.network.identity == second.network.identity
+    assert first.folder != second.folder
+    varied = [request("explainer=rise", seed=seed).network.identity for seed in (0, 1)]
+    assert varied[0] != varied[1]
+
+
+def test_every_budget_is_a_row_of_its_own() -> None:
+    rungs = [request("experiment=budgets", "explainer=rise", f"rung='{rung}'") for rung in range(2)]
+    assert rungs[0].config.explainer.build.masks < rungs[1].config.explainer.build.masks
+    for cell in rungs:
+        assert cell.labels["explainer"] == f"rise, {cell.config.explainer.build.masks} masks"
+
+
 # Recorders
 
 

@@ -27,7 +27,8 @@ class Request:
     config: DictConfig
 
     def __post_init__(self) -> None:
-        for key, lowest in {"seed": 0, "threads": 1, "explained.batch_size": 1, "explained.images": 1}.items():
+        lowest_of = {"seed": 0, "network_seed": 0, "threads": 1, "explained.batch_size": 1, "explained.images": 1}
+        for key, lowest in lowest_of.items():
             value = OmegaConf.select(self.config, key)
             if not isinstance(value, int) or isinstance(value, bool) or value < lowest:
                 raise UserError(f"{key}={value} is not a whole number of {lowest} or more")
@@ -48,7 +49,7 @@ class Request:
     def labels(self) -> dict[str, Any]:
         """Experiment, data, model, explainer and seed: the first columns of every score."""
         config = self.config
-        names = {"data": config.data.name, "model": config.model.name, "explainer": config.explainer.name}
+        names = {"data": config.data.name, "model": config.model.name, "explainer": config.row}
         return {"experiment": config.experiment, **names, "seed": config.seed}
 
     @property
@@ -67,9 +68,12 @@ class Request:
         """Whether the cell belongs to its experiment: the axes of a sweep also combine what does not belong together.
 
         An explainer may support networks of one kind only; `explainers_by_model` restricts the explainers of a network.
+        If the seed of the network is fixed, an explainer without a seed of its own has a single cell.
         """
         config, explainer = self.config, self.explainer
         network = get_object(config.model.build._target_)
+        if config.seed != config.network_seed and "seed" not in config.explainer.build:
+            return False
         supported = not _is(explainer, ForSomeNetworks) or explainer.supports(network)  # type: ignore[attr-defined]
         return supported and config.explainer.name in config.explainers_by_model.get(
             config.model.name, [config.explainer.name]

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from evident.contracts import Fits, ForSomeNetworks, NeedsMask
 from evident.data.images import loader
 from evident.models.flower_net import FlowerNet
+from evident.models.training import plain
 
 CONF = ROOT / "conf"
 FOLDER = CONF / "explainer"
@@ -32,12 +33,17 @@ VARIANTS = sorted(set(FOLDER.rglob("*.yaml")) - set(EXPLAINERS))
 
 
 @cache
-def read(file: Path) -> DictConfig:
-    """Return the explainer's config as a run composes it for FlowerNet at scale=smoke."""
+def composed(file: Path) -> DictConfig:
+    """Return the config of a run that explains FlowerNet by this explainer, at scale=smoke."""
     name = file.relative_to(FOLDER).with_suffix("")
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        composed = compose(overrides=["+seed=0", "+scale=smoke", "+model=flower_net", f"+explainer={name}"])
-    return composed.explainer
+        return compose(overrides=["+seed=0", "+scale=smoke", "+model=flower_net", f"+explainer={name}"])
+
+
+@cache
+def read(file: Path) -> DictConfig:
+    """Return the explainer's part of the config."""
+    return composed(file).explainer
 
 
 def class_of(file: Path) -> Any:
@@ -153,6 +159,17 @@ def test_variant_belongs_to_the_package_explainer(file: Path) -> None:
 @every_file
 def test_target_is_a_captum_attribution(file: Path) -> None:
     assert issubclass(class_of(file), Attribution)
+
+
+@every_file
+def test_explainer_whose_cost_depends_on_the_scale_names_its_budget(file: Path) -> None:
+    small = composed(file)
+    large = small.copy()
+    for sizes in large.scale.explainer.values():
+        for name in sizes:
+            sizes[name] += 1
+    different = plain(large.explainer.build) != plain(small.explainer.build)
+    assert (large.explainer.get("budget") != small.explainer.get("budget")) == different
 
 
 @every_explainer

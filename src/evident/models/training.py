@@ -67,7 +67,7 @@ class NetworkSpec:
         if weights is not None:
             return cls(own, weights, {**identity, "weights": weights})
         # Device and number of threads change the order of floating-point sums, and so the weights.
-        return cls(own, None, {**identity, **arithmetic(config), "seed": own.seed})
+        return cls(own, None, {**identity, **arithmetic(config), "seed": own.network_seed})
 
     @property
     def published(self) -> bool:
@@ -194,11 +194,13 @@ def _train(spec: NetworkSpec, loggers: list[Logger], folder: Path) -> None:
     if config.data.training is None:
         raise UserError(f"data={config.data.name} has no training settings; choose a model with published weights")
     splits, training = spec.load_data(), training_of(config)
-    seed_everything(config.seed, verbose=False)
+    seed_everything(config.network_seed, verbose=False)
     network = _network(config)
     load_published_backbone(network, Path(config.paths.data))
     with bar(f"training {config.model.name}", training.batches(splits)) as progress:
-        accuracy, predictions = training.fit(network, splits, config.seed, partial(_trainer, config, loggers, progress))
+        accuracy, predictions = training.fit(
+            network, splits, config.network_seed, partial(_trainer, config, loggers, progress)
+        )
     weights = {name: value.contiguous() for name, value in network.state_dict().items()}
     save_file(weights, folder / "network.safetensors")
     if predictions:

@@ -26,7 +26,7 @@ class Cell:
     def labels(self) -> dict[str, Any]:
         """Explainer, data, model and seed: the first columns of every table."""
         config = self.config
-        names = {"explainer": config.explainer.name, "data": config.data.name, "model": config.model.name}
+        names = {"explainer": config.row, "data": config.data.name, "model": config.model.name}
         return {**names, "seed": config.seed}
 
     @property
@@ -34,6 +34,12 @@ class Cell:
         """Data, model, explainer and seed as one line."""
         labels = self.labels
         return f"{labels['data']} {labels['model']} {labels['explainer']} seed {labels['seed']}"
+
+    @property
+    def budget(self) -> str | None:
+        """What an explainer that samples or optimises may spend per image, such as `500 masks`; None for others."""
+        budget: str | None = self.config.explainer.get("budget")
+        return budget
 
     @property
     def reference_row(self) -> bool:
@@ -88,9 +94,18 @@ class Experiment:
         return found
 
     @cached_property
+    def budgets(self) -> dict[str, str]:
+        """What each explainer with a budget was given, such as `500 masks`; several values if cells differ."""
+        found: dict[str, list[str]] = {}
+        for cell in self.cells:
+            if (budget := cell.budget) and budget not in found.setdefault(cell.labels["explainer"], []):
+                found[cell.labels["explainer"]].append(budget)
+        return {explainer: " or ".join(budgets) for explainer, budgets in found.items()}
+
+    @cached_property
     def references(self) -> set[str]:
         """The names of the explainers that are reference rows."""
-        return {cell.config.explainer.name for cell in self.cells if cell.reference_row}
+        return {cell.labels["explainer"] for cell in self.cells if cell.reference_row}
 
     @cached_property
     def sameness(self) -> pd.DataFrame:
@@ -122,6 +137,6 @@ class Experiment:
             described = {name: network[name] for name in DESCRIBED if name in network}
             names = {"data": base_config(cell.config).data.name, "model": cell.config.model.name}
             # Published weights do not depend on a seed.
-            seed = {} if "weights" in network else {"seed": cell.config.seed}
+            seed = {} if "weights" in network else {"seed": cell.config.network_seed}
             found[network["hash"]] = {**names, **seed, **described}
         return list(found.values())

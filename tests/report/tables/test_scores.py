@@ -66,7 +66,7 @@ def test_row_that_does_not_depend_on_the_image_is_flagged_and_does_not_win(
     sameness = pd.DataFrame(
         [{**labels, "explainer": name, "correlation": c, "constant": k} for name, (c, k) in measured.items()]
     )
-    text = tables.markdown(table, set(), tables.unchanging(sameness))
+    text = tables.markdown(table, set(), same=tables.unchanging(sameness))
     lines = {line.split(" | ")[0].strip("| *"): line for line in text.splitlines() if line.startswith("| ")}
     winner = "ours" if out else "plaid"
     assert [name for name, line in lines.items() if "**" in line] == [winner]

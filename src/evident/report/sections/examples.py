@@ -20,7 +20,7 @@ class Examples(Section):
         part = Part()
         for network in experiment.networks():
             examples = {
-                cell.config.explainer.name: cell.folder.read(EXAMPLES)
+                cell.labels["explainer"]: cell.folder.read(EXAMPLES)
                 for cell in network.first_seed()
                 if cell.folder.has(EXAMPLES)
             }

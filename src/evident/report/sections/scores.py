@@ -36,5 +36,5 @@ class Scores(Section):
                 part.figures[f"curves{network.suffix}"] = curves_figure(drawn, references, followed)
         if len(experiment.sameness):
             part.tables["sameness"] = experiment.sameness
-        part.text = tables.markdown(table, references, tables.unchanging(experiment.sameness))
+        part.text = tables.markdown(table, references, experiment.budgets, tables.unchanging(experiment.sameness))
         return part

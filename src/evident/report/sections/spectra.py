@@ -19,7 +19,7 @@ class Spectra(Section):
         for network in experiment.networks():
             own = energy[(energy["data"] == network.data) & (energy["model"] == network.model)]
             mean = own.groupby(["explainer", "image"])["value"].mean().groupby("explainer").mean()
-            examples = {cell.config.explainer.name: cell.folder.get(EXAMPLES) for cell in network.first_seed()}
+            examples = {cell.labels["explainer"]: cell.folder.get(EXAMPLES) for cell in network.first_seed()}
             known = {name: kept for name, kept in examples.items() if kept and name in mean}
             if known:
                 part.figures[f"spectra{network.suffix}"] = spectra_figure(known, {str(k): v for k, v in mean.items()})

@@ -1,6 +1,6 @@
 """From per-image scores to tables. Every function is pure; `scores` has the form of `cell_folder.SCORES`."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -103,13 +103,19 @@ def unchanging(sameness: pd.DataFrame) -> set[tuple[str, str, str]]:
     return set(means.index[(means["correlation"] > SAME) | (means["constant"] > CONSTANT)])
 
 
-def markdown(table: pd.DataFrame, references: set[str], same: Collection[tuple[str, str, str]] = ()) -> str:
+def markdown(
+    table: pd.DataFrame,
+    references: set[str],
+    budgets: Mapping[str, str] | None = None,
+    same: Collection[tuple[str, str, str]] = (),
+) -> str:
     """Format the table as Markdown: one row per explainer, one column per metric, the best method in bold.
 
     `≈` marks methods whose mean lies within the interval of the best. Reference rows (random, centre, edges, oracle)
     follow in italics and do not compete. `∅k` counts undefined scores; a blank means that the metric does not apply to
-    the explainer. A metric without a better direction has no best method. `same` are the rows that `unchanging` finds:
-    they get a † and do not compete either.
+    the explainer. A metric without a better direction has no best method. `budgets` say what explainers that sample or
+    optimise may spend per image, such as `500 masks`. `same` are the rows that `unchanging` finds: they get a † and do
+    not compete either.
     """
     parts, blank = [], False
     for (data, model), part in table.groupby(["data", "model"], sort=False):
@@ -137,7 +143,8 @@ def markdown(table: pd.DataFrame, references: set[str], same: Collection[tuple[s
         parts.append(f"## {data}, {model}\n\n{body}")
     neither = (table["direction"] == "neither").any()
     flagged = any(row in same and row[2] not in references for row in zip(*(table[c] for c in LABELS), strict=True))
-    notes = {LEGEND: True, BLANK: blank, NEITHER: neither, UNCHANGING: flagged}
+    spent = ", ".join(f"{name} {budget}" for name, budget in (budgets or {}).items())
+    notes = {LEGEND: True, BLANK: blank, NEITHER: neither, UNCHANGING: flagged, f"Budgets per image: {spent}.": spent}
     parts.append(" ".join(note for note, applies in notes.items() if applies))
     return "\n" + "\n\n".join(parts) + "\n"
 
