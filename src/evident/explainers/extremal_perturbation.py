@@ -13,23 +13,28 @@ convolution with a soft maximum in place of the sum:
     m(u) = smax_v k(u - v) v,     smax z = sum_i z_i exp(T z_i) / sum_i exp(T z_i)
     k(u) = exp(-2 max(|u| / sigma - 1/2, 0)^2)
 
-|u| is in cells of the coarse mask, 32 along the shorter side. The mask extends sigma = 3 cells beyond the image, so
-that cells at the border do not weigh less; a is a share of the image without this margin. T = 20, lambda = 300, which
-grows by a factor of 1.0035 per step, and 800 steps of 0.01 by gradient descent with momentum follow the authors' code,
-at 224 pixels. Our choices:
+The masks are those of `smooth_masks`, T = 20. lambda = 300, which grows by a factor of 1.0035 per step, and 800 steps
+of 0.01 by gradient descent with momentum follow the authors' code (TorchRay), at 224 pixels. Every second step uses the
+mirrored image (`flip`). The attribution is the mean of the masks over `areas`, which is, up to a factor, the sum that
+the authors use in the pointing game.
 
+`published` is TorchRay's formula, compared with it step by step in the tests; its lengths scale with the image here.
+Ours, the default, differs in five places:
+
+- m is evaluated at the cells and interpolated, not at every pixel (`CellMasks`, `PixelMasks`).
+- a is a share of the image, not of the mask with its margin, which is a third larger.
 - A value of lambda suits the scores of one network only. We divide S by the drop of the score when the whole image is
   blurred, and multiply it by `SPAN`.
-- m is evaluated at the cells and interpolated bilinearly between them.
 - The first step uses the score alone. At the start all cells are one, so their order is arbitrary, and would persist.
-- With fewer than 800 steps, the step size and the growth of lambda increase by the same factor, at most `FASTEST`.
+- Blurs continue the image by its mirror image, not by the mean colour, which draws an edge around the image.
 
-Every second step uses the mirrored image (`flip`). The attribution is the mean of the masks over `areas`, which is, up
-to a factor, the sum that the authors use in the pointing game.
+With fewer than 800 steps, the step size and the growth of lambda increase by the same factor, at most `FASTEST`; `pace`
+sets another factor.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -39,36 +44,46 @@ from torch import Tensor, nn
 from evident.errors import UserError
 from evident.explainers.shared.blur import blurred
 from evident.explainers.shared.heatmap import positive_sum
+from evident.explainers.shared.smooth_masks import CellMasks, Masks, PixelMasks
 from evident.explainers.shared.targets import target_scores, targets
+from evident.models.reference_images import reference_images
 from evident.models.untouched import untouched
 
 LEVELS = 8
-CELLS, SIGMA, MARGIN, COLDNESS = 32, 3.0, 3, 20.0
 MOMENTUM, WEIGHT = 0.9, 300.0
 STEPS, STEP, GROWTH, FASTEST = 800, 0.01, 1.0035, 20
 SPAN = 25.0  # about the drop of SqueezeNet's scores on photographs
 
 
-def smoothing_kernel(like: Tensor) -> Tensor:
-    """Return k (K, K), with the device and data type of `like`."""
-    # Beyond 5/3 sigma, the weight of a cell in the soft maximum is below a thousandth.
-    radius = math.ceil(5 / 3 * SIGMA)
-    along = torch.arange(-radius, radius + 1, device=like.device).square()
-    distance = (along[:, None] + along).to(like).sqrt()
-    return torch.exp(-2 * (distance / SIGMA - 0.5).clamp(min=0).square())
+class Step(NamedTuple):
+    """Hold the masks (N A, 1, H, W) of one step, their class scores and lambda R_a (N A,)."""
+
+    masks: Tensor
+    scores: Tensor
+    penalties: Tensor
 
 
-def smooth_mask(coarse: Tensor, kernel: Tensor) -> Tensor:
-    """Return m (B, 1, h + 2 MARGIN, w + 2 MARGIN) in [0, 1] from v (B, 1, h, w), zero beyond its border, and k."""
-    padded = F.pad(coarse, [MARGIN + len(kernel) // 2] * 4)
-    products = F.unfold(padded, kernel.shape) * kernel.reshape(1, -1, 1)
-    soft = ((COLDNESS * products).softmax(1) * products).sum(1)
-    return soft.view(len(coarse), 1, *(side + 2 * MARGIN for side in coarse.shape[-2:]))
+def pyramid(images: Tensor, sigma: float, beyond: Tensor | None = None) -> Tensor:
+    """Return blurs (N, LEVELS, 3, H, W) of images (N, 3, H, W), from `sigma` pixels down to no blur.
+
+    Beyond its border an image is its own mirror image, or has the colours `beyond` (N or 1, 3, 1, 1).
+    """
+    sigmas = [sigma * (1 - level / (LEVELS - 1)) for level in range(LEVELS)]
+    if beyond is None:
+        return torch.stack([blurred(images, each) for each in sigmas], 1)
+    return torch.stack([beyond + _zero_padded(images - beyond, each) for each in sigmas], 1)
 
 
-def pyramid(images: Tensor, sigma: float) -> Tensor:
-    """Return blurs (N, LEVELS, 3, H, W) of images (N, 3, H, W), from `sigma` pixels down to no blur."""
-    return torch.stack([blurred(images, sigma * (1 - level / (LEVELS - 1))) for level in range(LEVELS)], 1)
+def _zero_padded(images: Tensor, sigma: float) -> Tensor:
+    """Return images blurred by a Gaussian that is cut at four sigma, zero beyond their border."""
+    if sigma == 0:
+        return images
+    radius = math.ceil(4 * sigma)
+    along = torch.arange(-radius, radius + 1, device=images.device).to(images)
+    weights = torch.softmax(-(along**2) / (2 * sigma**2), 0)
+    single = images.flatten(0, 1)[:, None]
+    rows = F.conv2d(single, weights.view(1, 1, -1, 1), padding=(radius, 0))
+    return F.conv2d(rows, weights.view(1, 1, 1, -1), padding=(0, radius)).view_as(images)
 
 
 def perturbed(levels: Tensor, masks: Tensor) -> Tensor:
@@ -80,10 +95,10 @@ def perturbed(levels: Tensor, masks: Tensor) -> Tensor:
     return torch.lerp(levels.gather(1, index), levels.gather(1, index + 1), level - below)
 
 
-def area_penalty(masks: Tensor, cells: Tensor) -> Tensor:
-    """Return R_a (N, A) of masks (N, A, 1, h, w): the cells[a] largest values should be one, all others zero."""
-    ordered = masks.flatten(2).sort(dim=2, descending=True, stable=True).values
-    wanted = torch.arange(ordered.shape[2], device=masks.device) < cells[:, None]
+def area_penalty(masks: Tensor, ones: Tensor) -> Tensor:
+    """Return R_a (N, A) of masks (N, A, 1, h, w): the ones[a] largest values should be one, all others zero."""
+    ordered = masks.flatten(2).sort(dim=2, stable=True).values
+    wanted = torch.arange(ordered.shape[2], device=masks.device) >= ordered.shape[2] - ones[:, None]
     return (ordered - wanted.to(ordered)).square().mean(2)
 
 
@@ -104,6 +119,8 @@ class ExtremalPerturbation(Attribution):
         blur: float = 20 / 224,
         flip: bool = True,
         batch_size: int = 32,
+        published: bool = False,
+        pace: float | None = None,
     ) -> None:
         if steps < 1 or not areas or not all(0 < area < 1 for area in areas):
             given = ", ".join(map(str, areas))
@@ -111,52 +128,65 @@ class ExtremalPerturbation(Attribution):
         super().__init__(model)
         self.model, self.areas, self.steps = model, tuple(areas), steps
         self.blur, self.flip, self.batch_size = blur, flip, batch_size
+        self.published, self.pace = published, pace
 
     def attribute(self, inputs: Tensor, target: Tensor | int) -> Tensor:
         return self.masks(inputs, target).mean(1, keepdim=True)
 
     def masks(self, inputs: Tensor, target: Tensor | int) -> Tensor:
-        """Return the mask of each area (N, A, H, W) in [0, 1]."""
+        """Return the mask of each area (N, A, H, W) in [0, 1], of the last step."""
         at_once = max(1, self.batch_size // len(self.areas))
         with untouched(self.model):
             images = inputs.detach().clone().split(at_once)
             classes = targets(target, len(inputs)).to(inputs.device).split(at_once)
-            return torch.cat([self._optimised(*part) for part in zip(images, classes, strict=True)])
+            found = [self._last(*part).masks for part in zip(images, classes, strict=True)]
+        return torch.cat(found)[:, 0].unflatten(0, (-1, len(self.areas)))
 
-    def _optimised(self, images: Tensor, classes: Tensor) -> Tensor:
-        size = images.shape[-2:]
-        shorter, count = min(size), len(self.areas)
-        faster = min(STEPS / self.steps, FASTEST)
-        levels, kernel = pyramid(images, self.blur * shorter), smoothing_kernel(images)
-        height, width = (max(1, round(side * CELLS / shorter)) for side in size)
-        areas = torch.tensor([math.ceil(area * height * width) for area in self.areas], device=images.device)
-        coarse = images.new_ones(len(images) * count, 1, height, width).requires_grad_()
+    def _last(self, images: Tensor, classes: Tensor) -> Step:
+        for step in self.search(images, classes):
+            last = step
+        return last
+
+    def search(self, images: Tensor, classes: Tensor, start: Tensor | None = None) -> Iterator[Step]:
+        """Yield each step of the search for images (N, 3, H, W) and classes (N,); call it within `untouched(model)`.
+
+        The coarse masks start from `start` (N A, 1, h, w), by default from one everywhere.
+        """
+        count = len(self.areas)
+        faster = min(STEPS / self.steps, FASTEST) if self.pace is None else self.pace
+        masks: Masks = PixelMasks(images) if self.published else CellMasks(images)
+        levels = self._levels(images)
+        ones = torch.tensor([masks.ones(area) for area in self.areas], device=images.device)
+        coarse = images.new_ones(len(images) * count, 1, *masks.shape) if start is None else start.clone()
+        coarse.requires_grad_()
         sgd = torch.optim.SGD([coarse], STEP * faster, MOMENTUM, dampening=MOMENTUM)
+        units = self._units(images, levels[:, 0], classes).repeat_interleave(count)
         classes = classes.repeat_interleave(count)
-        units = self._units(images, levels[:, 0], classes[::count]).repeat_interleave(count)
         for step in range(self.steps):
-            mask = smooth_mask(coarse, kernel)
-            visible = perturbed(levels, _upsampled(mask, size).unflatten(0, (-1, count))).flatten(0, 1)
+            smooth = masks.smooth(coarse)
+            on_image = masks.on_image(smooth)
+            visible = perturbed(levels, on_image.unflatten(0, (-1, count))).flatten(0, 1)
             if self.flip and step % 2 == 0:
                 visible = visible.flip(3)
-            score = units * target_scores(self.model(visible), classes)
-            energy = -score.sum()
-            if step > 0:
-                penalty = area_penalty(mask.unflatten(0, (-1, count)), areas)
-                energy += WEIGHT * GROWTH ** (faster * step) * penalty.sum()
-            (coarse.grad,) = torch.autograd.grad(energy, coarse)
+            scores = target_scores(self.model(visible), classes)
+            penalties = area_penalty(smooth.unflatten(0, (-1, count)), ones).flatten()
+            penalties = WEIGHT * GROWTH ** (faster * step) * penalties
+            energy = (units * scores).sum()
+            if self.published or step > 0:
+                energy = energy - penalties.sum()
+            (coarse.grad,) = torch.autograd.grad(-energy, coarse)
+            yield Step(on_image.detach(), scores.detach(), penalties.detach())
             sgd.step()
             coarse.data.clamp_(0, 1)
-        return _upsampled(smooth_mask(coarse.detach(), kernel), size)[:, 0].unflatten(0, (-1, count))
+
+    def _levels(self, images: Tensor) -> Tensor:
+        beyond = reference_images(images, self.model)[:, :, :1, :1] if self.published else None
+        return pyramid(images, self.blur * min(images.shape[-2:]), beyond)
 
     @torch.no_grad()
     def _units(self, images: Tensor, blurs: Tensor, classes: Tensor) -> Tensor:
         """Return the factor (N,) that multiplies the score of each image."""
+        if self.published:
+            return images.new_ones(len(images))
         drop = target_scores(self.model(images), classes) - target_scores(self.model(blurs), classes)
         return SPAN / drop.clamp(min=1)
-
-
-def _upsampled(mask: Tensor, size: torch.Size) -> Tensor:
-    """Return a mask without its margin, up-sampled bilinearly to the size of the image."""
-    inner = mask[..., MARGIN:-MARGIN, MARGIN:-MARGIN]
-    return F.interpolate(inner, size, mode="bilinear", align_corners=False)
