@@ -5,7 +5,7 @@ r"""Smooth masks of extremal perturbations, computed from a coarse mask v by a s
 
 u_i is the centre of cell i. m extends beyond the image by a margin, so that cells at its border do not weigh less; v is
 zero there. `PixelMasks` evaluates m at every pixel, as in the authors' code. `CellMasks` evaluates m at the centres of
-the cells and interpolates, which costs a sixth.
+the cells and interpolates, with a ninth of the terms at 112 pixels and a thirtieth at 224.
 """
 
 import math
