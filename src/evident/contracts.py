@@ -78,6 +78,18 @@ class GivesEvidence(Protocol):
 
 
 @runtime_checkable
+class Optimises(Protocol):
+    """Explain by a constrained optimisation of a mask. Example: FGVis."""
+
+    def margins(self, inputs: Tensor, target: Tensor | int, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Return how far a mask (N, C, H, W) is beyond its goal (N,), and the direction (N, C, H, W) of its gradient.
+
+        The margin is non-negative if the goal is reached. The direction is that of the loss that falls towards the
+        goal, as the search sees it, with a largest entry of one, or zero everywhere.
+        """
+
+
+@runtime_checkable
 class StatesContributions(Protocol):
     """State by name what each attribute adds to the score. Example: SIAM."""
 

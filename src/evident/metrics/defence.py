@@ -2,8 +2,8 @@
 
 An explanation that is optimised for a class may raise its score by adversarial noise instead of evidence. An image has
 no evidence for a class that it does not show, so a high score of an explanation for such a class is noise. A defence
-must keep the score of the predicted class high and those of absent classes low. Source: Wagner et al. 2019
-(claim a of experiments/fgvis).
+must separate them: reach the class that is present, and no absent one. Source: Wagner et al. 2019 (claim a of
+experiments/fgvis).
 """
 
 import torch
@@ -16,24 +16,29 @@ from evident.metrics.contract import Explanation, metric
 from evident.values import Evidence
 
 
+KINDS = ("predicted", "nearest", "least_likely", "random")
+NAMES = ("explanation_score", "complement_score", "mask_share", "reached")
+
+
 @metric(
     direction={
         "defence_predicted_explanation_score": "higher",
-        "defence_least_likely_explanation_score": "lower",
-        "defence_random_explanation_score": "lower",
+        "defence_predicted_reached": "higher",
         "defence_predicted_complement_score": "lower",
+        **{f"defence_{kind}_{name}": "lower" for kind in KINDS[1:] for name in ("explanation_score", "reached")},
         "defence": "neither",  # complements and masks of classes that the image does not show
     },
     needs=("model", "explainer", "evidence", GivesEvidence),
 )
 def defence(explanation: Explanation, seed: int = 0) -> dict[str, Tensor]:
-    """Compute evidence for the predicted class, the least likely class and a random other class, and score it.
+    """Compute evidence for the predicted class and for three classes that are not in the image, and score it.
 
-    KIND is `predicted`, `least_likely` or `random` (`explainers.shared.classes`). Each kind has three scores (N,) in
-    [0, 1]: the class's probability for its explanation, `defence_KIND_explanation_score`, and for the complement,
-    `defence_KIND_complement_score`, and the mean of the mask, `defence_KIND_mask_share`. The random class depends on
-    the image and the seed; it is neither the predicted class nor the target. Raises `UserError` without a model and for
-    an explainer that gives no evidence.
+    KIND is `predicted`, `nearest`, `least_likely` or `random` (`explainers.shared.classes`). Each kind has four scores
+    (N,) in [0, 1]: the class's probability for its explanation, `defence_KIND_explanation_score`, and for the
+    complement, `defence_KIND_complement_score`; the mean of the mask, `defence_KIND_mask_share`; and how much of the
+    probability of the image's best class the explanation reached, `defence_KIND_reached` = min(p(e) / max_c p_c(x), 1).
+    The nearest and the random class are neither the predicted class nor the target; the random one depends on the image
+    and the seed. Raises `UserError` without a model and for an explainer that gives no evidence.
     """
     images, target, model = explanation.images, explanation.target, explanation.model
     explainer, evidence = explanation.explainer, explanation.evidence
@@ -41,9 +46,10 @@ def defence(explanation: Explanation, seed: int = 0) -> dict[str, Tensor]:
         raise UserError("defence needs the model and an explainer that gives evidence; give them to the Explanation")
     with torch.no_grad():
         scores = model(images)
+    best = scores.double().softmax(1).amax(1)
     known = [(target, _scores(evidence))]
     named: dict[str, Tensor] = {}
-    for kind in ("predicted", "least_likely", "random"):
+    for kind in KINDS:
         wanted = class_of(kind, scores, target, images, seed)
         result, new = torch.full_like(known[0][1], torch.nan), torch.ones_like(wanted, dtype=torch.bool)
         # Each class of an image is optimised once.
@@ -53,8 +59,8 @@ def defence(explanation: Explanation, seed: int = 0) -> dict[str, Tensor]:
             with torch.enable_grad():
                 result[new] = _scores(explainer.evidence(images[new], wanted[new]))
         known.append((wanted, result))
-        names = ("explanation_score", "complement_score", "mask_share")
-        named |= {f"defence_{kind}_{name}": score for name, score in zip(names, result.T, strict=True)}
+        reached = (result[:, 0] / best).clamp(max=1)
+        named |= {f"defence_{kind}_{name}": s for name, s in zip(NAMES, (*result.T, reached), strict=True)}
     return named
 
 

@@ -57,6 +57,26 @@ def explanation_score(explanation: Explanation) -> dict[str, Tensor]:
     }
 
 
+@metric(direction="higher", needs=("model", "evidence"))
+def contrast(explanation: Explanation) -> Tensor:
+    """Compute the contrast (N,) in [0, 1] of what the mask shows, relative to the contrast of the image there.
+
+        sum m |e - r| / sum m |x - r|        over pixels and channels
+
+    with x the image, e the explanation, r the network's mean colour and m the mask. The weights m make the mean one
+    over the part that is shown. A mask of zeros and ones scores 1; one that fades what it shows to the share c scores
+    c. NaN where nothing is shown: for an empty mask, or one on pixels of the mean colour. Raises `UserError` without a
+    model or evidence.
+    """
+    evidence, model = _evidence(explanation), explanation.model
+    if model is None:
+        raise UserError("contrast needs the model that was explained; give it to the Explanation")
+    neutral = reference_images(explanation.images, model, "mean_colour")
+    shown, whole = ((image - neutral).abs().double() for image in (evidence.explanation, explanation.images))
+    weights = evidence.mask.double()
+    return (weights * shown).sum((1, 2, 3)) / (weights * whole).sum((1, 2, 3))
+
+
 @metric(direction="neither", needs=("model", "evidence"))
 def colour(explanation: Explanation, batch_size: int = 64) -> dict[str, Tensor]:
     """Compute how much the score of the explanation changes with its colours, in [-1, 1]; negative where it falls.

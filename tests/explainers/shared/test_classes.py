@@ -1,4 +1,4 @@
-"""The class that is explained: predicted, second, least likely or random."""
+"""The class that is explained: predicted, second, nearest, least likely or random."""
 
 import pytest
 import torch
@@ -13,6 +13,12 @@ SCORES = torch.tensor([[0.1, 3.0, 2.0, -1.0], [5.0, 0.0, 1.0, 2.0]])
 @pytest.mark.parametrize(("kind", "classes"), [("predicted", [1, 0]), ("second", [2, 3]), ("least_likely", [3, 1])])
 def test_class_follows_from_the_scores(kind: str, classes: list[int]) -> None:
     assert class_of(kind, SCORES, torch.zeros(2).long(), uniform_noise(2, 2, seed=0)).tolist() == classes
+
+
+def test_nearest_class_is_the_most_likely_one_but_label_and_predicted() -> None:
+    images = uniform_noise(2, 2, seed=0)
+    for labels, nearest in (([1, 0], [2, 3]), ([2, 3], [0, 2]), ([3, 1], [2, 3])):
+        assert class_of("nearest", SCORES, torch.tensor(labels), images).tolist() == nearest
 
 
 def test_random_class_is_neither_label_nor_predicted() -> None:
@@ -40,12 +46,14 @@ def test_every_kind_returns_one_class_index_per_image() -> None:
 
 
 def test_unknown_kind_raises() -> None:
-    with pytest.raises(UserError, match="class 'third' is unknown; use predicted, second, least_likely, random"):
+    with pytest.raises(UserError, match="class 'third' is unknown; use predicted, second, nearest, least_likely, random"):
         class_of("third", SCORES, torch.zeros(2).long(), uniform_noise(2, 2, seed=0))
 
 
 def test_too_few_classes_raise() -> None:
     with pytest.raises(UserError, match="2 classes are too few for a random class"):
         class_of("random", SCORES[:, :2], torch.zeros(2).long(), uniform_noise(2, 2, seed=0))
+    with pytest.raises(UserError, match="2 classes are too few for a nearest class"):
+        class_of("nearest", SCORES[:, :2], torch.zeros(2).long(), uniform_noise(2, 2, seed=0))
     with pytest.raises(UserError, match="1 classes are too few for a second class"):
         class_of("second", SCORES[:, :1], torch.zeros(2).long(), uniform_noise(2, 2, seed=0))

@@ -114,12 +114,14 @@ class Layers(nn.Module):
         return self.last(self.function(self.second(self.function(self.first(x)))))
 
 
-def filtered(model: nn.Module, images: Tensor, optimised: Tensor, target: int = 1) -> tuple[Tensor, Tensor]:
-    """Return the scores of `optimised`, and the gradient of the target's score filtered by the bounds of `images`."""
+def filtered(
+    model: nn.Module, images: Tensor, optimised: Tensor, target: int = 1, kind: Any = "published", sign: float = 1
+) -> tuple[Tensor, Tensor]:
+    """Return the scores of `optimised`, and the gradient of `sign` times the target's score, filtered by `images`."""
     inputs = optimised.clone().requires_grad_()
-    with GradientFilter(activation_bounds(model, images)):
+    with GradientFilter(activation_bounds(model, images), kind):
         scores = model(inputs)
-    return scores.detach(), torch.autograd.grad(scores[:, target].sum(), inputs)[0]
+    return scores.detach(), torch.autograd.grad(sign * scores[:, target].sum(), inputs)[0]
 
 
 def plain(model: nn.Module, optimised: Tensor, target: int = 1) -> tuple[Tensor, Tensor]:
@@ -134,14 +136,29 @@ def between(value: Tensor, image: Tensor) -> Tensor:
     return (value <= image.clamp(min=0) + tolerance) & (value >= image.clamp(max=0) - tolerance)
 
 
+def passing(kind: str, value: Tensor, image: Tensor, signal: Tensor) -> Tensor:
+    """Return where a filter passes the signal that arrives at h(e), neuron by neuron."""
+    if kind == "published":
+        return between(value, image)
+    above = (value > 0) & ~between(value, image.clamp(min=0))
+    below = (value < 0) & ~between(value, image.clamp(max=0))
+    # A step of descent moves h against the signal.
+    return ~(above & (-signal > 0)) & ~(below & (-signal < 0))
+
+
 # Compared with a derivation by hand -----------------------------------------------------------------------------------
 
+both_filters = pytest.mark.parametrize("kind", ["published", "one_sided"])
 
+
+@pytest.mark.parametrize(("kind", "seed"), [("published", 0), ("one_sided", 1)])
 @pytest.mark.parametrize(("by_hand", "written"), EVERY)
-def test_gradient_equals_a_derivation_by_hand(by_hand: Function, written: Function) -> None:
-    model = Layers(written).double()
-    images = torch.randn(40, 6, dtype=torch.float64)
-    optimised = images + 0.3 * torch.randn_like(images)
+def test_gradient_equals_a_derivation_by_hand(by_hand: Function, written: Function, seed: int, kind: str) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = Layers(written).double()
+        images = torch.randn(40, 6, dtype=torch.float64)
+        optimised = images + 0.3 * torch.randn_like(images)
     optimised[:10] = images[:10]
 
     def maps(x: Tensor) -> list[tuple[Tensor, Tensor]]:
@@ -157,15 +174,42 @@ def test_gradient_equals_a_derivation_by_hand(by_hand: Function, written: Functi
     ):
         before = before.detach().requires_grad_()
         (slope,) = torch.autograd.grad(by_hand(before).sum(), before)
-        passed.append(between(value, image))
+        passed.append(passing(kind, value, image, signal))
         signal = (signal * passed[-1] * slope) @ layer.weight
-    scores, gradient = filtered(model, images, optimised)
+    scores, gradient = filtered(model, images, optimised, kind=kind)
     # Torch's hardsigmoid computes 1/6 in float32.
     torch.testing.assert_close(gradient, signal.detach(), rtol=1e-7, atol=1e-9)
     torch.testing.assert_close(scores, model(optimised), rtol=0, atol=0)
     for mask in passed:
         assert mask[:10].all()
         assert 0 < mask[10:].double().mean() < 1
+
+
+@both_filters
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_residual_block_with_one_rectifier_in_place_equals_a_derivation_by_hand(kind: str, seed: int) -> None:
+    """Compare with y = relu(x + W2 relu(W1 x)), score = w . y, whose module `relu` is called twice."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        block = models.resnet.BasicBlock(6, 6, norm_layer=nn.Identity)
+        for convolution in (block.conv1, block.conv2):
+            nn.init.normal_(convolution.weight, std=0.6)
+        model = nn.Sequential(block, nn.Flatten(), nn.Linear(6, 2)).double()
+        images, optimised = torch.randn(2, 50, 6, dtype=torch.float64)
+    # On a single pixel, only the centre of each 3 x 3 kernel matters.
+    first, second = (layer.weight[:, :, 1, 1].detach() for layer in (block.conv1, block.conv2))
+
+    def parts(x: Tensor) -> tuple[Tensor, Tensor]:
+        hidden = (x @ first.T).clamp(min=0)
+        return hidden, (x + hidden @ second.T).clamp(min=0)
+
+    (hidden, output), (of_image, out_of_image) = parts(optimised), parts(images)
+    signal = -model[2].weight[1].detach().expand(50, -1)
+    to_sum = signal * passing(kind, output, out_of_image, signal) * (output > 0)
+    to_hidden = to_sum @ second
+    to_hidden = to_hidden * passing(kind, hidden, of_image, to_hidden) * (hidden > 0)
+    gradient = filtered(model, images[..., None, None], optimised[..., None, None], kind=kind, sign=-1)[1]
+    torch.testing.assert_close(gradient[..., 0, 0], to_sum + to_hidden @ first)
 
 
 def test_all_known_nonlinearities_are_tested_above() -> None:
@@ -265,6 +309,54 @@ def test_bound_of_zero_passes_zero_only(dtype: torch.dtype) -> None:
         for value in values:
             gradient = filtered(leaky, images, torch.full_like(images, value))[1]
             assert (gradient == passes).all(), value
+
+
+# Where the one-sided filter passes: the published filter blocks each of these neurons but those inside its bounds.
+CASES = {
+    # h(x), h(e), signals that pass
+    "inside": (2.0, 1.0, (1, -1)),
+    "at the bound": (2.0, 2.0, (1, -1)),
+    "above": (2.0, 2.5, (1,)),
+    "below, positive image": (2.0, -0.5, (-1,)),
+    "inside, negative": (-2.0, -1.0, (1, -1)),
+    "at the lower bound": (-2.0, -2.0, (1, -1)),
+    "below": (-2.0, -2.5, (-1,)),
+    "above, negative image": (-2.0, 0.5, (1,)),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_one_sided_filter_blocks_only_what_pushes_further_out(case: str, dtype: torch.dtype) -> None:
+    image, value, passes = CASES[case]
+    leaky = Neurons(lambda x: F.leaky_relu(x, 1.0))
+    for sign in (1, -1):
+        numbers = (torch.tensor([[number]], dtype=dtype) for number in (image, value))
+        assert filtered(leaky, *numbers, kind="one_sided", sign=sign)[1].item() == (sign if sign in passes else 0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("rectify", [F.relu, lambda x: F.relu_(x * 1), F.relu6], ids=["relu", "in place", "relu6"])
+def test_one_sided_rectifier_passes_what_returns_and_nothing_where_it_is_silent(
+    rectify: Function, dtype: torch.dtype
+) -> None:
+    images = numbers(dtype).clamp(1e-9, 5)[None]
+    further, nearer = (images.nextafter(torch.tensor(to, dtype=dtype)) for to in (torch.inf, 0))
+    model = Neurons(rectify)
+    for sign in (1, -1):
+        for inside in (images, nearer):
+            assert (filtered(model, images, inside, kind="one_sided", sign=sign)[1] == sign).all()
+        returned = filtered(model, images, further, kind="one_sided", sign=sign)[1]
+        assert (returned == (1 if sign > 0 else 0)).all()
+        assert (filtered(model, images, -images, kind="one_sided", sign=sign)[1] == 0).all()
+    at_ceiling = torch.full_like(images, 6.0)
+    if rectify is F.relu6:
+        assert (filtered(model, images, at_ceiling, kind="one_sided")[1] == 0).all()
+
+
+def test_unknown_filter_raises() -> None:
+    with pytest.raises(UserError, match="gradient filter 'none' is unknown; use published, one_sided"):
+        GradientFilter([], "none")  # type: ignore[arg-type]
 
 
 def test_rectifier_that_is_zero_for_the_image_passes_nothing() -> None:
@@ -411,7 +503,7 @@ class Fickle(nn.Module):
 )
 def test_network_that_makes_other_calls_raises(first: Function, later: Function, message: str) -> None:
     model = Fickle(first, later)
-    with pytest.raises(UserError, match=message + ".*defended=false"):
+    with pytest.raises(UserError, match=message + ".*filter=none"):
         filtered(model, torch.randn(2, 6), torch.randn(2, 6))
     assert torch._C._len_torch_function_stack() == 0
 
