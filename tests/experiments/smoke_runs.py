@@ -146,7 +146,7 @@ def run_to_end(experiment: str, *overrides: str, store: Path, results: Path | No
 # One run per paper: an experiment and its overrides.
 RUNS: dict[str, tuple[str, ...]] = {
     "vebi": ("vebi/an8flower_single_6c", "explainer=random,vebi,vebi/unresampled"),
-    "fgvis": ("fgvis/an8flower", "explainer=random,fgvis,fgvis/generation_undefended"),
+    "fgvis": ("fgvis/an8flower", "explainer=random,fgvis,fgvis/generation_unfiltered"),
     "siam": (
         *("scenicness", "explained.images=2"),
         *axes(model="siam,scene_regressor", explainer="random,oracle,siam,cam,gradient"),

@@ -10,12 +10,18 @@ def test_numbers_come_from_the_tables(tmp_path: Path) -> None:
     claims = load_claims("fgvis").claims(write_tables(tables(), tmp_path, SEEDS))
     numbers = {claim.name: claim.numbers for claim in claims}
     for data in ("photographs", "digits"):
-        assert numbers[f"a, adversarial: {data}"] == "least likely 0.900 with 0.20%; random 0.900 with 0.20%"
-        stopped = "least likely 0.900 -> 0.010 (p = 0.01); random 0.900 -> 0.010 (p = 0.01)"
-        assert numbers[f"a, defence: {data}"] == stopped
-        assert numbers[f"a, present class: {data}"] == "0.750 [0.730, 0.770], without the filter 0.990"
-        sizes = "preservation 0.40% -> 5.00% (p = 0.01); deletion 0.40% -> 5.00% (p = 0.01)"
-        assert numbers[f"a, mask size: {data}"] == sizes
+        assert numbers[f"a, adversarial: {data}"] == (
+            "nearest 0.900 with 0.20%; least likely 0.900 with 0.20%; random 0.900 with 0.20%"
+        )
+        free = "without the filter present 0.900, absent 0.900 (median), AUC 0.900"
+        reached = f"present 0.750, absent 0.020, AUC 0.900; {free}"
+        assert numbers[f"a, separation, published: {data}"] == reached
+        reached = f"present 0.950, absent 0.050, AUC 0.900; {free}"
+        assert numbers[f"a, separation, one-sided, ours: {data}"] == reached
+    sizes = "preservation 0.40% -> 5.00% (p = 0.01); deletion 0.40% -> 5.00% (p = 0.01)"
+    assert numbers["a, mask size: digits"] == sizes
+    sizes = "preservation 0.40% -> 5.00% (p = 0.01); deletion 0.40% -> 4.00% (p = 0.01)"
+    assert numbers["a, mask size: photographs"] == sizes
     assert numbers["b, fine: flowers"] == (
         "average precision 0.700, above 3 of 3 (best rise 0.430); mass accuracy 0.700, above 3 of 3 (best rise 0.430)"
     )

@@ -1,5 +1,6 @@
 """What is special about FGVis's experiments: explanations that are images, games, absent classes and the settings."""
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,25 @@ from omegaconf import OmegaConf
 from smoke_runs import Run, axis, composed, different, explainer_of, finish, variants
 
 from evident.cell_folder import EVIDENCE, EXAMPLES
+from evident.explainers.fgvis import FGVis
+from evident.explainers.shared.mask_search import SEARCHES
 
 OF_EVIDENCE = ["explanation_score", "explanation_keeps", "complement_score", "mask_share", "colour_swap", "colour_grey"]
 GAMES = ("preservation", "generation", "deletion", "repression")
+FILTERS = ("published", "one_sided", "unfiltered")
 VARIANTS = [f"fgvis/{file.stem}" for file in variants("fgvis")]
-SETTINGS = [name for name in VARIANTS if not name.removeprefix("fgvis/").startswith(GAMES)]
-# The games by name: those with files of their own at the top, and the others.
-TOP = {"preservation": "fgvis", "deletion": "fgvis_deletion"}
-FILTERED = {game: TOP.get(game, f"fgvis/{game}") for game in GAMES}
-UNFILTERED = {game: f"fgvis/{game}_undefended" for game in GAMES}
+
+
+def file_of(game: str, filter: str) -> str:
+    """Return the config of a game with a filter; those that every table has are at the top."""
+    name = "_".join(
+        ["fgvis", *([game] if game != "preservation" else []), *([filter] if filter != "published" else [])]
+    )
+    return name if name in ("fgvis", "fgvis_one_sided", "fgvis_deletion") else name.replace("_", "/", 1)
+
+
+ALL_GAMES = {(game, filter): file_of(game, filter) for game in GAMES for filter in FILTERS}
+SETTINGS = [name for name in VARIANTS if name not in ALL_GAMES.values() and "search" not in name]
 
 
 @pytest.fixture
@@ -39,7 +50,7 @@ def test_metrics_of_evidence_are_blank_for_explainers_without_evidence(finished:
     table = finished.table()
     assert table.loc["random", OF_EVIDENCE].isna().all()
     assert table.drop(columns=OF_EVIDENCE).notna().all().all()
-    assert table.loc[["fgvis", "fgvis_generation_undefended"], OF_EVIDENCE].notna().all().all()
+    assert table.loc[["fgvis", "fgvis_generation_unfiltered"], OF_EVIDENCE].notna().all().all()
     assert table.loc["fgvis", "explanation_keeps"] >= 0.9 - 1e-4  # the search ensures this
     assert "Blank:" in (finished.results / "table.md").read_text()
 
@@ -57,7 +68,7 @@ def test_colours_are_reported_by_class(finished: Run) -> None:
     colours = pd.read_csv(finished.results / "colour.csv")
     assert list(colours.columns) == ["explainer", "data", "model", "seed", "target", "class", "metric", "mean", "n"]
     counts = colours.groupby(["explainer", "metric"])["n"].sum()
-    ours = [(name, metric) for name in ("fgvis", "fgvis_generation_undefended") for metric in OF_EVIDENCE[-2:]]
+    ours = [(name, metric) for name in ("fgvis", "fgvis_generation_unfiltered") for metric in OF_EVIDENCE[-2:]]
     assert counts.to_dict() == dict.fromkeys(ours, 4)
     assert colours["class"].str.startswith("petals ").all()
     assert colours["mean"].between(-1, 1).all()
@@ -65,46 +76,62 @@ def test_colours_are_reported_by_class(finished: Run) -> None:
 
 @pytest.mark.real_data
 def test_absent_classes_are_scored_beside_the_present_one(tmp_path: Path) -> None:
-    digits = finish("fgvis/defence_mnist", "explainer=fgvis/generation,fgvis/generation_undefended", store=tmp_path)
+    digits = finish("fgvis/defence_mnist", "explainer=fgvis/generation,fgvis/generation_unfiltered", store=tmp_path)
     table = digits.table()
-    assert list(table.index) == ["fgvis_generation", "fgvis_generation_undefended"]
-    names = ("explanation_score", "complement_score", "mask_share")
-    assert set(table.columns) == {
-        f"defence_{kind}_{name}" for kind in ("predicted", "least_likely", "random") for name in names
-    }
+    assert list(table.index) == ["fgvis_generation", "fgvis_generation_unfiltered"]
+    names = ("explanation_score", "complement_score", "mask_share", "reached")
+    kinds = ("predicted", "nearest", "least_likely", "random")
+    assert set(table.columns) == {f"defence_{kind}_{name}" for kind in kinds for name in names}
     assert ((table >= 0) & (table <= 1)).all(axis=None)
-    assert {"explanations", "games"} <= digits.figures().keys()
+    assert {"explanations", "games", "separation"} <= digits.figures().keys()
+    separation = pd.read_csv(digits.results / "separation.csv")
+    assert separation["explainer"].tolist() == list(table.index)
+    assert (separation["n_absent"] == 3 * separation["n_present"]).all()
 
 
-@pytest.mark.parametrize("name", [*VARIANTS, "fgvis_deletion"])
+@pytest.mark.parametrize("name", [*VARIANTS, "fgvis_deletion", "fgvis_one_sided"])
 def test_variant_is_named_after_its_settings_and_differs_in_no_other(name: str) -> None:
-    stem = name.removeprefix("fgvis")[1:]
-    ours, theirs = build("fgvis"), build(name)
-    assert ours.keys() <= theirs.keys()
-    game, _, undefended = stem.partition("_")
-    if game in GAMES:
-        assert undefended in ("", "undefended")
-        expected = {} if game == ours["game"] else {"game": game}
-        assert different(ours, theirs) == expected | ({"defended": False} if undefended else {})
-    else:
-        setting, _, value = stem.rpartition("_")
-        assert different(ours, theirs) == {setting: pytest.approx(float(value))}
+    """Read the name fgvis[_GAME][_one_sided|_unfiltered][_SETTING_value]."""
+    rest, expected = name.replace("/", "_").removeprefix("fgvis"), {}
+    for key, values in {
+        "game": {f"_{game}": game for game in GAMES},
+        "filter": {"_one_sided": "one_sided", "_unfiltered": "none"},
+    }.items():
+        for start, value in values.items():
+            if rest.startswith(start):
+                rest, expected[key] = rest.removeprefix(start), value
+    setting, _, value = rest[1:].rpartition("_")
+    if setting:
+        expected[setting] = value if setting == "search" else pytest.approx(float(value))
+    ours = {"search": inspect.signature(FGVis).parameters["search"].default} | build("fgvis")
+    changed = different(ours, ours | build(name))
+    # The search that was chosen is the default; its file names it for the experiment that chose it.
+    assert changed == {key: value for key, value in expected.items() if ours.get(key) != value}
+    assert changed or expected.keys() == {"search"}
 
 
 @pytest.mark.parametrize("experiment", ["fgvis/settings", "fgvis/settings_imagenet"])
 def test_every_setting_is_compared(experiment: str) -> None:
-    assert set(axis(experiment, "explainer")) == {"random", "fgvis", UNFILTERED["preservation"], *SETTINGS}
+    filters = [ALL_GAMES["preservation", filter] for filter in FILTERS]
+    assert set(axis(experiment, "explainer")) == {"random", *filters, *SETTINGS}
     assert composed(f"experiment={experiment}").explained.split == "val"
 
 
-def test_every_game_is_compared_with_and_without_the_filter() -> None:
-    assert set(axis("fgvis/games", "explainer")) == {*FILTERED.values(), *UNFILTERED.values()}
+@pytest.mark.parametrize("experiment", ["fgvis/searches", "fgvis/searches_flowers"])
+def test_every_search_is_compared_with_both_filters_on_validation_images(experiment: str) -> None:
+    assert set(axis(experiment, "explainer")) == {name for name in VARIANTS if "search" in name}
+    assert len(axis(experiment, "explainer")) == 4 * len(SEARCHES)
+    assert composed(f"experiment={experiment}").explained.split == "val"
 
 
-@pytest.mark.parametrize("experiment", ["fgvis/defence", "fgvis/defence_mnist"])
-def test_absent_classes_have_to_reach_the_score_of_the_best_class(experiment: str) -> None:
+def test_every_game_is_compared_with_every_filter() -> None:
+    assert set(axis("fgvis/games", "explainer")) == set(ALL_GAMES.values())
+
+
+@pytest.mark.parametrize(("experiment", "games"), [("fgvis/defence", GAMES[1:2]), ("fgvis/defence_mnist", GAMES[:3])])
+def test_absent_classes_have_to_reach_the_score_of_the_best_class(experiment: str, games: tuple[str, ...]) -> None:
     config = composed(f"experiment={experiment}", "explainer=fgvis/generation")
     assert config.explainer.build.goal == "best"
     assert config.explainer.build.game == "generation"
-    games = {name for game in GAMES[:3] for name in (FILTERED[game], UNFILTERED[game])}
-    assert set(axis(experiment, "explainer")) == games
+    expected = {ALL_GAMES[game, filter] for game in games for filter in FILTERS}
+    assert set(axis(experiment, "explainer")) == expected

@@ -51,7 +51,9 @@ def test_greedy_mask_of_a_linear_score_is_stationary_and_a_faded_one_is_not() ->
     greedy[(weight - 0.8).abs() < 1e-9] = 0.5
     at_end = stationarity((weight > 0.8).double(), -weight).item()
     assert at_end == pytest.approx(0, abs=1e-9)
-    assert stationarity(faded, -weight).item() == pytest.approx((weight.std(correction=0) / weight.square().mean().sqrt()).item())
+    assert stationarity(faded, -weight).item() == pytest.approx(
+        (weight.std(correction=0) / weight.square().mean().sqrt()).item()
+    )
     assert stationarity(torch.cat([faded, greedy]), torch.cat([-weight] * 2))[1] < 0.3
 
 

@@ -338,7 +338,8 @@ def test_error_if_no_metric_applies() -> None:
 
 def test_unknown_target_is_an_error() -> None:
     with pytest.raises(
-        UserError, match=r"explained.target='first' is unknown; use label, predicted, second, nearest, least_likely, random"
+        UserError,
+        match=r"explained.target='first' is unknown; use label, predicted, second, nearest, least_likely, random",
     ):
         explain({}, target="first")
 

@@ -18,8 +18,8 @@ All games are one problem for the evidence s, which is m, or 1 - m in the games 
 
     minimise mean(s)    subject to p(e) >= keep p(x), or p(e) <= destroy p(x)
 
-s starts at one in preservation and repression, and at zero in generation and deletion. How the authors choose lambda and
-the step size is not known to us, so the search is our choice (`mask_search`): it takes the gradient g of the score
+s starts at one in preservation and repression, and at zero in generation and deletion. How the authors choose lambda
+and the step size is not known to us, so the search is our choice (`mask_search`): it takes the gradient g of the score
 divided by its largest entry, g / max|g|, and returns the smallest s that reached the goal, or, if none did, the one
 nearest to the goal. After this division -log p and -p have the same direction, because their gradients differ by a
 factor only. We differentiate the log-odds log p / (1 - p): same direction, but no underflow when p is close to 1.

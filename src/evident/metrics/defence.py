@@ -15,7 +15,6 @@ from evident.explainers.shared.classes import class_of
 from evident.metrics.contract import Explanation, metric
 from evident.values import Evidence
 
-
 KINDS = ("predicted", "nearest", "least_likely", "random")
 NAMES = ("explanation_score", "complement_score", "mask_share", "reached")
 

@@ -46,7 +46,9 @@ def test_every_kind_returns_one_class_index_per_image() -> None:
 
 
 def test_unknown_kind_raises() -> None:
-    with pytest.raises(UserError, match="class 'third' is unknown; use predicted, second, nearest, least_likely, random"):
+    with pytest.raises(
+        UserError, match="class 'third' is unknown; use predicted, second, nearest, least_likely, random"
+    ):
         class_of("third", SCORES, torch.zeros(2).long(), uniform_noise(2, 2, seed=0))
 
 

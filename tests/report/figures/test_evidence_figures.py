@@ -61,7 +61,7 @@ def test_name_of_a_network_stays_on_one_line() -> None:
 
 @pytest.mark.parametrize("count", [1, 2, GAMES_SHOWN, GAMES_SHOWN + 2])
 def test_game_shows_image_explanation_complement_and_both_masks(count: int) -> None:
-    kept = {"fgvis": evidence(count), "fgvis_deletion_undefended": evidence(count, seed=1)}
+    kept = {"fgvis": evidence(count), "fgvis_deletion_unfiltered": evidence(count, seed=1)}
     figure = games_figure(kept)
     canvas, shown = canvas_of(figure), min(count, GAMES_SHOWN)
     assert canvas.shape == (2 * 24 - 8, shown * 5 * 24 - 8, 3)
@@ -75,7 +75,7 @@ def test_game_shows_image_explanation_complement_and_both_masks(count: int) -> N
             assert np.allclose(at(canvas, row, 5 * image + 4), mean)
     titles, rest = texts(figure)[: 5 * shown], texts(figure)[5 * shown :]
     assert titles == ["image", "explanation", "complement", "mask", "mean mask"] * shown
-    assert rest[-2:] == ["fgvis", "fgvis\ndeletion\nundefended"]
+    assert rest[-2:] == ["fgvis", "fgvis\ndeletion\nunfiltered"]
     first = kept["fgvis"]
     scores = [f"p = {first[name][0]:.3f}" for name in SCORES]
     assert rest[:5] == [*scores, "", f"{(first['mask'][0].double() / 255).mean():.2%} kept"]

@@ -22,6 +22,7 @@ def test_row_equals_plain_counts() -> None:
     pairs = [(p, a) for p in present for a in near + random]
     assert row["auc"] == pytest.approx(sum((p > a) + (p == a) / 2 for p, a in pairs) / len(pairs))
     assert row["present_median"] == pytest.approx(0.6)
+    assert row["absent_median"] == pytest.approx(0.1)
     assert row["absent_p95"] == pytest.approx(np.percentile(near + random, 95))
     assert row["nearest_p95"] == pytest.approx(np.percentile(near, 95))
     assert row["very_random_p95"] == pytest.approx(np.percentile(random, 95))

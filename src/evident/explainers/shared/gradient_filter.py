@@ -35,7 +35,6 @@ from torch.overrides import TorchFunctionMode
 from evident.errors import UserError
 from evident.models.calls import is_weighted, nonlinearity, rectifier
 
-
 Filter = Literal["published", "one_sided"]
 
 

@@ -65,7 +65,7 @@ class _Best:
 
     def step(self, size: float) -> Tensor:
         """Return the step size (N, 1, 1, 1) of each image."""
-        return per_image(torch.where(self.reached, size, APPROACH * size).to(self.size))
+        return per_image(torch.where(self.reached, 1.0, APPROACH).to(self.size) * size)
 
 
 def budget(
