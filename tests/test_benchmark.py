@@ -13,7 +13,7 @@ from evident.relevance import mu_lasso
 SMALL = ("benchmark.repeats=1", "benchmark.images=2", "benchmark.rendered=8", "scale=smoke")
 VEBI = {f"responses of {network}, {layers} layers" for network in ("FlowerNet", "ResNet") for layers in ("relu", "all")}
 FGVIS = {
-    "FGVis's step on squeezenet1_1, 1 images, undefended = 1",
+    *(f"FGVis's step on squeezenet1_1, filter {kind}, 1 images, unfiltered = 1" for kind in ("published", "one_sided")),
     "FGVis on squeezenet1_1, 2 images together, one by one = 1",
 }
 SIAM = {f"{what} on scene_net, linear head = 1" for what in ("SIAM", "SIAM and its explanation", "operations of SIAM")}

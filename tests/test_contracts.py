@@ -26,7 +26,7 @@ SATISFIED = {
     "data.scenes.photos.PhotoSplits": {"Splits"},
     "data.scenes.splits.SceneSplits": {"Splits", "NamesAttributes"},
     "explainers.cam.CAM": {"HasOwnMap", "ForSomeNetworks", "ShowsAttributes"},
-    "explainers.fgvis.FGVis": {"GivesEvidence", "Signed"},
+    "explainers.fgvis.FGVis": {"GivesEvidence", "Optimises", "Signed"},
     "explainers.reference_rows.Oracle": {"NeedsMask"},
     "explainers.siam.SIAM": {"HasOwnMap", "ForSomeNetworks", "ShowsAttributes", "StatesContributions"},
     "explainers.vebi.VEBI": {"Fits", "LearnsRelevance", "ShowsFeatures", "Interprets"},

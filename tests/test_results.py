@@ -13,13 +13,25 @@ MASK_METRICS = ["iou_area", "iou_best", "pointing_game", "mass_accuracy", "rank_
 
 # Prefixes of scores that only some explainers have: those that learn features, and those that give evidence.
 FEATURE_METRICS = ("ablation_", "read_out")
-EVIDENCE_METRICS = ("explanation_", "complement_", "mask_share", "colour_", "defence_")
+EVIDENCE_METRICS = (
+    *("explanation_", "complement_", "mask_share", "colour_", "defence_"),
+    *("contrast", "goal_reached", "projected_gradient"),
+)
 # The same: explainers that state contributions, and those of networks with attribute maps.
 STATED_METRICS = ("stated_", "typical_", "split_error")
 MAP_METRICS = ("maps_",)
 # Scores that an image may not have: it shows one class only, or the mask, the heatmap or the ranking may be empty.
 MAY_BE_UNDEFINED = (
-    *("class_overlap", "mass_accuracy", "pointing_game", "explanation_keeps", "gini", "entropy", "stability"),
+    *(
+        "class_overlap",
+        "mass_accuracy",
+        "pointing_game",
+        "explanation_keeps",
+        "contrast",
+        "gini",
+        "entropy",
+        "stability",
+    ),
     *("discrimination_mass", "discrimination_half"),
     # A network with contributions close to zero ranks nothing.
     *("stated_rank", "stated_removal_faithful", "stated_removal_true"),
@@ -31,6 +43,7 @@ ACCURACY = {
     ("an8flower_double_12c", "flower_net"): 0.97,
     ("imagenet", "squeezenet1_1"): 0.54,
     ("imagenet", "mobilenet_v2"): 0.62,
+    ("imagenet", "resnet18"): 0.62,
 }
 # The lowest R² of networks of landscapes; lower for ablated networks.
 R2, R2_ABLATED = 0.6, 0.25

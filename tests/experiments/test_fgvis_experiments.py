@@ -92,7 +92,8 @@ def test_absent_classes_are_scored_beside_the_present_one(tmp_path: Path) -> Non
 @pytest.mark.parametrize("name", [*VARIANTS, "fgvis_deletion", "fgvis_one_sided"])
 def test_variant_is_named_after_its_settings_and_differs_in_no_other(name: str) -> None:
     """Read the name fgvis[_GAME][_one_sided|_unfiltered][_SETTING_value]."""
-    rest, expected = name.replace("/", "_").removeprefix("fgvis"), {}
+    rest = name.replace("/", "_").removeprefix("fgvis")
+    expected: dict[str, Any] = {}
     for key, values in {
         "game": {f"_{game}": game for game in GAMES},
         "filter": {"_one_sided": "one_sided", "_unfiltered": "none"},

@@ -331,8 +331,9 @@ def test_one_sided_filter_blocks_only_what_pushes_further_out(case: str, dtype: 
     image, value, passes = CASES[case]
     leaky = Neurons(lambda x: F.leaky_relu(x, 1.0))
     for sign in (1, -1):
-        numbers = (torch.tensor([[number]], dtype=dtype) for number in (image, value))
-        assert filtered(leaky, *numbers, kind="one_sided", sign=sign)[1].item() == (sign if sign in passes else 0)
+        of_image, optimised = (torch.tensor([[number]], dtype=dtype) for number in (image, value))
+        gradient = filtered(leaky, of_image, optimised, kind="one_sided", sign=sign)[1]
+        assert gradient.item() == (sign if sign in passes else 0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

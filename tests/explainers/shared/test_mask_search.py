@@ -108,7 +108,7 @@ def test_images_do_not_influence_each_other(search: str) -> None:
 
 def test_only_the_recipe_asks_for_noise() -> None:
     for name, search in SEARCHES.items():
-        asked = set()
+        asked: set[bool] = set()
 
         def evaluate(mask: Tensor, noisy: bool, asked: set[bool] = asked) -> Evaluated:
             asked.add(noisy)

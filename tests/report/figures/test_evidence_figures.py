@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from evident.report.figures.canvas import picture
-from evident.report.figures.evidence import GAMES_SHOWN, explanations_figure, games_figure
+from evident.report.figures.evidence import GAMES_SHOWN, STRETCHED, explanations_figure, games_figure, stretched
 
 PICTURES = ["images", "explanation", "complement", "mask"]
 SCORES = ["score", "explanation_score", "complement_score"]
@@ -43,20 +43,40 @@ def test_explanations_stand_beside_their_image_with_their_probability() -> None:
     kept = {"fgvis": evidence(3), "fgvis_deletion": evidence(3, seed=1)}
     figure = explanations_figure(kept)
     canvas = canvas_of(figure)
-    assert canvas.shape == (3 * 24 - 8, 3 * 24 - 8, 3)
+    assert canvas.shape == (3 * 24 - 8, 5 * 24 - 8, 3)
+    labels = []
     for row in range(3):
         assert np.array_equal(at(canvas, row, 0), picture(kept["fgvis"]["images"][row]))
-        for column, of in enumerate(kept.values(), start=1):
-            assert np.array_equal(at(canvas, row, column), picture(of["explanation"][row]))
-    labels = [
-        [kept["fgvis"]["score"][row], *(of["explanation_score"][row] for of in kept.values())] for row in range(3)
-    ]
-    assert texts(figure) == ["image", "fgvis", "fgvis\ndeletion", *(f"p = {p:.3f}" for row in labels for p in row)]
+        labels.append(f"p = {kept['fgvis']['score'][row]:.3f}")
+        for column, of in enumerate(kept.values()):
+            larger, factor = stretched(of, row)
+            assert np.array_equal(at(canvas, row, 1 + 2 * column), picture(of["explanation"][row]))
+            assert np.array_equal(at(canvas, row, 2 + 2 * column), larger)
+            labels += [f"p = {of['explanation_score'][row]:.3f}", f"contrast x {factor:.1f}"]
+    titles = ["image", "fgvis", "fgvis\nstretched", "fgvis\ndeletion", "fgvis\ndeletion\nstretched"]
+    assert texts(figure) == [*titles, *labels]
+
+
+@pytest.mark.parametrize(("contrast", "factor"), [(1.0, 1.0), (0.25, 4.0), (0.01, STRETCHED)])
+def test_stretched_explanation_has_the_contrast_of_the_image(contrast: float, factor: float) -> None:
+    neutral = torch.tensor([0.5, 0.4, 0.6]).view(3, 1, 1)
+    image = neutral + 0.4 * (torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1)
+    mask = torch.zeros(3, 32, 32)
+    mask[:, :16] = contrast
+    shown = {"images": image, "explanation": torch.lerp(neutral.expand_as(image), image, mask)}
+    shown["complement"] = torch.lerp(image, neutral.expand_as(image), mask)
+    of = {name: (255 * value).round().byte()[None] for name, value in shown.items()}
+    larger, found = stretched(of, 0)
+    assert found == pytest.approx(factor, rel=0.05)
+    expected = neutral + factor * mask * (image - neutral)
+    assert np.abs(larger - expected.permute(1, 2, 0).numpy()).max() < 0.012 * factor
+    # Where the mask is zero, the mean colour stays.
+    assert np.abs(larger[16:] - neutral.flatten().numpy()).max() < 0.005 * factor
 
 
 def test_name_of_a_network_stays_on_one_line() -> None:
     figure = explanations_figure({"net_1\nfgvis_deletion": evidence(1)})
-    assert texts(figure)[1] == "net_1\nfgvis\ndeletion"
+    assert texts(figure)[1:3] == ["net_1\nfgvis\ndeletion", "net_1\nfgvis\ndeletion\nstretched"]
 
 
 @pytest.mark.parametrize("count", [1, 2, GAMES_SHOWN, GAMES_SHOWN + 2])

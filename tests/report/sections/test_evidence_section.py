@@ -93,7 +93,8 @@ def test_several_networks_have_a_figure_each_and_one_together(tmp_path: Path) ->
     assert np.array_equal(canvas_of(figures["explanations_photos_b"]), canvas_of(explanations_figure(of_b)))
     side_by_side = explanations_figure({"\n".join(key): of for key, of in kept.items()})
     assert np.array_equal(canvas_of(figures["networks"]), canvas_of(side_by_side))
-    assert texts(figures["networks"])[:5] == ["image", "a_1\nx", "a_1\ny", "b\nx", "b\ny"]
+    expected = [title for name in ("a_1\nx", "a_1\ny", "b\nx", "b\ny") for title in (name, f"{name}\nstretched")]
+    assert texts(figures["networks"])[:9] == ["image", *expected]
 
 
 def test_only_networks_of_the_same_images_are_shown_together(tmp_path: Path) -> None:

@@ -1,4 +1,8 @@
-"""Explanations that are images, with the probabilities that the network gives them."""
+"""Explanations that are images, with the probabilities that the network gives them.
+
+An explanation that fades what it shows is hard to see on the mean colour. So each is drawn twice, once with its
+contrast stretched (`stretched`); the factor stands above it.
+"""
 
 from collections.abc import Sequence
 
@@ -12,22 +16,43 @@ Examples = dict[str, Tensor]
 """`images` uint8 (N, 3, H, W) and the fields of `evident.values.Evidence`, whose images are uint8 too."""
 
 GAMES_SHOWN = 3  # images in a figure of games
+PERCENTILE, STRETCHED = 0.999, 20.0  # of the contrast-stretched explanation: what becomes full, and the largest factor
 INCH = 1.3  # step from one image to the next
 DPI = 120
 
 
 def explanations_figure(examples: dict[str, Examples]) -> Figure:
-    """Draw one row per image: the image, then the explanation of every explainer, each with the class's probability."""
+    """Draw one row per image: the image, then two pictures of every explainer, the second one with stretched contrast.
+
+    The first picture is the explanation, as the network sees it, with the class's probability. In the second one, the
+    same explanation is `stretched` by the factor above it.
+    """
     first = next(iter(examples.values()))
-    rows = range(len(first["images"]))
-    strips = [
-        [picture(first["images"][row]), *(picture(of["explanation"][row]) for of in examples.values())] for row in rows
-    ]
-    labels = [
-        [f"p = {first['score'][row]:.3f}", *(f"p = {of['explanation_score'][row]:.3f}" for of in examples.values())]
-        for row in rows
-    ]
-    return _labelled(strips, labels, ["image", *map(_title, examples)])
+    strips, labels = [], []
+    for row in range(len(first["images"])):
+        shown, texts = [picture(first["images"][row])], [f"p = {first['score'][row]:.3f}"]
+        for of in examples.values():
+            larger, factor = stretched(of, row)
+            shown += [picture(of["explanation"][row]), larger]
+            texts += [f"p = {of['explanation_score'][row]:.3f}", f"contrast x {factor:.1f}"]
+        strips.append(shown)
+        labels.append(texts)
+    titles = [title for name in examples for title in (_title(name), f"{_title(name)}\nstretched")]
+    return _labelled(strips, labels, ["image", *titles])
+
+
+def stretched(of: Examples, row: int) -> tuple[Picture, float]:
+    """Return the explanation r + f (e - r) of one image, clipped to [0, 1], and the factor f >= 1.
+
+    e - r is the explanation's deviation from the mean colour r. f is the factor by which the largest deviations, the
+    99.9th percentile over pixels and channels, become as large as those of the image, but at most `STRETCHED`.
+    """
+    image, explanation, complement = (picture(of[name][row]) for name in ("images", "explanation", "complement"))
+    # Explanation and complement add up to x + r; the median removes the rounding to eight bits.
+    neutral = np.median(explanation + complement - image, axis=(0, 1))
+    shown, whole = (np.quantile(np.abs(each - neutral), PERCENTILE) for each in (explanation, image))
+    factor = float(np.clip(whole / max(shown, 1 / 255), 1, STRETCHED))
+    return np.clip(neutral + factor * (explanation - neutral), 0, 1), factor
 
 
 def _title(name: str) -> str:
