@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from evident import contracts
-from evident.contracts import GivesEvidence, NeedsMask, SumsContributions
+from evident.contracts import GivesEvidence, NeedsMask, Optimises, SumsContributions
 from evident.errors import UserError
 from evident.explainers.shared.evidence import evidence
 from evident.explainers.shared.targets import targets
@@ -52,7 +52,7 @@ def configured(file: Path) -> partial:
     return instantiate(config.metric[file.stem])
 
 
-class Explainer(Attribution, GivesEvidence):
+class Explainer(Attribution, GivesEvidence, Optimises):
     """Compute a smooth mask in (0, 1) from input x gradient, so rounding errors change it only slightly."""
 
     def __init__(self, model: nn.Module) -> None:
@@ -66,6 +66,9 @@ class Explainer(Attribution, GivesEvidence):
 
     def evidence(self, inputs: Tensor, target: Tensor | int) -> Evidence:
         return evidence(self.model, inputs, targets(target, len(inputs)), self.attribute(inputs, target))
+
+    def margins(self, inputs: Tensor, target: Tensor | int, mask: Tensor) -> tuple[Tensor, Tensor]:
+        return mask.mean((1, 2, 3)) - 0.5, 0.5 - mask
 
     @staticmethod
     def heatmap(attribution: Tensor) -> Tensor:
