@@ -10,6 +10,10 @@ the gradients of all three filters at the same masks, averaged over images:
     reach      norm of the direction d = g / max|g|, relative to the plain one: how far a step of given size moves
     drop       what a step of 0.1 d takes from the log-odds, relative to the plain direction's
     equal      the same for steps of equal length: the quality of the direction alone
+    back       cosine of the step and the way back to the image: positive where it puts removed evidence back
+
+The path `faded` is for comparison: the gradients of preservation, whose score has to rise, at images that are faded to
+`step` per cent of their contrast.
 """
 
 import sys
@@ -29,6 +33,7 @@ from evident.request import Request
 FILTERS = ("none", "published", "one_sided")
 SHOWN = (1, 2, 5, 10, 20, 40)
 STEP = 0.1
+FADED = (0.9, 0.5, 0.2)
 
 
 def log_odds(outputs: Tensor, target: Tensor) -> Tensor:
@@ -37,12 +42,12 @@ def log_odds(outputs: Tensor, target: Tensor) -> Tensor:
     return own - outputs.scatter(1, target[:, None], -torch.inf).logsumexp(1)
 
 
-def gradient(model: nn.Module, optimised: Tensor, target: Tensor, bounds: Bounds, kind: str) -> Tensor:
-    """Return the gradient (N, 3, H, W) of the log-odds, which deletion minimises, with respect to its input."""
+def gradient(model: nn.Module, optimised: Tensor, target: Tensor, bounds: Bounds, kind: str, sign: int = 1) -> Tensor:
+    """Return the gradient (N, 3, H, W) of `sign` times the log-odds, which is minimised, for the network's input."""
     optimised = optimised.detach().requires_grad_()
     with nullcontext() if kind == "none" else GradientFilter(bounds, kind):  # type: ignore[arg-type]
         outputs = model(optimised)
-    return torch.autograd.grad(log_odds(outputs, target).sum(), optimised)[0]
+    return torch.autograd.grad(sign * log_odds(outputs, target).sum(), optimised)[0]
 
 
 def above(model: nn.Module, optimised: Tensor, bounds: Bounds) -> Tensor:
@@ -59,6 +64,26 @@ def above(model: nn.Module, optimised: Tensor, bounds: Bounds) -> Tensor:
 
 def norm(values: Tensor) -> Tensor:
     return values.flatten(1).norm(dim=1)
+
+
+def cosine(one: Tensor, other: Tensor) -> Tensor:
+    return (one * other).flatten(1).sum(1) / (norm(one) * norm(other)).clamp(min=1e-30)
+
+
+def faded(model: nn.Module, images: Tensor, target: Tensor) -> list[dict[str, object]]:
+    """Return one row per filter and contrast of `FADED`, for the gradients of preservation."""
+    bounds, reference = activation_bounds(model, images), reference_images(images, model, "mean_colour")
+    rows = []
+    for contrast in FADED:
+        optimised = torch.lerp(reference, images, contrast)
+        # The filter is for a minimised objective: the negative log-odds.
+        found = {kind: gradient(model, optimised, target, bounds, kind, -1) * (images - reference) for kind in FILTERS}
+        for kind, g in found.items():
+            values = {"norm": norm(g) / norm(found["none"]), "cosine": cosine(g, found["none"])}
+            values |= {"above": above(model, optimised, bounds), "back": cosine(-g, torch.ones_like(g))}
+            means = {name: value.mean().item() for name, value in values.items()}
+            rows.append({"path": "faded", "step": round(100 * contrast), "filter": kind} | means)
+    return rows
 
 
 def follow(model: nn.Module, images: Tensor, target: Tensor, followed: str) -> list[dict[str, object]]:
@@ -89,10 +114,11 @@ def follow(model: nn.Module, images: Tensor, target: Tensor, followed: str) -> l
                     "p": now.sigmoid() / whole,
                     "above": above(model, optimised, bounds),
                     "norm": norm(g) / norm(plain),
-                    "cosine": (g * plain).flatten(1).sum(1) / (norm(g) * norm(plain)).clamp(min=1e-30),
+                    "cosine": cosine(g, plain),
                     "reach": norm(directions[kind]) / reach,
                     "drop": drops[kind][0].sum() / drops["none"][0].sum(),
                     "equal": drops[kind][1].sum() / drops["none"][1].sum(),
+                    "back": cosine(directions[kind], removed),
                 }
                 rows.append(
                     {"path": followed, "step": step, "filter": kind} | {n: v.mean().item() for n, v in values.items()}
@@ -117,7 +143,8 @@ def main(images: int, model: str = "squeezenet1_1") -> pd.DataFrame:
     photographs = torch.stack([setup.images[n]["image"] for n in range(images)])
     with torch.no_grad():
         target = network(photographs).argmax(1)
-    return pd.DataFrame([row for kind in FILTERS for row in follow(network, photographs, target, kind)])
+    rows = [row for kind in FILTERS for row in follow(network, photographs, target, kind)]
+    return pd.DataFrame(rows + faded(network, photographs, target))
 
 
 if __name__ == "__main__":
