@@ -39,7 +39,7 @@ def test_faded_image_has_neurons_above_their_bounds(script: Any) -> None:
     with torch.no_grad():
         for layer in model.features:
             if isinstance(layer, torch.nn.BatchNorm2d):
-                layer.bias += 0.3
+                layer.bias.add_(0.3)
     rows = script.faded(model, images, torch.tensor([0, 1]))
     assert len(rows) == 9
     assert all(0 < row["above"] < 1 for row in rows)

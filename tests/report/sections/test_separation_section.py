@@ -15,8 +15,8 @@ SECTION = Separation("reached_here", {"nearest": "reached_near", "far away": "re
 
 
 def cell_of(root: Path, explainer: str, model: str, scores: dict[str, list[float]]) -> Cell:
-    labels = {"explainer": explainer, "model": model}
-    frame = pd.concat([image_scores(metric, values, **labels) for metric, values in scores.items()], ignore_index=True)
+    parts = [image_scores(metric, values, explainer=explainer, model=model) for metric, values in scores.items()]
+    frame = pd.concat(parts, ignore_index=True)
     return finished_cell(root, explainer, model, 0, {SCORES: frame})
 
 
