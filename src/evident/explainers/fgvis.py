@@ -154,7 +154,9 @@ class FGVis(Attribution, GivesEvidence, Optimises, Signed):
     def _problems(self, inputs: Tensor, target: Tensor | int) -> Iterator[_Problem]:
         """Return the batches to optimise."""
         classes = targets(target, len(inputs)).to(inputs.device)
-        for images, wanted in zip(inputs.detach().split(self.batch_size), classes.split(self.batch_size), strict=True):
+        for images, wanted in zip(
+            inputs.detach().clone().split(self.batch_size), classes.split(self.batch_size), strict=True
+        ):
             reference = reference_images(images, self.model, "mean_colour")
             with torch.no_grad():
                 scores = probability(self.model, self.model(images))
