@@ -381,6 +381,7 @@ def test_heatmap_is_the_mean_over_channels() -> None:
         ({"destroy": 0.0}, "destroy=0.0"),
         ({"steps": 0}, "steps=0 is not positive"),
         ({"step_size": -1.0}, "step_size=-1.0 is not positive"),
+        ({"sharpen": -0.1}, "sharpen=-0.1 is negative"),
         ({"filter": "two_sided"}, "filter='two_sided' is unknown; use published, one_sided, none"),
         ({"search": "random"}, "search='random' is unknown; use budget, lagrangian"),
     ],

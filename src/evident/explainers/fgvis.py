@@ -80,10 +80,10 @@ class FGVis(Attribution, GivesEvidence, Optimises, Signed):
 
     `filter` is the gradient filter: "published", "one_sided" (ours, not the paper's) or "none". `keep` and `destroy`
     are the shares of the score that define the goal; `goal` chooses the score of the class itself ("own") or of the
-    best class ("best"). `search` is one of `mask_search`, with `steps` gradients and steps of `step_size`; `batch_size`
-    images are optimised together. Raises `UserError` for an unknown game, filter, search or goal, a share or number out
-    of its range, the best class of a regression, and, like `GradientFilter`, a network that makes other calls from pass
-    to pass.
+    best class ("best"). `search` is one of `mask_search`, with `steps` gradients, steps of `step_size`, and `sharpen`
+    above 0 for masks of fewer but larger entries; `batch_size` images are optimised together. Raises `UserError` for an
+    unknown game, filter, search or goal, a share or number out of its range, the best class of a regression, and, like
+    `GradientFilter`, a network that makes other calls from pass to pass.
     """
 
     def __init__(
@@ -97,6 +97,7 @@ class FGVis(Attribution, GivesEvidence, Optimises, Signed):
         goal: Goal = "own",
         search: str = "budget",
         step_size: float = 0.1,
+        sharpen: float = 0.0,
         batch_size: int = 16,
     ) -> None:
         known = {"game": get_args(Game), "filter": get_args(Filter), "goal": get_args(Goal), "search": tuple(SEARCHES)}
@@ -110,12 +111,14 @@ class FGVis(Attribution, GivesEvidence, Optimises, Signed):
         for name, value in {"steps": steps, "step_size": step_size}.items():
             if value <= 0:
                 raise UserError(f"{name}={value} is not positive; use a number above zero")
+        if sharpen < 0:
+            raise UserError(f"sharpen={sharpen} is negative; use zero or a positive number")
         if goal == "best":
             ask_for_classes(model, "goal=best")
         super().__init__(model)
         self.model, self.game, self.filter, self.steps = model, game, filter, steps
         self.keep, self.destroy, self.goal = keep, destroy, goal
-        self.search, self.step_size, self.batch_size = search, step_size, batch_size
+        self.search, self.step_size, self.sharpen, self.batch_size = search, step_size, sharpen, batch_size
 
     @staticmethod
     def heatmap(attribution: Tensor) -> Tensor:
@@ -173,7 +176,8 @@ class FGVis(Attribution, GivesEvidence, Optimises, Signed):
         nothing = torch.zeros_like(problem.images)
         start = torch.ones_like(nothing) if self.game in FULL else nothing
         search = SEARCHES[self.search]
-        found = search(lambda mask, noisy: self._evaluate(problem, mask, noisy), start, self.steps, self.step_size)
+        settings = (self.steps, self.step_size, self.sharpen)
+        found = search(lambda mask, noisy: self._evaluate(problem, mask, noisy), start, *settings)
         # No search ends at exactly zero where the mean colour itself reaches the goal.
         return torch.where(per_image(self._evaluate(problem, nothing).margin >= 0), nothing, found)
 

@@ -15,6 +15,9 @@ Lagrange multiplier methods*, 1982) with one gradient step per update. `recipe` 
 FGVis: steps of 0.1 divided by the largest entry, and noise in the input. `budget` and `lagrangian` take steps eta of
 `step_size`, and `APPROACH` times as long until the goal is reached for the first time: eta never falls, so they cannot
 freeze.
+
+`sharpen` multiplies s by 1 + `sharpen` before each step, which is the gradient of the term -sharpen |s|^2 / (2 eta): at
+equal mean(s) it prefers few large entries to many small ones, so that what the mask shows is not faint.
 """
 
 from collections.abc import Callable
@@ -41,7 +44,9 @@ Evaluate = Callable[[Tensor, bool], Evaluated]
 class Search(Protocol):
     """Find the smallest mask that reaches the goal, from a start (N, C, H, W), by `steps` evaluations."""
 
-    def __call__(self, evaluate: Evaluate, start: Tensor, steps: int, step_size: float) -> Tensor: ...
+    def __call__(
+        self, evaluate: Evaluate, start: Tensor, steps: int, step_size: float, sharpen: float = 0.0
+    ) -> Tensor: ...
 
 
 class _Best:
@@ -72,7 +77,8 @@ def budget(
     evaluate: Evaluate,
     start: Tensor,
     steps: int,
-    step_size: float = 0.1,
+    step_size: float,
+    sharpen: float = 0.0,
     shrink: float = 0.05,
     growth: float = 1.15,
     fastest: float = 0.25,
@@ -97,7 +103,7 @@ def budget(
         mask = torch.where(per_image(back), best.mask, mask)
         direction = torch.where(per_image(back), best.direction, found.direction)
         allowed = torch.where(at_goal | back, (1 - share) * torch.minimum(mean(mask), best.size), allowed)
-        mask = within_budget(mask - best.step(step_size) * direction, allowed)
+        mask = within_budget((1 + sharpen) * mask - best.step(step_size) * direction, allowed)
     return best.mask
 
 
@@ -105,7 +111,8 @@ def lagrangian(
     evaluate: Evaluate,
     start: Tensor,
     steps: int,
-    step_size: float = 0.1,
+    step_size: float,
+    sharpen: float = 0.0,
     weight: float = 0.1,
     rate: float = 0.1,
     damping: float = 2.0,
@@ -122,7 +129,8 @@ def lagrangian(
         margin = (found.margin / 0.1).clamp(-1, 1)
         kappa = (kappa * torch.exp(rate * margin)).clamp(1e-3, 1)
         damped = (kappa * torch.exp(damping * margin)).clamp(max=1)
-        mask = (mask - best.step(step_size) * (found.direction + per_image(damped))).clamp(0, 1)
+        slope = found.direction + per_image(damped)
+        mask = ((1 + sharpen) * mask - best.step(step_size) * slope).clamp(0, 1)
     return best.mask
 
 
@@ -130,7 +138,8 @@ def recipe(
     evaluate: Evaluate,
     start: Tensor,
     steps: int,
-    step_size: float = 0.1,
+    step_size: float,
+    sharpen: float = 0.0,
     weight: float = 0.1,
     factor: float = 1.05,
 ) -> Tensor:
@@ -145,11 +154,14 @@ def recipe(
         at_goal = best.update(mask, found)
         kappa = torch.where(at_goal, kappa * factor, kappa / factor)
         slope = found.direction + per_image(kappa)
-        mask = (mask - step_size * slope / per_image(slope.abs().amax((1, 2, 3)).clamp(min=1e-30))).clamp(0, 1)
+        largest = per_image(slope.abs().amax((1, 2, 3)).clamp(min=1e-30))
+        mask = ((1 + sharpen) * mask - step_size * slope / largest).clamp(0, 1)
     return best.mask
 
 
-def halving(evaluate: Evaluate, start: Tensor, steps: int, step_size: float = 0.3, weight: float = 0.1) -> Tensor:
+def halving(
+    evaluate: Evaluate, start: Tensor, steps: int, step_size: float, sharpen: float = 0.0, weight: float = 0.1
+) -> Tensor:
     """Accept only masks that reach the goal, once one did; a refused step is undone and halves its step size."""
     mask, tried, reached = start, start, torch.zeros(len(start), dtype=torch.bool, device=start.device)
     direction, kappa = torch.zeros_like(start), start.new_full((len(start),), weight)
@@ -163,7 +175,7 @@ def halving(evaluate: Evaluate, start: Tensor, steps: int, step_size: float = 0.
         kappa = kappa * torch.where(at_goal, 1.1, torch.where(undone, 0.8, 0.9))
         eta = (eta * torch.where(at_goal, 1.1, torch.where(undone, 0.5, 1.0))).clamp(max=step_size)
         reached = reached | at_goal
-        tried = (mask - per_image(eta) * (direction + per_image(kappa))).clamp(0, 1)
+        tried = ((1 + sharpen) * mask - per_image(eta) * (direction + per_image(kappa))).clamp(0, 1)
     return mask
 
 
