@@ -34,7 +34,7 @@ from evident.models.pretrained import TorchvisionClassifier, load_weights, weigh
 from evident.models.training import NetworkSpec
 from evident.request import Request
 
-NAMES = ["alexnet", "googlenet", "mobilenet_v2", "resnet50", "squeezenet1_1", "vgg16"]
+NAMES = ["alexnet", "googlenet", "mobilenet_v2", "resnet18", "resnet50", "squeezenet1_1", "vgg16"]
 every_network = pytest.mark.parametrize("name", NAMES)
 
 
