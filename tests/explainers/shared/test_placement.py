@@ -89,7 +89,7 @@ def test_peak_of_a_planted_patch_is_within_half_a_cell_of_it(name: str) -> None:
 
 def test_resize_misses_a_planted_patch_by_more_than_half_a_cell() -> None:
     # FlowerNet's cells look 7.5 pixels further to the upper left than a resize assumes.
-    network, layer, size = configured("flower_net")
+    network, layer, size = flower_net(), "features", 112
     averaging(network)
     images = reference_images(torch.zeros(1, 3, size, size), network, "mean_colour").clone()
     images[0, :, 62:66, 30:34] += 0.001
