@@ -113,3 +113,11 @@ def test_images_of_every_size_leave_room_for_a_line_of_text(size: int) -> None:
     figure = explanations_figure({"fgvis": evidence(2, size)})
     gap = canvas_of(figure).shape[0] - 2 * size
     assert gap == max(size // 8, 8)
+
+
+def test_titles_of_many_words_are_inside_the_figure() -> None:
+    figure = explanations_figure({"fgvis_of_a_name_with_many_words": evidence(1)})
+    figure.savefig(io.BytesIO())
+    [axes] = figure.axes
+    for text in axes.texts:
+        assert text.get_window_extent().y1 <= figure.bbox.height

@@ -19,6 +19,7 @@ GAMES_SHOWN = 3  # images in a figure of games
 PERCENTILE, STRETCHED = 0.999, 20.0  # of the contrast-stretched explanation: what becomes full, and the largest factor
 INCH = 1.3  # step from one image to the next
 DPI = 120
+LINE = 0.13  # inches of a line of a title
 
 
 def explanations_figure(examples: dict[str, Examples]) -> Figure:
@@ -92,7 +93,8 @@ def _labelled(
     height, width = strips[0][0].shape[:2]
     gap = max(height // 8, 8)  # room for a line of text, for images of any size
     canvas, down, across = grid(strips, gap)
-    figure, axes = canvas_figure(canvas, INCH * DPI / down, left=0.9 if names else 0, top=0.8, dpi=DPI)
+    top = 0.1 + INCH * gap / down + LINE * max(title.count("\n") + 1 for title in titles)
+    figure, axes = canvas_figure(canvas, INCH * DPI / down, left=0.9 if names else 0, top=top, dpi=DPI)
     for column, title in enumerate(titles):
         axes.text(column * across + width / 2, -gap, title, fontsize=7.5, ha="center", va="bottom")
     for row, texts in enumerate(labels):
