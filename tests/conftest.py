@@ -1,6 +1,7 @@
 """Settings of all tests: real data are found through EVIDENT_DATA, and every process uses one thread."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,3 +32,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def one_thread() -> None:
     """Use one thread, because two test processes share two cores."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def every_algorithm() -> Iterator[None]:
+    """Undo what a training leaves on for the whole process: it forbids algorithms that peers need, as captum's."""
+    yield
+    torch.use_deterministic_algorithms(False)

@@ -133,10 +133,10 @@ def test_targets_of_a_config_can_be_imported(path: Path) -> None:
 
 
 def networks() -> Iterator[tuple[str, DictConfig]]:
-    """Yield every network with layers of its own, as its YAML file, and that of its parent, say."""
+    """Yield every network, as its YAML file says, and variants with layers of their own, as that of its parent adds."""
     for path in sorted((CONF / "model").rglob("*.yaml")):
         own, parent = yaml.safe_load(path.read_text()), path.parent.with_suffix(".yaml")
-        if "layers" in own:
+        if path.parent.name == "model" or "layers" in own:
             inherited = yaml.safe_load(parent.read_text()) if parent.is_file() else {}
             yield path.relative_to(CONF).as_posix(), cast(DictConfig, OmegaConf.merge(inherited, own))
 

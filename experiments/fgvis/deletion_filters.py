@@ -18,6 +18,7 @@ The path `faded` is for comparison: the gradients of preservation, whose score h
 
 import sys
 from contextlib import nullcontext
+from typing import Literal, get_args
 
 import pandas as pd
 import torch
@@ -30,7 +31,8 @@ from evident.explainers.shared.gradient_filter import Bounds, GradientFilter, ac
 from evident.models.reference_images import reference_images
 from evident.request import Request
 
-FILTERS = ("none", "published", "one_sided")
+FilterName = Literal["none", "published", "one_sided"]
+FILTERS: tuple[FilterName, ...] = get_args(FilterName)
 SHOWN = (1, 2, 5, 10, 20, 40)
 STEP = 0.1
 FADED = (0.9, 0.5, 0.2)
@@ -42,10 +44,12 @@ def log_odds(outputs: Tensor, target: Tensor) -> Tensor:
     return own - outputs.scatter(1, target[:, None], -torch.inf).logsumexp(1)
 
 
-def gradient(model: nn.Module, optimised: Tensor, target: Tensor, bounds: Bounds, kind: str, sign: int = 1) -> Tensor:
+def gradient(
+    model: nn.Module, optimised: Tensor, target: Tensor, bounds: Bounds, kind: FilterName, sign: int = 1
+) -> Tensor:
     """Return the gradient (N, 3, H, W) of `sign` times the log-odds, which is minimised, for the network's input."""
     optimised = optimised.detach().requires_grad_()
-    with nullcontext() if kind == "none" else GradientFilter(bounds, kind):  # type: ignore[arg-type]
+    with nullcontext() if kind == "none" else GradientFilter(bounds, kind):
         outputs = model(optimised)
     return torch.autograd.grad(sign * log_odds(outputs, target).sum(), optimised)[0]
 

@@ -14,7 +14,7 @@ from evident.contracts import ForSomeNetworks
 from evident.errors import UserError
 from evident.models.training import NetworkSpec, arithmetic, plain
 
-CELL_FORMAT = 3  # increase it when the same config would give other scores or files
+CELL_FORMAT = 4  # increase it when the same config would give other scores or files
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,8 @@ class Request:
         network = get_object(config.model.build._target_)
         if config.seed != config.network_seed and "seed" not in config.explainer.build:
             return False
-        supported = not _is(explainer, ForSomeNetworks) or explainer.supports(network)  # type: ignore[attr-defined]
+        kind = explainer if isinstance(explainer, type) else object
+        supported = not issubclass(kind, ForSomeNetworks) or kind.supports(network)
         return supported and config.explainer.name in config.explainers_by_model.get(
             config.model.name, [config.explainer.name]
         )
@@ -117,7 +118,3 @@ class Request:
 def search_path(overrides: Iterable[str]) -> list[str]:
     """Return those of Hydra's overrides that add folders of configs; `compose` needs them again."""
     return [given for given in overrides if given.startswith("hydra.searchpath")]
-
-
-def _is(explainer: Any, protocol: type) -> bool:
-    return isinstance(explainer, type) and issubclass(explainer, protocol)

@@ -127,8 +127,7 @@ def metric(direction: Direction | Mapping[str, Direction], needs: tuple[Need, ..
     """
 
     def declare(function: Metric) -> Metric:
-        setattr(function, "direction", direction)  # noqa: B010 (mypy knows no attributes of functions)
-        setattr(function, "needs", needs)  # noqa: B010
+        function.__dict__.update(direction=direction, needs=needs)
         return function
 
     return declare

@@ -13,40 +13,40 @@ from torch import Tensor
 Function = Callable[..., Any]
 
 
-def _spellings(names: str, *forms: str) -> frozenset[Function]:
-    """Return every torch function and tensor method with one of these names, in one of these forms."""
-    spelled = [form.format(name) for name in names.split() for form in ("{}", *forms)]
+def spellings(names: str, *forms: str) -> frozenset[Function]:
+    """Return every torch function and tensor method with one of these names, spelled in one of `forms`."""
+    spelled = [form.format(name) for name in names.split() for form in forms or ("{}",)]
     return frozenset(
         getattr(module, name) for module in (torch, Tensor, F) for name in spelled if hasattr(module, name)
     )
 
 
-_OPERATORS = ("{}_", "__{}__", "__r{}__", "__i{}__")
+_OPERATORS = ("{}", "{}_", "__{}__", "__r{}__", "__i{}__")
 
 # Each value of the output is a value of the input, or zero.
-RESHAPING = _spellings(
+RESHAPING = spellings(
     """view reshape flatten unflatten squeeze unsqueeze permute transpose movedim swapaxes swapdims expand expand_as
     broadcast_to repeat repeat_interleave tile view_as reshape_as chunk split tensor_split unbind select narrow
     index_select flip roll contiguous clone channel_shuffle pixel_shuffle pixel_unshuffle unfold cat concat concatenate
     stack to float double half bfloat16 type_as pad __getitem__ __setitem__ __iter__ requires_grad_"""
 )
 # Sums over positions or channels with non-negative weights that do not depend on the input.
-AVERAGES = _spellings(
+AVERAGES = spellings(
     """mean sum avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d interpolate
     upsample"""
 )
-SUMS = _spellings("add", *_OPERATORS)
-DIFFERENCES = _spellings("sub subtract neg negative rsub", *_OPERATORS)
-PRODUCTS = _spellings("mul multiply", *_OPERATORS)
-QUOTIENTS = _spellings("div divide true_divide truediv", "{}_", "__{}__", "__i{}__")
-MATRIX_PRODUCTS = _spellings("matmul __matmul__ __rmatmul__ mm bmm einsum")
+SUMS = spellings("add", *_OPERATORS)
+DIFFERENCES = spellings("sub subtract neg negative rsub", *_OPERATORS)
+PRODUCTS = spellings("mul multiply", *_OPERATORS)
+QUOTIENTS = spellings("div divide true_divide truediv", "{}", "{}_", "__{}__", "__i{}__")
+MATRIX_PRODUCTS = spellings("matmul __matmul__ __rmatmul__ mm bmm einsum")
 CONVOLUTIONS = frozenset((F.conv1d, F.conv2d, F.conv3d))
 TRANSPOSED_CONVOLUTIONS = frozenset((F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d))
-MAXIMA = _spellings("max_pool1d max_pool2d max_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d amax")
+MAXIMA = spellings("max_pool1d max_pool2d max_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d amax")
 # Functions of a single number, beside the nonlinearities of `evident.models.calls`.
-POINTWISE = _spellings(
+POINTWISE = spellings(
     "exp expm1 log log1p sqrt rsqrt square reciprocal abs erf sin cos pow clamp clip clamp_min clamp_max",
-    *("{}_", "__{}__", "__i{}__", "__r{}__"),
+    *_OPERATORS,
 ) | {Tensor.__rdiv__}
 NORMALISATIONS = frozenset((F.instance_norm, F.group_norm, F.layer_norm, F.local_response_norm))
 _DROPOUTS = frozenset((F.dropout, F.dropout1d, F.dropout2d, F.dropout3d))
@@ -82,3 +82,9 @@ def image_operands(values: Any) -> list[Tensor]:
     if isinstance(values, list | tuple):
         return [operand for value in values for operand in image_operands(value)]
     return [values] if depends_on_image(values) else []
+
+
+def carries_signal(output: Any) -> bool:
+    """Return whether a call's output has values to pass back a signal from; indices, comparisons and sizes do not."""
+    parts = output if isinstance(output, list | tuple) else [output]
+    return any(isinstance(part, Tensor) and part.is_floating_point() for part in parts)

@@ -25,6 +25,7 @@ from torch.overrides import resolve_name
 
 from evident.errors import UserError
 from evident.models.calls import LayerCall, LayerCalls
+from evident.models.functions import spellings
 from evident.models.untouched import untouched
 
 _NOTHING = float("-inf")
@@ -152,12 +153,6 @@ def _local_response_norm(input: Tensor, size: int, *_: Any, **__: Any) -> Tensor
 # Rules by operation ---------------------------------------------------------------------------------------------
 
 
-def _functions(names: str, *forms: str) -> list[_Function]:
-    """Return all torch functions and tensor methods with these names, in these forms."""
-    spelled = [form.format(name) for name in names.split() for form in forms or ["{}"]]
-    return [getattr(module, name) for module in (torch, Tensor, F) for name in spelled if hasattr(module, name)]
-
-
 _POINTWISE = """relu relu6 hardtanh threshold clamp clip clamp_min clamp_max leaky_relu rrelu prelu elu selu celu silu
 gelu mish hardswish hardsigmoid softplus softsign sigmoid logsigmoid tanh hardshrink softshrink tanhshrink dropout
 dropout2d alpha_dropout feature_alpha_dropout exp log log1p sqrt rsqrt square reciprocal abs neg sign erf to float
@@ -169,17 +164,17 @@ repeat_interleave view_as reshape_as chunk split tensor_split unbind select narr
 clone detach channel_shuffle pixel_shuffle pixel_unshuffle size dim numel stride is_contiguous is_floating_point
 __getitem__ __len__ __iter__"""
 
-_IN_PLACE = {*_functions(f"{_POINTWISE} {_SEVERAL}", "{}_", "__i{}__")}
-_PASSED_ON = {*_functions(_SHAPE), *_functions("max_pool2d adaptive_max_pool2d")}
+_IN_PLACE = {*spellings(f"{_POINTWISE} {_SEVERAL}", "{}_", "__i{}__")}
+_PASSED_ON = {*spellings(_SHAPE), *spellings("max_pool2d adaptive_max_pool2d")}
 _OF_MANY: dict[_Function, _Function] = {
-    **dict.fromkeys(_functions(_SEVERAL, "{}", "{}_", "__{}__", "__r{}__", "__i{}__"), _union),
-    **dict.fromkeys(_functions("cat concat"), lambda tensors, dim=0: torch.cat([_extent(x) for x in tensors], dim)),
+    **dict.fromkeys(spellings(_SEVERAL, "{}", "{}_", "__{}__", "__r{}__", "__i{}__"), _union),
+    **dict.fromkeys(spellings("cat concat"), lambda tensors, dim=0: torch.cat([_extent(x) for x in tensors], dim)),
     torch.stack: lambda tensors, dim=0: torch.stack([_extent(x) for x in tensors], dim),
 }
 _OF_ONE: dict[_Function, _Function] = {
-    **dict.fromkeys(_functions(_POINTWISE, "{}", "{}_"), _itself),
-    **dict.fromkeys(_functions("mean sum amax amin logsumexp"), _reduced),
-    **dict.fromkeys(_functions("softmax log_softmax"), lambda input, dim, *_, **__: _union_over(input, dim)),
+    **dict.fromkeys(spellings(_POINTWISE, "{}", "{}_"), _itself),
+    **dict.fromkeys(spellings("mean sum amax amin logsumexp"), _reduced),
+    **dict.fromkeys(spellings("softmax log_softmax"), lambda input, dim, *_, **__: _union_over(input, dim)),
     F.conv2d: _conv2d,
     F.linear: lambda input, weight, bias=None: input.amax(-1, keepdim=True).repeat_interleave(len(weight), -1),
     F.avg_pool2d: _avg_pool2d,

@@ -33,18 +33,14 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.overrides import TorchFunctionMode
 
+from evident.models import functions
 from evident.models.calls import nonlinearity
+from evident.models.functions import depends_on_image
 
 Call = Callable[..., Any]
 
-_WEIGHTED = (F.conv1d, F.conv2d, F.conv3d, F.linear)
-_MEANS = (F.avg_pool2d, F.adaptive_avg_pool2d, torch.mean, Tensor.mean, torch.sum, Tensor.sum)
-_NORMALISATIONS = (F.instance_norm, F.group_norm, F.layer_norm, F.local_response_norm)
-_SUMS = (torch.add, Tensor.add, Tensor.add_, Tensor.__add__, Tensor.__radd__, Tensor.__iadd__)
-_PRODUCTS = (
-    *(torch.mul, Tensor.mul, Tensor.mul_, Tensor.__mul__, Tensor.__rmul__, Tensor.__imul__),
-    *(torch.div, Tensor.div, Tensor.div_, Tensor.__truediv__, Tensor.__itruediv__),
-)
+_WEIGHTED = functions.CONVOLUTIONS | {F.linear}
+_PRODUCTS = functions.PRODUCTS | functions.QUOTIENTS
 
 
 def winning(x: Tensor, excited: Callable[[Tensor], Tensor], signal: Tensor) -> Tensor:
@@ -119,7 +115,7 @@ class _Sum(torch.autograd.Function):
         return (a * share).sum_to_size(a.shape), (b * share).sum_to_size(b.shape), None, None
 
 
-class _Through(torch.autograd.Function):
+class Unchanged(torch.autograd.Function):
     """R unchanged, to x alone."""
 
     @staticmethod
@@ -134,10 +130,6 @@ class _Through(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, signal: Tensor) -> tuple[Tensor, None]:
         return signal.sum_to_size(ctx.shape), None
-
-
-def _passes_gradients(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.requires_grad
 
 
 class ExcitationRules(TorchFunctionMode):
@@ -165,19 +157,19 @@ class ExcitationRules(TorchFunctionMode):
             args = (kwargs.pop("input"),)
         if func in _WEIGHTED:
             return self._weighted(func, *args, **kwargs)
-        if func in _SUMS and len(args) == 2 and not kwargs and all(map(_passes_gradients, args)):
+        if func in functions.SUMS and len(args) == 2 and not kwargs and all(map(depends_on_image, args)):
             return _Sum.apply(*args, func, self.used)
-        if func in _SUMS or func in _PRODUCTS:
+        if func in functions.SUMS or func in _PRODUCTS:
             return self._through_the_largest(func, args, kwargs)
-        if not args or not _passes_gradients(args[0]):
+        if not args or not depends_on_image(args[0]):
             return func(*args, **kwargs)
         if func is F.batch_norm:
             return self._batch_norm(*args, **kwargs)
-        if func in _MEANS:
+        if func in functions.AVERAGES:
             return _Mean.apply(args[0], lambda x: func(x, *args[1:], **kwargs), self.used)
         # A gated linear unit counts as a nonlinearity, but has two inputs.
-        if func in _NORMALISATIONS or nonlinearity(func, args, kwargs) not in (None, "glu"):
-            return _Through.apply(args[0], lambda x: func(x, *args[1:], **kwargs))
+        if func in functions.NORMALISATIONS or nonlinearity(func, args, kwargs) not in (None, "glu"):
+            return Unchanged.apply(args[0], lambda x: func(x, *args[1:], **kwargs))
         return func(*args, **kwargs)
 
     def _weighted(
@@ -196,11 +188,11 @@ class ExcitationRules(TorchFunctionMode):
         node: Any = input.grad_fn
         if weight is not None and hasattr(node, "slope"):
             node.slope = weight
-        return _Through.apply(input, lambda x: F.batch_norm(x, mean, var, weight, *rest, **kwargs))
+        return Unchanged.apply(input, lambda x: F.batch_norm(x, mean, var, weight, *rest, **kwargs))
 
     def _through_the_largest(self, func: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        operands = [index for index, value in enumerate(args) if _passes_gradients(value)]
+        operands = [index for index, value in enumerate(args) if depends_on_image(value)]
         if not operands:
             return func(*args, **kwargs)
         index = max(operands, key=lambda index: args[index].numel())
-        return _Through.apply(args[index], lambda x: func(*args[:index], x, *args[index + 1 :], **kwargs))
+        return Unchanged.apply(args[index], lambda x: func(*args[:index], x, *args[index + 1 :], **kwargs))

@@ -34,6 +34,7 @@ from torch.autograd.function import once_differentiable
 from torch.overrides import TorchFunctionMode, resolve_name
 
 from evident.errors import UserError
+from evident.explainers.shared.excitation_rules import Unchanged
 from evident.models import functions
 from evident.models.calls import nonlinearity
 from evident.models.functions import depends_on_image, image_operands
@@ -134,23 +135,6 @@ class _Epsilon(torch.autograd.Function):
         return None, None, *relevance([(ctx.call, ctx.saved_tensors)], signal)[0]
 
 
-class _Unchanged(torch.autograd.Function):
-    """R unchanged, to x alone."""
-
-    @staticmethod
-    def forward(ctx: Any, call: Call, x: Tensor) -> Tensor:
-        ctx.shape = x.shape
-        y = call(x)
-        if y is x:
-            ctx.mark_dirty(x)
-        return y
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, signal: Tensor) -> tuple[None, Tensor]:
-        return None, signal.sum_to_size(ctx.shape)
-
-
 def _keeps_relevance(func: Call, args: tuple[Any, ...], kwargs: dict[str, Any], place: int) -> bool:
     """Return whether R is unchanged by the call, whose argument at `place` alone depends on the image."""
     if func in _MERGING | functions.PRODUCTS:
@@ -200,7 +184,7 @@ class RelevanceRules(TorchFunctionMode):
             return self._weighted(func, *args, **kwargs)
         if functions.is_fixed_batch_norm(func, args, kwargs):
             self._fuse(*args, **kwargs)
-            return _Unchanged.apply(call, *operands)
+            return Unchanged.apply(*operands, call)
         if places == [0] and func in functions.AVERAGES:
             return _Epsilon.apply(call, not self._layers, *operands)
         if (len(places) == 2 and func in _MERGING) or (len(places) == 1 and func in functions.MATRIX_PRODUCTS):
@@ -208,13 +192,13 @@ class RelevanceRules(TorchFunctionMode):
         if functions.is_inactive_dropout(func, args, kwargs) or (places == [0] and func in functions.MAXIMA):
             return func(*args, **kwargs)
         if len(places) == 1 and _keeps_relevance(func, args, kwargs, places[0]):
-            return _Unchanged.apply(call, *operands)
+            return Unchanged.apply(*operands, call)
         if len(places) == 2 and func in _GATING:
             a, b = operands
             if a.numel() > b.numel():
-                return _Unchanged.apply(lambda x: call(x, b), a)
+                return Unchanged.apply(a, lambda x: call(x, b))
             if a.numel() < b.numel() and func in functions.PRODUCTS:
-                return _Unchanged.apply(lambda x: call(a, x), b)
+                return Unchanged.apply(b, lambda x: call(a, x))
         return self._without_rule(func, args, kwargs)
 
     def _weighted(
@@ -242,9 +226,7 @@ class RelevanceRules(TorchFunctionMode):
 
     def _without_rule(self, func: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         output = func(*args, **kwargs)
-        parts = output if isinstance(output, list | tuple) else [output]
-        # Indices, comparisons and sizes carry no relevance.
-        if any(isinstance(part, Tensor) and part.is_floating_point() for part in parts):
+        if functions.carries_signal(output):
             name = resolve_name(func) or func.__name__
             raise UserError(f"LRP has no rule for {name} of these operands; use integrated_gradients, which needs none")
         return output

@@ -20,6 +20,7 @@ The rules replace calls, as in `backward_rules`, and the n-th call of a rule in 
 the n-th in the pass of the reference: reused modules, functions and in-place layers are handled alike.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -147,11 +148,12 @@ def _rule(func: Call, args: tuple[Any, ...], kwargs: dict[str, Any], places: lis
     return _Rescale if places == [0] and pointwise else None
 
 
-class _Calls(TorchFunctionMode):
+class _Calls(TorchFunctionMode, ABC):
     """Find the calls that need a rule, and refuse those that have none."""
 
+    @abstractmethod
     def _apply(self, rule: _Rule, call: Call, made: _RuleCall) -> Any:
-        raise NotImplementedError
+        """Return the output of the call."""
 
     def __torch_function__(
         self, func: Call, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -182,9 +184,7 @@ class _Calls(TorchFunctionMode):
 
     def _without_rule(self, func: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         output = func(*args, **kwargs)
-        parts = output if isinstance(output, list | tuple) else [output]
-        # Indices, comparisons and sizes carry no signal.
-        if any(isinstance(part, Tensor) and part.is_floating_point() for part in parts):
+        if functions.carries_signal(output):
             raise UserError(f"DeepLift has no rule for {_name(func)}; use integrated_gradients, which needs none")
         return output
 
