@@ -49,6 +49,28 @@ def test_pairs_are_tested_on_images_where_both_are_defined() -> None:
     assert (tests["p_holm"] >= tests["p"]).all()
 
 
+@pytest.mark.parametrize("images", [5, 20, 60])
+def test_every_pair_is_tested_as_if_it_were_the_only_one(images: int) -> None:
+    rng = np.random.default_rng(images)
+    coarse, fine = rng.integers(0, 3, (images, 3)), rng.random((images, 4))
+    scores = pd.DataFrame(np.hstack([coarse, fine]), columns=list("abcdefg"))
+    scores.loc[1, "c"] = scores.loc[[0, 2], "f"] = scores.loc[3:, "g"] = np.nan
+    scores["h"] = scores["g"].isna() * scores["d"].where(scores["g"].isna())
+    scores.index = pd.MultiIndex.from_product([range(images), [0]], names=["image", "seed"])
+    tests = paired_tests(scores)
+    assert len(tests) == 28
+    for row in tests.itertuples():
+        difference = (scores[row.explainer] - scores[row.other]).dropna()
+        assert row.n == len(difference)
+        assert row.difference == pytest.approx(difference.mean(), nan_ok=True)
+        assert row.p == (wilcoxon(difference).pvalue if difference.any() else 1)
+
+
+def test_one_explainer_has_no_pair() -> None:
+    index = pd.MultiIndex.from_product([range(3), [0]], names=["image", "seed"])
+    assert paired_tests(pd.DataFrame({"a": [1.0, 2.0, 3.0]}, index)).empty
+
+
 def test_explainers_are_compared_on_seeds_that_both_have() -> None:
     rng = np.random.default_rng(0)
     index = pd.MultiIndex.from_product([range(20), [0, 1]], names=["image", "seed"])

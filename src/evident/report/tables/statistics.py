@@ -1,7 +1,6 @@
 """Intervals and tests over images: the image is the unit of resampling."""
 
 import functools
-import itertools
 
 import numpy as np
 import pandas as pd
@@ -44,15 +43,36 @@ def paired_tests(scores: pd.DataFrame) -> pd.DataFrame:
     have, where they explain the same network; the difference of an image is the mean over these seeds. Columns:
     explainer, other, difference (mean of explainer - other), n (images where both are defined), p, p_holm.
     """
-    rows = []
-    for explainer, other in itertools.combinations(scores.columns, 2):
-        difference = (scores[explainer] - scores[other]).groupby("image").mean().dropna()
-        # If all differences are zero there is nothing to rank, and no evidence against equality.
-        p = float(wilcoxon(difference).pvalue) if difference.ne(0).any() else 1.0
-        rows.append((explainer, other, difference.mean(), len(difference), p))
-    tests = pd.DataFrame(rows, columns=["explainer", "other", "difference", "n", "p"])
+    left, right = np.triu_indices(scores.shape[1], k=1)
+    values = scores.to_numpy(float)
+    differences = pd.DataFrame(values[:, left] - values[:, right], scores.index).groupby("image").mean().to_numpy()
+    defined = ~np.isnan(differences)
+    with np.errstate(invalid="ignore"):  # two explainers may have no image in common
+        mean = np.nan_to_num(differences).sum(0) / defined.sum(0)
+    names = {"explainer": scores.columns[left], "other": scores.columns[right]}
+    tests = pd.DataFrame({**names, "difference": mean, "n": defined.sum(0), "p": _wilcoxon(differences)})
     tests["p_holm"] = holm(tests["p"].to_numpy())
     return tests
+
+
+def _wilcoxon(differences: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the p-value of Wilcoxon's signed-rank test of every column, which may have NaN.
+
+    It is SciPy's, but SciPy is slow column by column, and one decision on the method for all columns would make a
+    p-value depend on the other columns: so columns are tested together that have values for the same images, and that
+    all have ties or zeros, or all have none.
+    """
+    p = np.ones(differences.shape[1])  # if all differences are zero, there is no evidence against equality
+    alike: dict[tuple[bytes, bool], list[int]] = {}
+    for column, values in enumerate(differences.T):
+        sizes = np.abs(values[~np.isnan(values)])
+        if sizes.any():
+            simple = len(np.unique(sizes)) == len(sizes) and sizes.all()
+            alike.setdefault((np.isnan(values).tobytes(), bool(simple)), []).append(column)
+    for columns in alike.values():
+        part = differences[:, columns]
+        p[columns] = wilcoxon(part[~np.isnan(part[:, 0])]).pvalue
+    return p
 
 
 def holm(p: NDArray[np.float64]) -> NDArray[np.float64]:
