@@ -42,7 +42,7 @@ def test_explanation_has_prediction_overlay_and_heatmap(ramp: Path, tmp_path: Pa
     folder = tmp_path / "results" / "explain" / "ramp_flower_net_grad_cam_class2"
     assert files_in(folder) == GENERAL
     with Image.open(folder / "heatmap.png") as heatmap, Image.open(folder / "overlay.png") as overlay:
-        assert heatmap.size == (112, 112)
+        assert heatmap.size == (64, 64)
         assert overlay.width > 2 * heatmap.width
     prediction = prediction_in(folder)
     assert prediction["target"]["index"] == 2
@@ -66,10 +66,10 @@ def test_fgvis_adds_explanation_complement_and_mask(tmp_path: Path) -> None:
     saved = {}
     for name in ("explanation", "complement", "mask"):
         with Image.open(folder / f"{name}.png") as opened:
-            assert (opened.mode, opened.size) == ("RGB", (112, 112))
+            assert (opened.mode, opened.size) == ("RGB", (64, 64))
             saved[name] = np.asarray(opened) / 255
     # With mask m and reference r: m x + (1 - m) r + (1 - m) x + m r = x + r, up to rounding to bytes.
-    image = read_picture(picture, 112).permute(1, 2, 0).numpy()
+    image = read_picture(picture, 64).permute(1, 2, 0).numpy()
     reference = saved["explanation"] + saved["complement"] - image
     assert np.ptp(reference, axis=(0, 1)).max() <= 4.5 / 255
     mixed = saved["mask"] * image + (1 - saved["mask"]) * reference

@@ -49,14 +49,14 @@ def assert_same(one: Rendered, other: Rendered) -> None:
 
 @pytest.mark.parametrize("variant", CLASSES)
 def test_images_have_the_same_bytes_in_any_batch_and_order(variant):
-    whole = render(variant, "test", range(16), seed=5)
-    assert_same(render(variant, "test", range(16), seed=5), whole)
-    single = [render(variant, "test", [i], seed=5) for i in range(16)]
+    whole = render(variant, "test", range(8), seed=5)
+    assert_same(render(variant, "test", range(8), seed=5), whole)
+    single = [render(variant, "test", [i], seed=5) for i in range(8)]
     assert_same(Rendered(*(torch.cat(column) for column in zip(*single, strict=True))), whole)
-    reversed_order = render(variant, "test", range(15, -1, -1), seed=5)
+    reversed_order = render(variant, "test", range(7, -1, -1), seed=5)
     assert_same(Rendered(*(column.flip(0) for column in reversed_order)), whole)
-    among_others = render(variant, "test", range(3, 23), seed=5)
-    assert_same(Rendered(*(column[:13] for column in among_others)), Rendered(*(c[3:] for c in whole)))
+    among_others = render(variant, "test", range(3, 13), seed=5)
+    assert_same(Rendered(*(column[:5] for column in among_others)), Rendered(*(c[3:] for c in whole)))
 
 
 def test_images_have_the_same_bytes_on_one_and_two_threads():
@@ -128,9 +128,9 @@ def dilated(mask: Tensor, pixels: int = REACH) -> Tensor:
 
 @pytest.mark.parametrize("variant", CLASSES)
 def test_label_changes_no_byte_outside_the_dilated_mask(variant):
-    first = render(variant, "train", range(24), 3, labels=torch.zeros(24))
+    first = render(variant, "train", range(8), 3, labels=torch.zeros(8))
     for label in range(1, len(COLOURS)):
-        other = render(variant, "train", range(24), 3, labels=torch.full((24,), label))
+        other = render(variant, "train", range(8), 3, labels=torch.full((8,), label))
         assert torch.equal(other.parts, first.parts)
         differs = (other.images != first.images).any(1, keepdim=True)
         assert not (differs & ~dilated(first.mask)).any()

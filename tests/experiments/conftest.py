@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import cache
 
 import pytest
-from entry_point import made_once
+from entry_point import axes, made_once
 from smoke_runs import RUNS, SETTINGS, Run, asked, finish, run_to_end
 
 
@@ -24,5 +24,8 @@ def run_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Run]:
 def settings_of(run_of: Callable[[str], Run], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Run]:
     """Return a function that gives the run of a paper's settings, in the store of its other run."""
     return cache(
-        lambda paper: finish(*SETTINGS[paper], store=run_of(paper).store, results=tmp_path_factory.mktemp("settings"))
+        lambda paper: finish(
+            *(f"{paper}/settings", *axes(explainer=SETTINGS[paper])),
+            **{"store": run_of(paper).store, "results": tmp_path_factory.mktemp("settings")},
+        )
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from entry_point import ROOT, run, written
+from explainer_configs import explainer_of
 from omegaconf import OmegaConf
 from PIL import Image
 from smoke_runs import (
@@ -17,7 +18,6 @@ from smoke_runs import (
     cells,
     different,
     experiments,
-    explainer_of,
     requests,
     sweep_of,
 )
@@ -51,8 +51,8 @@ def test_axes_name_existing_configs_and_cells_are_unique(experiment: str) -> Non
 
 @pytest.mark.parametrize("experiment", experiments())
 def test_cells_that_apply_differ_and_leave_out_no_model(experiment: str) -> None:
-    # Cells of a single model differ by the name of the explainer; then one of them is enough.
-    every = requests(experiment) if len(axis(experiment, "model")) > 1 else requests(experiment, 1)
+    # Cells of a model differ by the name of the explainer; without a list for each model, two of them are enough.
+    every = requests(experiment, None if sweep_of(experiment).explainers_by_model else 2)
     applying = [request for request in every if request.applies]
     assert len({store.digest(request.identity) for request in applying}) == len(applying)
     assert {request.labels["model"] for request in applying} == {request.labels["model"] for request in every}
@@ -129,5 +129,5 @@ def test_settings_are_compared_on_validation_images(
     images = [set(of.folders()[model, paper].read(SCORES)["image"]) for of in (tested, compared)]
     assert [len(names) for names in images] == [4, 4]
     assert images[0].isdisjoint(images[1])
-    asked = [name.replace("/", "_") for name in SETTINGS[paper][1].removeprefix("explainer=").split(",")]
+    asked = [name.replace("/", "_") for name in SETTINGS[paper].split(",")]
     assert compared.cells == [f"an8flower_single_6c {model} {name} seed 0" for name in asked]

@@ -7,8 +7,10 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from entry_point import axes
+from explainer_configs import explainer_of
 from omegaconf import OmegaConf
-from smoke_runs import Run, axis, composed, different, explainer_of, finish, variants
+from smoke_runs import Run, axis, composed, different, finish, variants
 
 from evident.cell_folder import EVIDENCE, EXAMPLES
 from evident.explainers.fgvis import FGVis
@@ -77,7 +79,9 @@ def test_colours_are_reported_by_class(finished: Run) -> None:
 
 @pytest.mark.real_data
 def test_absent_classes_are_scored_beside_the_present_one(tmp_path: Path) -> None:
-    digits = finish("fgvis/defence_mnist", "explainer=fgvis/generation,fgvis/generation_unfiltered", store=tmp_path)
+    digits = finish(
+        "fgvis/defence_mnist", *axes(explainer="fgvis/generation,fgvis/generation_unfiltered"), store=tmp_path
+    )
     table = digits.table()
     assert list(table.index) == ["fgvis_generation", "fgvis_generation_unfiltered"]
     names = ("explanation_score", "complement_score", "mask_share", "reached")

@@ -5,9 +5,10 @@ from collections.abc import Callable
 import pandas as pd
 import pytest
 import torch
-from entry_point import written
+from entry_point import axes, written
+from explainer_configs import explainer_of
 from omegaconf import OmegaConf
-from smoke_runs import Run, axis, composed, different, explainer_of, finish, variants
+from smoke_runs import Run, axis, composed, different, finish, variants
 
 from evident.models.flower_net import FlowerNet
 from evident.relevance.responses import layer_responses
@@ -78,7 +79,7 @@ def test_settings_need_no_interpretation_and_learn_nothing_new(
 
 @pytest.mark.real_data
 def test_digits_have_features_but_no_evidence(tmp_path_factory: pytest.TempPathFactory) -> None:
-    digits = finish("vebi/mnist", "explainer=vebi", store=tmp_path_factory.mktemp("digits"))
+    digits = finish("vebi/mnist", *axes(explainer="vebi"), store=tmp_path_factory.mktemp("digits"))
     sheets = {f"interpretation_{digit}" for digit in range(10)}
     assert digits.figures().keys() == {"examples", "scores", "curves", "ablation", "feature_maps", *sheets}
     features = pd.read_csv(digits.results / "features.csv")

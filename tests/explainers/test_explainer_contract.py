@@ -6,15 +6,13 @@ explainer and runs the cheap ones.
 
 import inspect
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from captum.attr import Attribution
-from entry_point import ROOT
-from hydra import compose, initialize_config_dir
+from explainer_configs import FOLDER, run_with
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig
 from samples import kaiming, smooth_noise, training_set
@@ -26,21 +24,15 @@ from evident.data.images import loader
 from evident.models.flower_net import FlowerNet
 from evident.models.training import plain
 
-CONF = ROOT / "conf"
-FOLDER = CONF / "explainer"
 EXPLAINERS = sorted(FOLDER.glob("*.yaml"))
 VARIANTS = sorted(set(FOLDER.rglob("*.yaml")) - set(EXPLAINERS))
 
 
-@cache
 def composed(file: Path) -> DictConfig:
     """Return the config of a run that explains FlowerNet by this explainer, at scale=smoke."""
-    name = file.relative_to(FOLDER).with_suffix("")
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose(overrides=["+seed=0", "+scale=smoke", "+model=flower_net", f"+explainer={name}"])
+    return run_with(file.relative_to(FOLDER).with_suffix("").as_posix())
 
 
-@cache
 def read(file: Path) -> DictConfig:
     """Return the explainer's part of the config."""
     return composed(file).explainer
