@@ -42,13 +42,13 @@ from evident.values import Evidence, Removals, Truth
 
 FILES = sorted((ROOT / "conf" / "metric").glob("*.yaml"))
 every_file = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+SCALE = OmegaConf.to_container(OmegaConf.load(ROOT / "conf" / "scale" / "smoke.yaml").scale)
 ATTRIBUTES = 5
 
 
 def configured(file: Path) -> partial:
     """Return the metric of a YAML file, at scale=smoke."""
-    scale = OmegaConf.load(ROOT / "conf" / "scale" / "smoke.yaml").scale
-    config = OmegaConf.create({"scale": scale, "metric": OmegaConf.load(file)})
+    config = OmegaConf.create({"scale": SCALE, "metric": OmegaConf.load(file)})
     return instantiate(config.metric[file.stem])
 
 
