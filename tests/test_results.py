@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 from entry_point import ROOT
 
 RESULTS = sorted(path.parent for path in (ROOT / "results").rglob("provenance.json"))
+SCORED = [results for results in RESULTS if (results / "table.csv").exists()]
 MASK_METRICS = ["iou_area", "iou_best", "pointing_game", "mass_accuracy", "rank_accuracy", "average_precision"]
 
 # Prefixes of scores that only some explainers have: those that learn features, and those that give evidence.
@@ -86,7 +88,7 @@ def test_networks_reach_the_lowest_accuracy(results: Path) -> None:
             assert accuracy["test"] >= ACCURACY[model["data"], model["model"]]
 
 
-@pytest.mark.parametrize("results", RESULTS, ids=name_of)
+@pytest.mark.parametrize("results", SCORED, ids=name_of)
 def test_explainers_have_all_and_only_the_metrics_that_apply(results: Path) -> None:
     scores, learned = means(results), explainers_with_features(results)
     of_features = scores.columns.str.startswith(FEATURE_METRICS)
@@ -110,7 +112,7 @@ def test_explainers_have_all_and_only_the_metrics_that_apply(results: Path) -> N
         assert scores.loc[~applies, metrics].isna().all().all()
 
 
-@pytest.mark.parametrize("results", RESULTS, ids=name_of)
+@pytest.mark.parametrize("results", SCORED, ids=name_of)
 def test_few_scores_are_undefined_and_enough_images_are_scored(results: Path) -> None:
     table = pd.read_csv(results / "table.csv")
     strict = table[~table["metric"].isin(MAY_BE_UNDEFINED)]
@@ -131,6 +133,15 @@ def test_oracle_scores_one_and_random_the_share_of_the_mask(name: str) -> None:
     # The expectation of all three for a random map is the share of the image that the mask covers.
     chance = table.loc["random", ["mass_accuracy", "rank_accuracy", "average_precision"]]
     assert chance.max() - chance.min() < 0.005
+
+
+def test_quick_scale_has_the_budgets_at_the_knees() -> None:
+    table = pd.read_csv(ROOT / "results" / "budgets" / "budgets.csv")
+    knees = table[table["knee"]].drop_duplicates("explainer").set_index("explainer")["budget"]
+    quick = yaml.safe_load((ROOT / "conf" / "scale" / "quick.yaml").read_text())["scale"]["explainer"]
+    budgets = {name: next(iter(settings.values())) for name, settings in quick.items() if name != "fgvis"}
+    assert budgets == {name: int(knees[name].split()[0]) for name in budgets}
+    assert set(knees.index) == {*budgets, "rise_centred"}
 
 
 def test_true_contribution_map_scores_best() -> None:
