@@ -30,7 +30,9 @@ from entry_point import axes, run
     ],
 )
 def test_bad_input_ends_with_one_line(tmp_path: Path, given: str, message: str) -> None:
-    ended = run(given, "logger=none", *axes(explainer="random"), store=tmp_path)
+    # Without groups that do not matter here; the input comes last and wins.
+    rest = ("metric=[]", "recorder=[]", "section=[]", "logger=none", *axes(explainer="random"))
+    ended = run(*rest, given, store=tmp_path)
     assert ended.returncode == 1
     assert message in ended.stderr
     assert "Traceback" not in ended.stderr

@@ -1,10 +1,13 @@
 """Notebooks: they run from top to bottom at the smallest scale, and are committed with their figures."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 import pytest
 from entry_point import ROOT
+from jupyter_client.manager import KernelManager
 from nbclient import NotebookClient
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -18,18 +21,23 @@ def figures_in(notebook: nbformat.NotebookNode) -> int:
     return sum("image/png" in output.get("data", {}) for output in outputs_of(notebook))
 
 
+@pytest.fixture(scope="module")
+def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KernelManager]:
+    """Start one kernel for all notebooks, because its imports take longer than most of them."""
+    settings = {"EVIDENT_STORE": str(tmp_path_factory.mktemp("store")), "EVIDENT_SCALE": "smoke"}
+    manager = KernelManager(kernel_name="python3")
+    manager.start_kernel(cwd=ROOT / "notebooks", env={**os.environ, **settings, "OMP_NUM_THREADS": "1"})
+    yield manager
+    manager.shutdown_kernel(now=True)
+
+
 @pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)
-def test_notebook_runs_and_shows_as_many_figures_as_committed(
-    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("EVIDENT_STORE", str(tmp_path))
-    monkeypatch.setenv("EVIDENT_SCALE", "smoke")
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    committed = nbformat.read(file, as_version=4)
-    client = NotebookClient(
-        nbformat.read(file, as_version=4), timeout=300, resources={"metadata": {"path": file.parent}}
-    )
+def test_notebook_runs_and_shows_as_many_figures_as_committed(file: Path, kernel: KernelManager) -> None:
+    committed, notebook = (nbformat.read(file, as_version=4) for _ in range(2))
+    notebook.cells.insert(0, nbformat.v4.new_code_cell("%reset -f"))  # the names of the notebook before
+    client = NotebookClient(notebook, timeout=300, km=kernel)
     run = client.execute()
+    client.kc.stop_channels()
     assert figures_in(run) == figures_in(committed) > 0
 
 

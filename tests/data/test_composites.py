@@ -137,8 +137,8 @@ def test_network_identity_is_that_of_the_single_images(tmp_path: Path, data: str
 def test_network_is_trained_on_single_images_and_explained_on_pairs(tmp_path: Path) -> None:
     settings = config(tmp_path, "data=an8flower_composites", "metric=[discrimination]", "logger=none", "threads=1")
     made = load_data(settings)
-    assert made.split("test").images.shape[1:] == (3, 112, 224)
-    assert made.split("train").images.shape == (48, 3, 112, 112)
+    assert made.split("test").images.shape[1:] == (3, 64, 128)
+    assert made.split("train").images.shape == (48, 3, 64, 64)
     cell.run(settings)
     assert not list(tmp_path.glob("cells/*/FAILED"))
     assert len(list(tmp_path.glob("models/*/DONE"))) == 1

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 from entry_point import ROOT, axes, run
+from explainer_configs import run_with
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
@@ -67,7 +68,7 @@ def axis(experiment: str, name: str) -> list[str]:
 def requests(experiment: str, count: int | None = None) -> list[Request]:
     """Return the cells of one seed of an experiment, with the first `count` explainers only; data are not needed.
 
-    The config of an explainer does not depend on the model before it is resolved, so each is composed only once.
+    What the experiment itself sets below `explainer` is left out.
     """
     models, explainers = axis(experiment, "model"), axis(experiment, "explainer")[:count]
     # Without the groups that do not matter here, composing takes half the time.
@@ -76,12 +77,11 @@ def requests(experiment: str, count: int | None = None) -> list[Request]:
     first = [*asked, f"explainer={explainers[0]}"]
     with configs():
         by_model = [compose("config", [*first, f"model={name}"]) for name in models] or [compose("config", first)]
-        by_explainer = [compose("config", [*asked, f"explainer={name}"]).explainer for name in explainers]
     found = []
     for model in by_model:
-        for explainer in by_explainer:
+        for explainer in explainers:
             config = model.copy()
-            config.explainer = explainer
+            config.explainer = run_with(explainer).explainer.copy()
             found.append(Request(config))
     return found
 
