@@ -33,7 +33,8 @@ class Weighted(nn.Module):
             self.linear.bias.copy_(torch.tensor([bias, 0.0]))
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.linear(self.normalise(images).flatten(1))
+        # The identity, as a nonlinearity for the filter.
+        return self.linear(F.leaky_relu(self.normalise(images).flatten(1), 1.0))
 
 
 def pixels(*region: slice | int) -> Tensor:
@@ -419,7 +420,7 @@ def test_evidence_of_a_regression_is_the_difference_from_the_mean_colour(game: A
     weights = torch.zeros(8, 8)
     weights[:2, :2] = 1
     model, images = Brightness(weights), torch.ones(1, 3, 8, 8)
-    explainer = FGVis(model, game=game, steps=80)
+    explainer = FGVis(model, game=game, filter="none", steps=80)
     mask = explainer.attribute(images, target)
     assert mask[0, 0, :2, :2].mean() > (0.8 if game == "preservation" else 0.5)
     assert mask[0, 0].sum().item() == pytest.approx(mask[0, 0, :2, :2].sum().item(), abs=1e-3)
@@ -439,6 +440,14 @@ def test_best_class_of_a_regression_raises() -> None:
 def test_wrong_number_of_targets_raises() -> None:
     with pytest.raises(UserError, match="give one class for each, or one"):
         FGVis(Weighted(PATCH)).evidence(WHITE, torch.tensor([0, 1]))
+
+
+@pytest.mark.parametrize("filter", ["published", "one_sided"])
+def test_filter_that_has_nothing_to_filter_raises(filter: Any) -> None:
+    model, images = nn.Sequential(Normalise(), nn.Flatten(), nn.Linear(192, 2), nn.ReLU()), torch.rand(1, 3, 8, 8)
+    with pytest.raises(UserError, match=r"no effect on Sequential, .* use filter=none"):
+        FGVis(model, filter=filter).attribute(images, 0)
+    assert FGVis(model, filter="none", steps=3).attribute(images, 0).shape == images.shape
 
 
 def test_network_that_makes_other_calls_raises_if_filtered() -> None:

@@ -82,8 +82,8 @@ class FGVis(Attribution, GivesEvidence, Optimises, Signed):
     are the shares of the score that define the goal; `goal` chooses the score of the class itself ("own") or of the
     best class ("best"). `search` is one of `mask_search`, with `steps` gradients, steps of `step_size`, and `sharpen`
     above 0 for masks of fewer but larger entries; `batch_size` images are optimised together. Raises `UserError` for an
-    unknown game, filter, search or goal, a share or number out of its range, the best class of a regression, and, like
-    `GradientFilter`, a network that makes other calls from pass to pass.
+    unknown game, filter, search or goal, a share or number out of its range, the best class of a regression, a network
+    without a nonlinearity to filter, and, like `GradientFilter`, a network that makes other calls from pass to pass.
     """
 
     def __init__(

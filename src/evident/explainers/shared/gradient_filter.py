@@ -50,9 +50,18 @@ Bounds = list[_Call]
 
 
 def activation_bounds(model: nn.Module, images: Tensor) -> Bounds:
-    """Return the bounds that `images` (N, 3, H, W) give the nonlinearities of `model`, in the order of the calls."""
+    """Return the bounds that `images` (N, 3, H, W) give the nonlinearities of `model`, in the order of the calls.
+
+    Raises `UserError` if there is nothing to filter: no call before the last layer is a nonlinearity of
+    `evident.models.calls`.
+    """
     with torch.no_grad(), _Record() as record:
         model(images)
+    if not any(call.bound is not None for call in record.calls[: record.last]):
+        raise UserError(
+            f"the gradient filter has no effect on {type(model).__name__}, which calls no known nonlinearity before "
+            "its last layer; use filter=none, or a layer of torch.nn"
+        )
     free = [_Call(call.kind, call.shape, None) for call in record.calls[record.last :]]
     return record.calls[: record.last] + free
 
