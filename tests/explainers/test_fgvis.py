@@ -89,6 +89,14 @@ def test_mask_is_the_smallest_one_on_the_pixels_and_channels_of_the_score(
         assert found.complement_score <= 0.1 * found.score + 1e-5
 
 
+def test_lagrangian_cannot_shrink_evidence_of_equal_weights() -> None:
+    """Keep the reason why it is not the default: kappa is at most the largest entry of the direction."""
+    masks = [FGVis(Weighted(PATCH), steps=120, search=search).attribute(WHITE, 0)[0] for search in SEARCHES]
+    sizes = dict(zip(SEARCHES, (mask[PATCH > 0].mean() for mask in masks), strict=True))
+    assert sizes["lagrangian"] == 1
+    assert sizes["budget"] < 0.25
+
+
 @pytest.mark.parametrize("game", KEEPING)
 def test_pixels_against_the_class_are_not_kept(game: Any) -> None:
     against = pixels(slice(None), 0, 0)
