@@ -232,12 +232,17 @@ def test_interrupt_says_how_to_continue(tmp_path: Path) -> None:
     started = Started(FEW, "scale.data.an8flower.epochs=100000", *QUIET, store=tmp_path)
     while started.process.is_alive() and not any(tmp_path.glob("models/.*.making")):
         time.sleep(0.01)
+    assert started.process.pid is not None
     # A bare `except` of a library may swallow an interrupt: then the user presses the keys again.
-    for _ in range(20):
+    for _ in range(10):
         time.sleep(1)
+        os.kill(started.process.pid, signal.SIGINT)
+        started.process.join(20)
         if not started.process.is_alive():
             break
-        os.kill(started.process.pid or 0, signal.SIGINT)
+    else:
+        started.process.kill()
+        pytest.fail("ten interrupts did not end the run")
     ended = started.ended()
     assert ended.returncode == 1
     assert ended.stderr.strip().endswith("stopped; the same command continues from here")
