@@ -123,7 +123,7 @@ def test_every_setting_is_compared(experiment: str) -> None:
     assert composed(f"experiment={experiment}").explained.split == "val"
 
 
-@pytest.mark.parametrize("experiment", ["fgvis/searches", "fgvis/searches_flowers"])
+@pytest.mark.parametrize("experiment", ["fgvis/searches", "fgvis/searches_flowers", "fgvis/searches_resnet50"])
 def test_every_search_is_compared_with_both_filters_on_validation_images(experiment: str) -> None:
     assert set(axis(experiment, "explainer")) == {name for name in VARIANTS if "search" in name}
     assert len(axis(experiment, "explainer")) == 4 * len(SEARCHES)
