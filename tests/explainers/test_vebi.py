@@ -70,6 +70,26 @@ def test_explanation_equals_the_formula_by_feature(model: nn.Module, layers: str
         torch.testing.assert_close(explanation.shares[n, : len(maps)], shares)
 
 
+def test_weighted_explanation_is_the_mean_of_the_heatmaps_by_share(model: nn.Module) -> None:
+    images, target = some_images(5), torch.tensor([0, 1, 2, 3, 1])
+    explainer = fitted(model, layers="all", mu=5.0, top=3, combined="weighted")
+    explanation = explainer.feature_maps(images, target)
+    found = explainer.attribute(images, target)
+    several = 0
+    for n in range(len(images)):
+        shown = [k for k in range(3) if explanation.features[n, k] >= 0]
+        several += len(shown) > 1
+        shares = [float(explanation.shares[n, k]) for k in shown]
+        expected = sum(
+            (share / sum(shares) * explanation.maps[n, k].double() for share, k in zip(shares, shown, strict=True)),
+            torch.zeros(images.shape[2:], dtype=torch.float64),
+        )
+        torch.testing.assert_close(found[n, 0].double(), expected, rtol=1e-5, atol=1e-6)
+    assert several  # otherwise the weights would not matter
+    with pytest.raises(UserError, match=r"^combined=mean is unknown; use maximum or weighted$"):
+        fitted(model, combined="mean")
+
+
 def test_feature_below_other_activations_has_a_guided_heatmap(model: nn.Module) -> None:
     network: Any = model
     for index in (5, 11):

@@ -10,13 +10,14 @@ The explanation shows the top N features with f_k > 0. Each is visualised by a d
 backpropagation, which starts from the whole map of that filter, with all other filters of its layer set to zero, and
 whose strided convolutions leave no artefacts (`BackwardRules(relu="guided", convolution="resampled")`). The heatmap of
 a feature is the L2 norm over colour channels of the positive part, scaled to [0, 1]. The explanation is the pixel-wise
-maximum of these heatmaps.
+maximum of these heatmaps. `combined="weighted"` is ours: the mean of the heatmaps, weighted by f, so that a feature of
+little relevance cannot outshine the first one.
 """
 
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from captum.attr import Attribution
@@ -34,6 +35,8 @@ from evident.relevance.interpretation import interpret
 from evident.relevance.relevance import Feature, Labels, Relevance, learn_relevance
 from evident.relevance.responses import Layers, joined, layer_responses
 from evident.values import Batch, FeatureMaps, Interpretation
+
+Combined = Literal["maximum", "weighted"]
 
 
 def deconvolved(model: nn.Module, images: Tensor, features: Sequence[Feature], resampled: bool = True) -> Tensor:
@@ -72,7 +75,7 @@ class VEBI(Attribution, Fits, LearnsRelevance, ShowsFeatures, Interprets):
 
     `layers` (relu, all, or names), `mu` and `labels` (given or predicted) are settings of the relevance, which `fit`
     learns from the training set. For a regression, features are relevant to a higher score. `batch_size` counts pairs
-    of image and feature. Raises `UserError` before `fit`, and for `top` below 1.
+    of image and feature. Raises `UserError` before `fit`, for `top` below 1 and for an unknown `combined`.
     """
 
     heatmap = staticmethod(positive_sum)
@@ -85,12 +88,16 @@ class VEBI(Attribution, Fits, LearnsRelevance, ShowsFeatures, Interprets):
         top: int = 3,
         labels: Labels = "given",
         resampled: bool = True,
+        combined: Combined = "maximum",
         batch_size: int = 96,
     ) -> None:
         if top < 1:
             raise UserError(f"top={top} is below 1; use 1 or more")
+        if combined not in get_args(Combined):
+            raise UserError(f"combined={combined} is unknown; use {' or '.join(get_args(Combined))}")
         super().__init__(model)
         self.model, self.top, self.resampled, self.batch_size = model, top, resampled, batch_size
+        self.combined = combined
         layers = layers if isinstance(layers, str) else list(layers)
         self._settings: dict[str, Any] = {"layers": layers, "mu": mu, "labels": labels}
         self._relevance: Relevance | None = None
@@ -127,7 +134,11 @@ class VEBI(Attribution, Fits, LearnsRelevance, ShowsFeatures, Interprets):
         return interpret(self.model, relevance, training_set, deconvolve, count, size, self.batch_size, controls=True)
 
     def attribute(self, inputs: Tensor, target: Tensor | int) -> Tensor:
-        return self.feature_maps(inputs, target).maps.amax(1, keepdim=True)
+        maps, _, shares = self.feature_maps(inputs, target)
+        if self.combined == "maximum":
+            return maps.amax(1, keepdim=True)
+        weights = shares / shares.sum(1, keepdim=True).clamp(min=torch.finfo(shares.dtype).tiny)
+        return (maps * weights[..., None, None]).sum(1, keepdim=True)
 
     def feature_maps(self, inputs: Tensor, target: Tensor | int) -> FeatureMaps:
         """Return the heatmaps of the top features, and their shares f."""
