@@ -57,6 +57,26 @@ def test_explanations_stand_beside_their_image_with_their_probability() -> None:
     assert texts(figure) == [*titles, *labels]
 
 
+def test_more_explainers_than_images_are_rows() -> None:
+    kept = {"fgvis": evidence(2), "fgvis_deletion": evidence(2, seed=1), "net\nfgvis": evidence(2, seed=2)}
+    figure = explanations_figure(kept)
+    canvas = canvas_of(figure)
+    assert canvas.shape == (4 * 24 - 8, 4 * 24 - 8, 3)
+    labels = []
+    for image in range(2):
+        assert np.array_equal(at(canvas, 0, 2 * image), picture(kept["fgvis"]["images"][image]))
+        assert (at(canvas, 0, 2 * image + 1) == 1).all()
+        labels += [f"p = {kept['fgvis']['score'][image]:.3f}", ""]
+    for row, of in enumerate(kept.values(), start=1):
+        for image in range(2):
+            larger, factor = stretched(of, image)
+            assert np.array_equal(at(canvas, row, 2 * image), picture(of["explanation"][image]))
+            assert np.array_equal(at(canvas, row, 2 * image + 1), larger)
+            labels += [f"p = {of['explanation_score'][image]:.3f}", f"contrast x {factor:.1f}"]
+    names = ["image", "fgvis", "fgvis\ndeletion", "net\nfgvis"]
+    assert texts(figure) == ["", "stretched", "", "stretched", *labels, *names]
+
+
 @pytest.mark.parametrize(("contrast", "factor"), [(1.0, 1.0), (0.25, 4.0), (0.01, STRETCHED)])
 def test_stretched_explanation_has_the_contrast_of_the_image(contrast: float, factor: float) -> None:
     neutral = torch.tensor([0.5, 0.4, 0.6]).view(3, 1, 1)

@@ -26,20 +26,32 @@ def explanations_figure(examples: dict[str, Examples]) -> Figure:
     """Draw one row per image: the image, then two pictures of every explainer, the second one with stretched contrast.
 
     The first picture is the explanation, as the network sees it, with the class's probability. In the second one, the
-    same explanation is `stretched` by the factor above it.
+    same explanation is `stretched` by the factor above it. Where there are more explainers than images, explainers are
+    the rows and images the columns, because a page is easier to read down than across.
     """
     first = next(iter(examples.values()))
-    strips, labels = [], []
-    for row in range(len(first["images"])):
-        shown, texts = [picture(first["images"][row])], [f"p = {first['score'][row]:.3f}"]
-        for of in examples.values():
-            larger, factor = stretched(of, row)
-            shown += [picture(of["explanation"][row]), larger]
-            texts += [f"p = {of['explanation_score'][row]:.3f}", f"contrast x {factor:.1f}"]
-        strips.append(shown)
-        labels.append(texts)
-    titles = [title for name in examples for title in (_title(name), f"{_title(name)}\nstretched")]
-    return _labelled(strips, labels, ["image", *titles])
+    images = [(picture(image), f"p = {p:.3f}") for image, p in zip(first["images"], first["score"], strict=True)]
+    pairs = [[_twice(of, row) for row in range(len(images))] for of in examples.values()]
+    names = [_title(name) for name in examples]
+    if len(examples) <= len(images):
+        rows = [[image, *(each for of in pairs for each in of[row])] for row, image in enumerate(images)]
+        titles = ["image", *(title for name in names for title in (name, f"{name}\nstretched"))]
+        return _labelled(rows, titles)
+    blank = (np.ones_like(images[0][0]), "")
+    rows = [
+        [each for image in images for each in (image, blank)],
+        *([each for two in of for each in two] for of in pairs),
+    ]
+    return _labelled(rows, ["", "stretched"] * len(images), ["image", *names])
+
+
+def _twice(of: Examples, row: int) -> list[tuple[Picture, str]]:
+    """Return the explanation of one image with its probability, and with stretched contrast."""
+    larger, factor = stretched(of, row)
+    return [
+        (picture(of["explanation"][row]), f"p = {of['explanation_score'][row]:.3f}"),
+        (larger, f"contrast x {factor:.1f}"),
+    ]
 
 
 def stretched(of: Examples, row: int) -> tuple[Picture, float]:
@@ -69,27 +81,23 @@ def games_figure(examples: dict[str, Examples]) -> Figure:
     makes small values visible.
     """
     count = min(GAMES_SHOWN, len(next(iter(examples.values()))["images"]))
-    strips, labels = [], []
-    for of in examples.values():
-        shown = [_game(of, row) for row in range(count)]
-        strips.append([each for pictures, _ in shown for each in pictures])
-        labels.append([text for _, texts in shown for text in texts])
+    rows = [[each for row in range(count) for each in _game(of, row)] for of in examples.values()]
     titles = ["image", "explanation", "complement", "mask", "mean mask"] * count
-    return _labelled(strips, labels, titles, [name.replace("_", "\n") for name in examples])
+    return _labelled(rows, titles, [name.replace("_", "\n") for name in examples])
 
 
-def _game(of: Examples, row: int) -> tuple[list[Picture], list[str]]:
+def _game(of: Examples, row: int) -> list[tuple[Picture, str]]:
     mask = np.sqrt(picture(of["mask"][row]))
     mean = np.sqrt(np.repeat(picture(of["mask"][row]).mean(2, keepdims=True), 3, axis=2))
     pictures = [*(picture(of[key][row]) for key in ("images", "explanation", "complement")), mask, mean]
     scores = [f"p = {of[key][row]:.3f}" for key in ("score", "explanation_score", "complement_score")]
-    return pictures, [*scores, "", f"{of['mask'][row].double().mean() / 255:.2%} kept"]
+    texts = [*scores, "", f"{of['mask'][row].double().mean() / 255:.2%} kept"]
+    return list(zip(pictures, texts, strict=True))
 
 
-def _labelled(
-    strips: list[list[Picture]], labels: list[list[str]], titles: list[str], names: Sequence[str] = ()
-) -> Figure:
+def _labelled(rows: list[list[tuple[Picture, str]]], titles: list[str], names: Sequence[str] = ()) -> Figure:
     """Draw rows of pictures, with a label above each, titles above the columns and names left of the rows."""
+    strips = [[shown for shown, _ in row] for row in rows]
     height, width = strips[0][0].shape[:2]
     gap = max(height // 8, 8)  # room for a line of text, for images of any size
     canvas, down, across = grid(strips, gap)
@@ -97,8 +105,8 @@ def _labelled(
     figure, axes = canvas_figure(canvas, INCH * DPI / down, left=0.9 if names else 0, top=top, dpi=DPI)
     for column, title in enumerate(titles):
         axes.text(column * across + width / 2, -gap, title, fontsize=7.5, ha="center", va="bottom")
-    for row, texts in enumerate(labels):
-        for column, text in enumerate(texts):
+    for row, shown in enumerate(rows):
+        for column, (_, text) in enumerate(shown):
             axes.text(column * across + width / 2, row * down - gap / 8, text, fontsize=6, ha="center", va="bottom")
     for row, name in enumerate(names):
         axes.text(-gap, row * down + height / 2, name, fontsize=7, ha="right", va="center")
