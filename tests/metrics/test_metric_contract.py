@@ -10,6 +10,7 @@ from typing import Any, get_args
 import pytest
 import torch
 from captum.attr import Attribution
+from committed_numbers import by_formula, check, summary
 from entry_point import ROOT
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
@@ -41,6 +42,7 @@ from evident.relevance.relevance import Relevance
 from evident.values import Evidence, Removals, Truth
 
 FILES = sorted((ROOT / "conf" / "metric").glob("*.yaml"))
+NAMES = [file.stem for file in FILES]
 every_file = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 SCALE = OmegaConf.to_container(OmegaConf.load(ROOT / "conf" / "scale" / "smoke.yaml").scale)
 ATTRIBUTES = 5
@@ -87,12 +89,18 @@ class Network(FlowerNet, SumsContributions):
         return last.bias
 
 
-def explanation(images: int = 3, height: int = 16, width: int = 20) -> Explanation:
-    """Return a random explanation in which every field is set."""
+def explanation(
+    images: int = 3, height: int = 16, width: int = 20, change: Callable[[Network], Network] = nn.Module.eval
+) -> Explanation:
+    """Return a random explanation in which every field is set, by a network that `change` has changed.
+
+    The pixels have the type of its weights.
+    """
     generator = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
-    model = Network(6).eval()
-    explainer, pixels = Explainer(model), torch.rand(images, 3, height, width, generator=generator)
+    model = change(Network(6))
+    pixels = torch.rand(images, 3, height, width, generator=generator)
+    explainer, pixels = Explainer(model), (pixels * 255).round().to(next(model.parameters()).dtype) / 255
     target, halves = torch.arange(images) % 6, torch.arange(width) < width // 2
     mask = torch.rand(images, height, width, generator=generator) < 0.3
     heatmap = torch.randn(images, height, width, generator=generator)
@@ -183,6 +191,22 @@ def state(model: nn.Module) -> list[object]:
     modes = [m.training for m in model.modules()]
     weights = [t.clone() for t in model.state_dict().values()]
     return [hooks, modes, [(p.requires_grad, p.grad is None) for p in model.parameters()], weights]
+
+
+def numbers_of(name: str) -> dict[str, list[float]]:
+    """Return numbers of the scores and curves of an explanation, by a float64 network with weights from a formula."""
+    whole = explanation(change=by_formula)
+    assert isinstance(whole.model, Network)
+    assert isinstance(whole.explainer, Explainer)
+    predicted = whole.model(whole.images).argmax(1)
+    whole = replace(whole, target=predicted, evidence=whole.explainer.evidence(whole.images, predicted))
+    score = configured(ROOT / "conf" / "metric" / f"{name}.yaml")
+    return {key: summary(value) for key, value in values(score(whole)).items()}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_scores_are_the_committed_ones(name: str) -> None:
+    check("metrics", name, numbers_of(name))
 
 
 def test_all_metrics_of_the_papers_are_configured():

@@ -145,7 +145,7 @@ class VEBI(Attribution, Fits, LearnsRelevance, ShowsFeatures, Interprets):
         images, classes = inputs.detach(), targets(target, len(inputs)).to(inputs.device)
         shares, features = self._shares(images, classes).topk(min(self.top, len(self.relevance().features)))
         features = torch.where(shares > 0, features, -1)
-        maps = torch.zeros(*features.shape, *images.shape[2:], device=images.device)
+        maps = images.new_zeros(*features.shape, *images.shape[2:])
         image, rank = (features >= 0).nonzero(as_tuple=True)
         names = [self.relevance().features[index] for index in features[image, rank].tolist()]
         for start in range(0, len(image), self.batch_size):

@@ -67,11 +67,11 @@ def class_overlap(explanation: Explanation, least: float = 0.1) -> Tensor:
     likely = probability[:, 1] >= least
     shares = []
     for wanted in classes.T:
-        relevance = explanation.heatmap.detach().clone()
+        relevance = explanation.heatmap.detach().clone().double()
         # The heatmap of the target is known already.
         if (new := likely & (wanted != target)).any():
             mask = None if explanation.mask is None else explanation.mask[new]
-            relevance[new] = heatmaps(explainer, images[new], wanted[new], mask).detach()
-        relevance = relevance.flatten(1).double().clamp(min=0)
+            relevance[new] = heatmaps(explainer, images[new], wanted[new], mask).detach().double()
+        relevance = relevance.flatten(1).clamp(min=0)
         shares.append(relevance / relevance.sum(1, keepdim=True))
     return torch.minimum(*shares).sum(1).where(likely, torch.nan)
