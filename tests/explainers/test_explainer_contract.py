@@ -47,10 +47,11 @@ def takes(file: Path, setting: str) -> bool:
     return setting in inspect.signature(class_of(file)).parameters
 
 
-def make(file: Path, model: nn.Module, dtype: torch.dtype = torch.float32, **settings: Any) -> Any:
-    """Build the explainer; fit it to eight images of a type if it learns."""
+def make(file: Path, model: nn.Module, **settings: Any) -> Any:
+    """Build the explainer; if it learns, fit it to eight images of the type of the model's weights."""
     explainer = instantiate(read(file).build, _partial_=True)(model, **settings)
     if isinstance(explainer, Fits):
+        dtype = next(model.parameters()).dtype
         explainer.fit([batch | {"image": batch["image"].to(dtype)} for batch in loader(training_set(8), batch_size=4)])
     return explainer
 
@@ -97,7 +98,7 @@ NETWORKS = [
 ]
 
 
-def supported(explainer: Any) -> tuple[Any, str, str, str]:
+def supported(explainer: Any) -> tuple[Any, ...]:
     """Return the first network that the explainer supports, with random weights, and the names of its parts."""
     for build, *names in NETWORKS:
         torch.manual_seed(0)
@@ -128,7 +129,7 @@ def numbers_of(name: str) -> dict[str, list[float]]:
     settings = {"steps": min(read(file).build.steps, 4)} if takes(file, "steps") else {}
     # A class whose score falls without the image, so that FGVis has something to preserve.
     target = (network(images) - network(torch.full_like(images, 0.5))).argmax(1)
-    explainer = make(file, network, torch.float64, **settings)
+    explainer = make(file, network, **settings)
     return {"heatmap": summary(explainer.heatmap(explain(explainer, images, target)))}
 
 

@@ -116,17 +116,12 @@ def test_figures_of_the_same_content_share_a_file(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["first.png", "other.png"]
 
 
-def test_files_of_an_earlier_run_under_another_suffix_are_removed(tmp_path: Path) -> None:
+def test_figures_of_an_earlier_run_are_removed(tmp_path: Path) -> None:
     for name in ("curves.webp", "examples.png", "second.png", "scores.png", "curves.csv"):
         (tmp_path / name).touch()
     write_figures({"curves": line(), "examples": canvas_of(CHECKERBOARD), "second": line()}, tmp_path)
-    # `second` shares the file of `curves`; `scores` is no figure of this run.
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "curves.csv",
-        "curves.png",
-        "examples.webp",
-        "scores.png",
-    ]
+    # `second` shares the file of `curves`; `scores` is no figure of this run, and a table is no figure.
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["curves.csv", "curves.png", "examples.webp"]
 
 
 def test_without_figures_nothing_is_written(tmp_path: Path) -> None:

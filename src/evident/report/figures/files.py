@@ -36,8 +36,8 @@ def encode(figure: Figure) -> tuple[str, bytes]:
 def write_figures(figures: dict[str, Figure], folder: Path) -> dict[str, str]:
     """Write every figure to `folder` and return the name of its file.
 
-    Figures of the same content share the file of the first. Files that an earlier run wrote for these figures and that
-    are not used any more are removed. Every file is written atomically.
+    Figures of the same content share the file of the first. All other figures in the folder are removed: they show an
+    earlier run. Every file is written atomically.
     """
     written: dict[bytes, str] = {}
     files: dict[str, str] = {}
@@ -47,8 +47,9 @@ def write_figures(figures: dict[str, Figure], folder: Path) -> dict[str, str]:
             written[content] = f"{name}{suffix}"
             write_whole(folder / written[content], content)
         files[name] = written[content]
-        for unused in {f"{name}{suffix}" for suffix in SUFFIXES} - {files[name]}:
-            (folder / unused).unlink(missing_ok=True)
+    for file in folder.iterdir():
+        if file.suffix in SUFFIXES and file.name not in files.values():
+            file.unlink()
     return files
 
 

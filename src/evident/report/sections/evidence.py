@@ -10,7 +10,7 @@ from evident.report.experiment import Cell, Experiment
 from evident.report.figures.evidence import explanations_figure, games_figure
 from evident.report.sections.contract import Part, PicturePart, Section
 
-GAMES = 8  # a figure of games shows at most as many explainers
+GAMES = 12  # a figure of games shows at most as many explainers
 
 
 class Evidence(Section):
