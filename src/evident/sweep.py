@@ -25,6 +25,7 @@ from evident.errors import UserError
 from evident.progress import bar, bars
 from evident.report.build import write
 from evident.report.experiment import Cell
+from evident.report.replication import against_commit
 from evident.request import Request, search_path
 
 log = logging.getLogger("evident")
@@ -154,4 +155,6 @@ class Sweep(Callback):
                     [*search_path(config.hydra.overrides.hydra), *config.hydra.overrides.task],
                 )
             )
+            if found := against_commit(Path(config.paths.results), config.experiment):
+                print(f"{found.line()} (python run.py task=replicate experiment={config.experiment} lists them)")
         return missing
