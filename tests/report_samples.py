@@ -10,7 +10,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from evident.cell_folder import CellFolder, Product
+from evident.cell_folder import NETWORK, CellFolder, Product
 from evident.report.experiment import Cell
 
 ATTRIBUTES = ["sky", "lake", "mast", "road"]
@@ -26,12 +26,16 @@ def finished_cell(
     reference_row: bool = False,
     config: Mapping[str, Any] | None = None,
 ) -> Cell:
-    """Return a cell whose folder in `root` has these products; `config` adds to what its config has."""
+    """Return a cell whose folder in `root` has these products, and a network of its model and seed.
+
+    `config` adds to what its config has.
+    """
     path = root / "_".join((data, model, explainer, str(seed)))
     path.mkdir(parents=True)
     folder = CellFolder(path)
-    for product, content in (products or {}).items():
-        folder.write(product, content)
+    network = {"hash": f"{data} {model} {seed}", "regression": False, "accuracy": {}, "classes": []}
+    for product, content in {NETWORK: {}, **(products or {})}.items():
+        folder.write(product, network | content if product is NETWORK else content)
     described: dict[str, Any] = {
         "explainer": {"name": explainer, "reference_row": reference_row},
         "data": {"name": data},

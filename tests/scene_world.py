@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from evident.data.images import block_of
 from evident.data.scenes.splits import SceneSplits
 from evident.models.normalise import Normalise
 from evident.models.siam.backbones import Backbone
@@ -37,8 +38,9 @@ class Scenes(Dataset[Batch]):
         labels = {name: values[index] for name, values in self.labels.items()}
         return {"image": self.images[index].float() / 255, **labels, "index": index}
 
-    def first(self, count: int) -> "Scenes":
-        return Scenes(self.images[:count], {name: values[:count] for name, values in self.labels.items()})
+    def block(self, count: int, number: int = 0) -> "Scenes":
+        rows = block_of(len(self), count, number)
+        return Scenes(self.images[rows], {name: values[rows] for name, values in self.labels.items()})
 
 
 def scenes(count: int, seed: int) -> tuple[Scenes, Scenes]:

@@ -205,7 +205,12 @@ def test_two_seeds_train_two_networks_for_one_row_and_every_cell_is_logged(tmp_p
     table = pd.read_csv(results_of(tmp_path) / "table.csv")
     assert set(table["seeds"]) == {"0 1"}
     assert set(table["n"]) == {8}
-    assert set(pd.read_csv(results_of(tmp_path) / "significance.csv")["n"]) == {4}
+    assert set(table["networks"]) == {2}
+    assert set(pd.read_csv(results_of(tmp_path) / "significance.csv")["n"]) == {8}
+    scores = pd.concat(map(pd.read_parquet, tmp_path.glob("cells/*/scores.parquet")))
+    images = [set(of["image"]) for _, of in scores.groupby("seed")]
+    assert [len(block) for block in images] == [4, 4]
+    assert not images[0] & images[1]  # every network explains images of its own
     # The default loggers have a run for every cell.
     assert len(list(tmp_path.glob("logs/wandb/offline-run-*"))) == 4
     assert len(list(tmp_path.glob("logs/an8flower/*/metrics.csv"))) == 4

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from evident.report.claims.effects import exactly, from_interval, judged
 from evident.report.claims.results import Results, in_words, interval
 from evident.report.claims.verdicts import Claim, main
 
@@ -16,6 +17,7 @@ EXPERIMENTS = (MAIN, PARTS)
 BLACK_BOX, UNCONSTRAINED = "scene_regressor", "unconstrained_attributes"
 REFERENCES = ("random", "centre", "edges", "oracle")
 COST = 1.05  # upper limit, relative to the backbone with a linear head
+MARGIN = 0.02  # of equivalence, for r2 and for average precision
 
 
 def claims(results: Path) -> list[Claim]:
@@ -79,10 +81,10 @@ def splits_exactly(siam: Results) -> Claim:
     row = siam.score("siam", "split_error")
     return Claim(
         "a, exact",
-        "bias and contributions, and bias and map, sum to the score up to 1e-5 votes (upper end of the interval)",
+        "bias and contributions, and bias and map, sum to the score up to 1e-5 votes",
         siam.experiment,
         f"error of {row['mean']:.1e} votes on average (float32), {row['n']} scenes",
-        bool(row["ci_high"] <= 1e-5),
+        *judged([siam.below("split_error", "siam", 1e-5)]),
     )
 
 
@@ -97,7 +99,7 @@ def finds_what_is_where(siam: Results, unconstrained: Results, floor: float = 0.
         siam.experiment,
         f"maps pointing {pointing}, average precision of the pixels {precision}; without the bottleneck "
         f"{other_pointing} and {other_precision}",
-        bool(siam.mean("siam", "maps_pointing") >= floor),
+        *judged([siam.above("maps_pointing", "siam", floor)]),
     )
 
 
@@ -108,12 +110,12 @@ def says_how(siam: Results) -> Claim:
     return Claim(
         "a, how",
         "contributions stated by name have the true sign and rank more often than those of a random map that is "
-        "positive everywhere and summed over the true pixels of each attribute (95 % intervals do not overlap)",
+        "positive everywhere and summed over the true pixels of each attribute",
         siam.experiment,
         f"sign {interval(stated[0])}, random {interval(random[0])}; Kendall's tau {interval(stated[1])}, random "
         f"{interval(random[1])}; both over visible attributes, while {siam.mean('siam', 'stated_absent'):.0%} of the "
         "stated contributions belong to others",
-        all(own["ci_low"] > chance["ci_high"] for own, chance in zip(stated, random, strict=True)),
+        *judged([siam.apart(own, chance) for own, chance in zip(stated, random, strict=True)]),
     )
 
 
@@ -123,10 +125,10 @@ def says_it_of_the_scene(siam: Results) -> Claim:
     return Claim(
         "a, how, in this scene",
         "contributions stated by name rank attributes, and the true effects of removing them, better than a list of "
-        "the attributes' mean contributions, which ignores the scene (95 % intervals do not overlap)",
+        "the attributes' mean contributions, which ignores the scene",
         siam.experiment,
         "; ".join(f"{siam.interval('siam', own)}, the list {siam.interval('siam', usual)}" for own, usual in pairs),
-        all(siam.score("siam", own)["ci_low"] > siam.score("siam", usual)["ci_high"] for own, usual in pairs),
+        *judged([siam.apart(siam.score("siam", own), siam.score("siam", usual)) for own, usual in pairs]),
     )
 
 
@@ -138,15 +140,14 @@ def above_post_hoc(name: str, siam: Results, metrics: tuple[str, str], rule: str
     rest = table[(table["metric"] == metric) & post_hoc].dropna(subset="mean")
     if rest.empty:
         raise others.absent("table", metric=metric)
-    below = rest[rest["ci_high"] < row["ci_low"]]
+    below = (rest["mean"] < row["mean"]).sum()
     best = rest.loc[rest["mean"].idxmax()]
     return Claim(
         name,
-        f"{rule} than each of the {len(rest)} post-hoc explanations of {others.model} (95 % intervals do not overlap)",
+        f"{rule} than each of the {len(rest)} post-hoc explanations of {others.model}",
         siam.experiment,
-        f"{in_words(own)} {interval(row)}, above {len(below)} of {len(rest)} (best {best['explainer']} "
-        f"{interval(best)})",
-        len(below) == len(rest),
+        f"{in_words(own)} {interval(row)}, above {below} of {len(rest)} (best {best['explainer']} {interval(best)})",
+        *judged([siam.apart(row, other) for other in rest.to_dict("records")]),
     )
 
 
@@ -157,18 +158,16 @@ def keeps_performance(parts: Results, name: str, measure: str, other: str) -> Cl
     ceiling = ""
     if measure != "attribute_precision":
         ceiling = f"; the true scores, before voting, {parts.performance('truth', measure)['value']:.3f}"
+    seeds = max(1, len(apart) - 1)
+    effects = [from_interval(siam, "value", parts.performance("constant", measure)["value"], seeds)]
+    effects += [from_interval({**row, "n": siam["n"]}, "difference", -MARGIN, seeds) for _, row in apart.iterrows()]
     return Claim(
         name,
-        f"above the constant baseline, not below the 95 % interval of {other}, and not significantly below it with any "
-        "seed",
+        f"above the constant baseline, and below {other} by less than {MARGIN}, over all seeds and with each one",
         parts.experiment,
         f"{in_words(measure)} {interval(siam, 'value')}, {other} {interval(rest, 'value')}, difference "
         f"{by_seed(apart)}; {siam['n']} test scenes{ceiling}",
-        bool(
-            siam["ci_low"] > parts.performance("constant", measure)["value"]
-            and siam["value"] >= rest["ci_low"]
-            and (apart["ci_high"] >= 0).all()
-        ),
+        *judged(effects),
     )
 
 
@@ -196,7 +195,8 @@ def costs_nothing(speed: Results) -> Claim:
         "head",
         speed.experiment,
         f"{operations}. Times: {times}",
-        bool((counted["value"] <= COST).all() and (scores["value"] <= COST).all()),
+        "no test",
+        exactly((counted["value"] <= COST).all() and (scores["value"] <= COST).all()),
     )
 
 
@@ -204,27 +204,29 @@ def sparsity_is_free(results: Path) -> Claim:
     """The sparsity of the templates costs no performance."""
     parts = Results(results, PARTS)
     siam, dense = (parts.performance(model, "r2") for model in ("siam", "siam_dense"))
+    apart = parts.performance_differences("r2", "siam", "siam_dense")
     maps = [Results(results, PARTS, model).mean("siam", "map_correlation") for model in ("siam", "siam_dense")]
     return Claim(
         "sparsity costs nothing",
-        "r2 not below the 95 % interval of siam_dense",
+        f"r2 below that of siam_dense by less than {MARGIN}",
         parts.experiment,
-        f"{siam['value']:.3f}, siam_dense {interval(dense, 'value')}; map correlation {maps[0]:.3f}, siam_dense "
-        f"{maps[1]:.3f}",
-        bool(siam["value"] >= dense["ci_low"]),
+        f"{siam['value']:.3f}, siam_dense {interval(dense, 'value')}, difference {by_seed(apart)}; map correlation "
+        f"{maps[0]:.3f}, siam_dense {maps[1]:.3f}",
+        *judged([from_interval({**apart.iloc[0], "n": siam["n"]}, "difference", -MARGIN, max(1, len(apart) - 1))]),
     )
 
 
 def part_helps(parts: Results, name: str, measure: str, other: str) -> Claim:
     """The network with a part of SIAM is better than the network without it."""
     apart = parts.performance_differences(measure, "siam", other)
-    siam, rest = (parts.performance(model, measure)["value"] for model in ("siam", other))
+    siam, rest = (parts.performance(model, measure) for model in ("siam", other))
+    seeds = max(1, len(apart) - 1)
     return Claim(
         name,
-        f"{in_words(measure)} above {other}'s: the interval of the difference is above 0, for every seed",
+        f"{in_words(measure)} above {other}'s, over all seeds and with each one",
         parts.experiment,
-        f"{siam:.3f}, {other} {rest:.3f}, difference {by_seed(apart)}",
-        bool((apart["ci_low"] > 0).all()),
+        f"{siam['value']:.3f}, {other} {rest['value']:.3f}, difference {by_seed(apart)}",
+        *judged([from_interval({**row, "n": siam["n"]}, "difference", 0, seeds) for _, row in apart.iterrows()]),
     )
 
 
@@ -233,11 +235,11 @@ def learns_from_real_photos(photos: Results) -> Claim:
     siam, constant = (photos.performance(model, "attribute_precision") for model in ("siam_squeezenet1_1", "constant"))
     return Claim(
         "attributes of real photos",
-        "above the constant baseline (lower end of the interval)",
+        "above the constant baseline",
         photos.experiment,
         f"attribute precision {interval(siam, 'value')}, constant {constant['value']:.3f}; {siam['n']} test photos, "
         "which is few",
-        bool(siam["ci_low"] > constant["value"]),
+        *judged([from_interval(siam, "value", constant["value"], 1)]),
     )
 
 

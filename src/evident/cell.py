@@ -85,7 +85,7 @@ def load(request: Request, loggers: list[Logger]) -> tuple[Setup, Splits]:
     setup = Setup(
         explainer=instantiate(config.explainer.build, _partial_=True)(network.network),
         network=network,
-        images=splits.split(config.explained.split).first(config.explained.images),
+        images=splits.split(config.explained.split).block(config.explained.images, config.network_seed),
         splits=lambda: splits,
         labels=request.labels,
         metrics={name: instantiate(metric) for name, metric in config.metric.items()},

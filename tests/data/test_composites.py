@@ -28,7 +28,7 @@ def images(labels: list[int], masks: bool = True) -> ImageSet:
 
 def splits(labels: list[int], masks: bool = True) -> ImageSplits:
     image_set = images(labels, masks)
-    return ImageSplits(image_set, image_set.first(4), image_set, ("a", "b", "c"))
+    return ImageSplits(image_set, image_set.block(4), image_set, ("a", "b", "c"))
 
 
 def batch_of(split: ImageSet) -> dict[str, Tensor]:
@@ -99,7 +99,7 @@ def test_images_of_one_class_give_no_pairs(labels: list[int]) -> None:
 
 def test_first_returns_the_first_rows() -> None:
     made = composites(splits(LABELS), seed=0).test
-    few = made.first(5)
+    few = made.block(5)
     assert few.images.shape == (5, 3, 40, 10)
     assert few.masks.shape == (5, 40, 10)
     for key, rows in batch_of(few).items():
@@ -152,7 +152,7 @@ def test_real_photographs_are_paired_side_by_side(tmp_path: Path) -> None:
     overrides = ("experiment=imagenet", "data=imagenet_composites", f"paths.data={os.environ['EVIDENT_DATA']}")
     made = load_data(config(tmp_path, *overrides))
     assert 480 <= len(made.split("test")) <= 500
-    batch = batch_of(made.split("test").first(4))
+    batch = batch_of(made.split("test").block(4))
     assert batch["image"].shape == (4, 3, 224, 448)
     assert torch.equal(batch["image"][0], batch["image"][1])
     assert torch.equal(batch["mask"][0], batch["other"][1])

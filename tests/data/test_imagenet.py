@@ -125,10 +125,10 @@ def test_images_are_decoded_on_access(tmp_path: Path) -> None:
     paths[2].write_bytes(b"no picture")
     test = read(tmp_path).test
     assert test.images.shape == (3, 3, 224, 224)
-    few = test.first(2)
+    few = test.block(2)
     assert isinstance(few.images, ImageFiles)
     assert len(few) == len(few.images.paths) == 2
-    [batch] = loader(test.first(2), 2)
+    [batch] = loader(test.block(2), 2)
     assert batch["image"].shape == (2, 3, 224, 224)
     assert not torch.equal(batch["image"][0], batch["image"][1])
     with pytest.raises(UserError, match=r"ILSVRC2012_val_00000003.png is not a readable image .* fetch it again"):
@@ -189,7 +189,7 @@ def test_mask_is_the_union_of_the_boxes_and_each_gives_single_boxes(tmp_path: Pa
     expected[0, 0:50, 0:100] = expected[1, 20:100, 50:150] = True
     assert torch.equal(torch.stack([first, second]), expected)
     assert torch.equal(masks(read(tmp_path))[0], first | second)
-    assert test.first(1).masks.boxes[0].tolist() == [[16, 16, 116, 66], [66, 36, 166, 116]]
+    assert test.block(1).masks.boxes[0].tolist() == [[16, 16, 116, 66], [66, 36, 166, 116]]
 
 
 def test_mask_is_empty_and_scores_are_nan_without_a_box_in_the_crop(tmp_path: Path) -> None:

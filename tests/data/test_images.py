@@ -44,11 +44,14 @@ def test_order_depends_only_on_shuffle_seed() -> None:
     assert sorted(orders[0]) == list(range(10))
 
 
-def test_first_returns_images_in_order_and_rejects_more_than_exist() -> None:
-    assert images().first(4).names == ("image0", "image1", "image2", "image3")
+def test_blocks_are_disjoint_until_the_set_is_used_up_and_reject_more_than_exist() -> None:
+    for number, first in enumerate((0, 4, 0, 4)):  # the third block would have two images only
+        assert images().block(4, number).names == tuple(f"image{first + place}" for place in range(4))
+    assert images().block(4).names == images().block(4, 0).names
+    assert len(images().block(10, 7)) == 10
     for count in (0, 11):
         with pytest.raises(UserError, match=f"{count} images requested, but the set has 10; request 1 to 10"):
-            images().first(count)
+            images().block(count)
 
 
 def test_image_splits_give_each_split_by_name_and_the_class_names() -> None:

@@ -109,6 +109,7 @@ def separation_of() -> pd.DataFrame:
         {
             **{"explainer": name, "data": "data", "model": "net"},
             **{"present_median": present, "absent_median": absent, "absent_p95": absent, "auc": 0.9},
+            **{"n_present": 16, "n_absent": 48},
         }
         for name, (present, absent) in reached.items()
     ]
@@ -127,10 +128,6 @@ def tables(reverse: bool = False) -> Tables:
 def mean(experiment: str, explainer: str, metric: str, value: float, *fails: str, **more: str) -> Change:
     rows = {"explainer": explainer, "metric": metric, **more}
     return Change(experiment, "table", rows, {"mean": value}, frozenset(fails))
-
-
-def lower_end(experiment: str, rows: dict[str, str], value: float, *fails: str) -> Change:
-    return Change(experiment, "table", rows, {"ci_low": value}, frozenset(fails))
 
 
 def pair(
@@ -163,12 +160,12 @@ CHANGES = [  # each fails the claims that it names
     *(
         pair("fgvis/defence_mnist", PREDICTED, filtered, free, column, value, "a, mask size: digits")
         for filtered, free in zip(OURS, UNFILTERED, strict=True)
-        for column, value in (("difference", -0.01), ("p_holm", 0.05))
+        for column, value in (("difference", -0.01), ("p", 0.05))
     ),
     *(
         pair("fgvis/an8flower", metric, "fgvis", other, column, value, "b, fine: flowers")
         for metric in FINE
-        for other, column, value in (("grad_cam", "difference", -0.1), ("rise", "difference", 0), ("rise", "p_holm", 1))
+        for other, column, value in (("grad_cam", "difference", -0.1), ("rise", "difference", 0), ("rise", "p", 1))
     ),
     mean("fgvis/games", "fgvis", "explanation_keeps", 0.89, "c, alone: photographs"),
     mean("fgvis/an8flower", "fgvis", "explanation_keeps", 0.89, "c, alone: flowers", "f: flower_net"),
@@ -176,9 +173,9 @@ CHANGES = [  # each fails the claims that it names
     mean("fgvis/games", ONE_SIDED, "explanation_keeps", 0.89, "c, from an empty mask, one-sided, ours: photographs"),
     mean("fgvis/mnist", FILTERED, "explanation_keeps", 0.89, "c, from an empty mask: digits"),
     *(pair("fgvis/mnist", "sparsity", "fgvis", name, "difference", 0.1, "c, small: digits") for name in BASELINES),
-    pair("fgvis/an8flower", "sparsity", "fgvis", "lime", "p_holm", 0.05, "c, small: flowers"),
+    pair("fgvis/an8flower", "sparsity", "fgvis", "lime", "p", 0.05, "c, small: flowers"),
     *(
-        lower_end("fgvis/discrimination", {"explainer": name, "metric": metric}, 0.5, f"d, {game}: flowers")
+        mean("fgvis/discrimination", name, metric, 0.5, f"d, {game}: flowers")
         for game, name in zip(GAMES, OURS, strict=True)
         for metric in DISCRIMINATION
     ),
@@ -199,7 +196,7 @@ CHANGES = [  # each fails the claims that it names
         )
         for name in BASELINES
     ),
-    pair("an8flower", "deletion_mean_colour", "fgvis_deletion", "rise", "p_holm", 0.05, "e, deletion: flowers"),
+    pair("an8flower", "deletion_mean_colour", "fgvis_deletion", "rise", "p", 0.05, "e, deletion: flowers"),
     pair("mnist", "deletion_mean_colour", "fgvis", "rise", "difference", 0, "e, preservation: digits"),
     mean("fgvis/architectures", "fgvis", "explanation_keeps", 0.89, f"f: {SQUEEZE}", model=SQUEEZE),
     *(mean("fgvis/architectures", name, "mask_share", 0.1, f"f: {MOBILE}", model=MOBILE) for name in OURS),
@@ -211,8 +208,8 @@ CHANGES = [  # each fails the claims that it names
     grey("fgvis/colour", {"explainer": "fgvis", "target": 9}, -0.1, "g: photographs"),
 ]
 CHANGES += [  # these fail nothing
-    *(mean("fgvis/defence", FREE, f"{kind}_reached", 0.5) for kind in ABSENT),
-    *(mean("fgvis/defence", FREE, f"{kind}_mask_share", 0.0099) for kind in ABSENT),
+    *(mean("fgvis/defence", FREE, f"{kind}_reached", 0.51) for kind in ABSENT),
+    *(mean("fgvis/defence", FREE, f"{kind}_mask_share", 0.008) for kind in ABSENT),
     separated(FILTERED, "present_median", 0.5),
     separated(FILTERED, "absent_p95", 0.1),
     separated(FREE, "present_median", 0.5),
@@ -220,11 +217,12 @@ CHANGES += [  # these fail nothing
     separated(FREE, "absent_p95", 0.0),
     separated(FILTERED, "auc", 0.0),
     mean("fgvis/games", "fgvis", "explanation_keeps", 0.9),
-    mean("fgvis/architectures", "fgvis_deletion", "complement_score", 0.1),
+    mean("fgvis/architectures", "fgvis_deletion", "complement_score", 0.098),
     mean("fgvis/architectures", "fgvis_deletion", "explanation_keeps", 0),
-    Change("imagenet", "significance", {}, {"p_holm": 0.0499}),
+    Change("imagenet", "significance", {}, {"p": 0.0124}),  # four baselines: 0.0496
+    Change("imagenet", "significance", {}, {"p_holm": 1}),
     pair("fgvis/discrimination", DISCRIMINATION[2], "fgvis", "gradient", "difference", -0.1),  # not part of the rule
-    lower_end("fgvis/discrimination", {}, 0.501),
+    Change("fgvis/discrimination", "table", {}, {"mean": 0.502}),
     grey("fgvis/an8flower", {"explainer": "fgvis", "target": 5}, 0.5),
     grey("fgvis/colour", {"metric": "colour_swap"}, -1),
     grey("fgvis/colour", {"explainer": "fgvis_generation"}, -1),

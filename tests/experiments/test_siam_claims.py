@@ -39,26 +39,28 @@ def test_numbers_come_from_the_tables(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("network", "against"), list(zip(("scene_regressor", "siam"), AGAINST, strict=True)))
-def test_one_better_explanation_is_enough_to_fail(network: str, against: str, tmp_path: Path) -> None:
-    better = score_table([network], {"removal_true": {"cam": 0.69}}, images=64)
+def test_one_explanation_as_good_is_enough_to_leave_it_undecided(network: str, against: str, tmp_path: Path) -> None:
+    better = score_table([network], {"removal_true": {"cam": 0.7}}, images=64)
     changed = {**tables(), (MAIN, "table"): pd.concat([tables()[MAIN, "table"], better])}
-    [failed] = [claim for claim in script.claims(write_tables(changed, tmp_path, SEEDS)) if not claim.holds]
+    [failed] = [c for c in script.claims(write_tables(changed, tmp_path, SEEDS)) if c.verdict != "holds"]
+    assert failed.verdict == "undecided"
     assert failed.name == f"a, removal true, {against}"
-    assert "above 3 of 4 (best cam 0.690" in failed.numbers
+    assert "above 3 of 4 (best cam 0.700" in failed.numbers
 
 
 @pytest.mark.parametrize(
     ("values", "fails"),
     [
-        ({"scene_regressor": 0.71}, set()),  # SIAM is within the baseline's interval
-        # 0.01 below on average, but one network of two is significantly below
-        ({"scene_regressor": 0.71, "apart": 0.03}, {"b, average", "b, variance"}),
+        ({"scene_regressor": 0.65}, set()),
+        ({"scene_regressor": 0.71}, {"b, average", "b, variance"}),  # perhaps below by more than the margin
+        # 0.05 above on average, but one network of two is not
+        ({"scene_regressor": 0.65, "apart": 0.06}, {"b, average", "b, variance"}),
         ({"constant": 0.66}, {"b, average", "b, variance", "b, attributes"}),
         ({"scene_regressor": 0.76}, {"b, average", "b, variance"}),
         ({"unconstrained_attributes": 0.76}, {"b, attributes"}),
     ],
 )
-def test_performance_is_kept_down_to_the_interval_of_the_baseline(
+def test_performance_is_kept_if_it_is_not_lower_by_more_than_the_margin(
     values: dict[str, Any], fails: set[str], tmp_path: Path
 ) -> None:
     assert failing_with(performance_tables(**values), tmp_path) == fails
@@ -76,8 +78,10 @@ def test_part_helps_only_if_the_difference_is_above_zero(network: str, name: str
     assert failing_with(performance_tables(**{network: 0.69}), tmp_path) == {name}
 
 
-@pytest.mark.parametrize(("dense", "fails"), [(0.74, set()), (0.76, {"sparsity costs nothing"})])
-def test_sparsity_costs_nothing_down_to_the_interval_of_dense(dense: float, fails: set[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("dense", "fails"), [(0.65, set()), (0.74, {"sparsity costs nothing"})])
+def test_sparsity_costs_nothing_if_dense_is_not_better_by_more_than_the_margin(
+    dense: float, fails: set[str], tmp_path: Path
+) -> None:
     assert failing_with(performance_tables(siam_dense=dense), tmp_path) == fails
 
 

@@ -93,7 +93,7 @@ def test_visible_attributes_are_kept_if_masks_are_known(tmp_path: Path) -> None:
 
 
 def test_few_scenes_are_all_shown(tmp_path: Path) -> None:
-    held = kept(tmp_path, voted().first(4), SIAM(network()), examples=8)
+    held = kept(tmp_path, voted().block(4), SIAM(network()), examples=8)
     assert held["shown"].tolist() == [0, 1, 2, 3, *[3, 0, 2, 1], *[1, 2, 0, 3]]
 
 
@@ -124,7 +124,7 @@ def test_no_pictures_without_stated_contributions(tmp_path: Path) -> None:
 
 def test_contributions_belong_to_the_explained_output(tmp_path: Path) -> None:
     explainer = SIAM(network())
-    split = voted().first(3)
+    split = voted().block(3)
     setup = Setup(explainer, Trained("", explainer.model, {}, []), split, no_splits, {}, {}, 3)
     recorder = Contributions(setup)
     batch = split.__getitems__([0, 1, 2])

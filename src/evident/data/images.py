@@ -25,6 +25,17 @@ class Rows(Protocol):
     def __getitem__(self, rows: Any, /) -> Any: ...
 
 
+def block_of(length: int, count: int, number: int) -> slice:
+    """Return the rows of block `number` of `count` rows each; after the last whole block the first one follows again.
+
+    Blocks let every network explain images of its own. Raises `UserError` if there are fewer than `count` rows.
+    """
+    if not 0 < count <= length:
+        raise UserError(f"{count} images requested, but the set has {length}; request 1 to {length}")
+    start = number % (length // count) * count
+    return slice(start, start + count)
+
+
 class ImageSet(Dataset[Batch]):
     """Hold images uint8 (N, 3 or 1, H, W), labels (N,), names and optional masks bool (N, H, W).
 
@@ -54,12 +65,11 @@ class ImageSet(Dataset[Batch]):
         optional = {"mask": self.masks, "other": self.others}
         return batch | {key: masks[index] for key, masks in optional.items() if masks is not None}
 
-    def first(self, count: int) -> "ImageSet":
-        """Return the first `count` images; raise `UserError` if the set has fewer."""
-        if not 0 < count <= len(self):
-            raise UserError(f"{count} images requested, but the set has {len(self)}; request 1 to {len(self)}")
-        masks, others = (None if rows is None else rows[:count] for rows in (self.masks, self.others))
-        return ImageSet(self.images[:count], self.labels[:count], self.names[:count], masks, others)
+    def block(self, count: int, number: int = 0) -> "ImageSet":
+        """Return block `number` of `count` images (`block_of`); raise `UserError` if the set has fewer images."""
+        rows = block_of(len(self), count, number)
+        masks, others = (None if all_rows is None else all_rows[rows] for all_rows in (self.masks, self.others))
+        return ImageSet(self.images[rows], self.labels[rows], self.names[rows], masks, others)
 
     def __getitem__(self, index: int) -> Batch:
         return {key: value[0] for key, value in self.__getitems__([index]).items()}

@@ -81,8 +81,9 @@ class Experiment:
 
     @cached_property
     def scores(self) -> pd.DataFrame:
-        """All scores of all cells, as `cell_folder.SCORES` describes them."""
-        return pd.concat([cell.folder.read(SCORES) for cell in self.cells], ignore_index=True)
+        """All scores of all cells, as `cell_folder.SCORES` describes them, and a column `network`, its hash."""
+        parts = [cell.folder.read(SCORES).assign(network=cell.folder.read(NETWORK)["hash"]) for cell in self.cells]
+        return pd.concat(parts, ignore_index=True)
 
     @cached_property
     def directions(self) -> dict[str, str]:

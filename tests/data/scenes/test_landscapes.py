@@ -90,7 +90,7 @@ def test_true_scores_are_those_of_the_rendered_landscapes(splits):
 
 
 def test_first_images_are_unchanged(splits):
-    some = splits.test.first(2)
+    some = splits.test.block(2)
     assert len(some) == 2
     whole = splits.test.__getitems__([0, 1])
     for key, value in some.__getitems__([0, 1]).items():
@@ -99,15 +99,15 @@ def test_first_images_are_unchanged(splits):
         key: value.shape[1:] for key, value in whole.items()
     }
     for count in (0, 4):
-        with pytest.raises(UserError, match=f"{count} landscapes requested, but the set has 3; request 1 to 3"):
-            splits.test.first(count)
+        with pytest.raises(UserError, match=f"{count} images requested, but the set has 3; request 1 to 3"):
+            splits.test.block(count)
 
 
 def test_landscape_is_rendered_without_an_attribute(splits):
     landscape_set = splits.test
     index, k = 1, int(landscape_set.truth["seen"][1].argmax())
     assert torch.equal(landscape_set.without(index, None).image, landscape_set.images[index])
-    rest = landscape_set.first(2).without(index, ATTRIBUTES[k])
+    rest = landscape_set.block(2).without(index, ATTRIBUTES[k])
     assert torch.equal(rest.image, landscape("scenicness/test", index, 20, ATTRIBUTES[k], seed=3).image)
     assert not rest.masks[k].any()
 

@@ -94,15 +94,15 @@ def test_photos_are_decoded_on_access(tmp_path: Path) -> None:
 
 def test_subset_keeps_names_and_labels(tmp_path: Path) -> None:
     photo_set = photos(tmp_path)
-    first = photo_set.first(2)
+    first = photo_set.block(2)
     assert first.names == ("photo 0", "photo 1")
     chosen = photo_set.rows(torch.tensor([5, 2]))
     assert chosen.names == ("photo 5", "photo 2")
     assert torch.equal(chosen[0]["image"], photo_set[5]["image"])
     assert chosen.labels["average"].tolist() == [2.5, 1.0]
     for count in (0, 7):
-        with pytest.raises(UserError, match=f"{count} photos requested, but the set has 6; request 1 to 6"):
-            photo_set.first(count)
+        with pytest.raises(UserError, match=f"{count} images requested, but the set has 6; request 1 to 6"):
+            photo_set.block(count)
 
 
 def test_uncropped_photos_contain_the_crop_in_their_centre(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def test_labels_are_the_middle_and_the_variance_of_the_bin(tmp_path: Path) -> No
 
 def test_first_images_come_from_several_bins(tmp_path: Path) -> None:
     write_thumbnails(tmp_path)
-    assert len(read(tmp_path, tmp_path / "store").train.first(12).labels["average"].unique()) > 3
+    assert len(read(tmp_path, tmp_path / "store").train.block(12).labels["average"].unique()) > 3
 
 
 def test_missing_or_invalid_table_is_a_user_error(tmp_path: Path) -> None:

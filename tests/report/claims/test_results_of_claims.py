@@ -1,12 +1,17 @@
 """Scores, intervals and comparisons that `Results` reads from the tables of an experiment."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import t as student
+from scipy.stats import ttest_1samp
 
 from evident.errors import UserError
+from evident.report.claims.effects import judge
 from evident.report.claims.results import Results, interval
 from evident.report.tables.scores import significance, table
 
@@ -23,7 +28,7 @@ def written(folder: Path, models: tuple[str, ...] = ("net",), images: int = 12) 
     spread = [1 + 0.1 * (2 * image / (images - 1) - 1) for image in range(images)]
     rows = [
         {
-            **{"data": "flowers", "model": model, "explainer": name, "seed": 0, "image": str(image)},
+            **{"data": "flowers", "model": model, "network": model, "explainer": name, "seed": 0, "image": str(image)},
             **{"metric": metric, "at": float("nan"), "value": mean / (1 + number) * spread[image]},
         }
         for number, model in enumerate(models)
@@ -53,32 +58,101 @@ def test_scores_come_from_the_table(tmp_path: Path) -> None:
 
 def test_difference_is_antisymmetric(tmp_path: Path) -> None:
     of = results(written(tmp_path))
-    difference, p = of.difference("iou", "ours", "worse")
-    assert difference == pytest.approx(0.3)
-    assert p < 0.05
-    assert of.difference("iou", "worse", "ours") == (-difference, p)
-    assert of.difference("iou", "ours", "near") == (0, 1)
+    effect = of.difference("iou", "ours", "worse")
+    assert effect.value == pytest.approx(0.3)
+    assert effect.p < 0.05
+    assert (effect.networks, effect.images, effect.units) == (1, 12, 12)
+    assert of.difference("iou", "worse", "ours") == replace(effect, value=-effect.value)
+    equal = of.difference("iou", "ours", "near")
+    assert (equal.value, equal.p) == (0, 1)
+
+
+def test_difference_is_positive_where_the_explainer_is_better(tmp_path: Path) -> None:
+    assert results(written(tmp_path)).difference("deletion", "ours", "worse").value == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize(("margin", "significant"), [(0.001, False), (0.1, True)])
+def test_margin_of_equivalence_makes_an_equal_score_a_positive_effect(
+    tmp_path: Path, margin: float, significant: bool
+) -> None:
+    effect = results(spread_over_networks(tmp_path)).difference("iou", "ours", "near", least=-margin)
+    assert effect.value == pytest.approx(margin + effect_of_near(), abs=1e-5)
+    assert (effect.p < 0.05) is significant
+
+
+def test_thresholds_are_tested_by_student_over_networks(tmp_path: Path) -> None:
+    of = results(spread_over_networks(tmp_path))
+    means = of_networks()["ours"].groupby("network").mean()
+    for effect, expected, alternative in (
+        (of.above("iou", "ours", 0.5), means.mean() - 0.5, 0.5),
+        (of.below("iou", "ours", 0.7), 0.7 - means.mean(), 0.7),
+    ):
+        assert effect.value == pytest.approx(expected, abs=1e-5)
+        assert effect.p == pytest.approx(ttest_1samp(means, alternative).pvalue, rel=1e-3)
+        assert (effect.networks, effect.images, effect.units) == (5, 10, 5)
+
+
+def test_means_without_pairs_are_compared_by_both_errors(tmp_path: Path) -> None:
+    of = results(spread_over_networks(tmp_path))
+    ours, worse = (of.score(name, "iou") for name in ("ours", "worse"))
+    effect = of.apart(ours, worse)
+    assert effect.value == pytest.approx(ours["mean"] - worse["mean"])
+    ratio = effect.value / (ours["se"] ** 2 + worse["se"] ** 2) ** 0.5
+    assert effect.p == pytest.approx(2 * student.sf(ratio, 4))
+
+
+def of_networks() -> pd.DataFrame:
+    """Return scores of three explainers for five networks, which differ, with ten images each."""
+    rng = np.random.default_rng(0)
+    index = pd.MultiIndex.from_product([[f"n{k}" for k in range(5)], range(10)], names=["network", "image"])
+    level = np.repeat(rng.normal(0, 0.02, 5), 10)
+    noise = rng.normal(0, 0.02, (3, 50))
+    return pd.DataFrame(
+        {"ours": 0.6 + level + noise[0], "near": 0.6 + level + noise[1], "worse": 0.3 + noise[2]}, index
+    )
+
+
+def effect_of_near() -> float:
+    values = of_networks()
+    return float((values["ours"] - values["near"]).mean())
+
+
+def spread_over_networks(folder: Path) -> Path:
+    """Write the tables of `of_networks`, whose seeds are the networks."""
+    (folder / "paper" / "flowers").mkdir(parents=True)
+    scores = of_networks().reset_index().melt(["network", "image"], var_name="explainer")
+    scores = scores.assign(data="flowers", model="net", metric="iou", at=float("nan"), seed=scores["network"].str[1:])
+    scores["image"] = scores["image"].astype(str)
+    for name, frame in {"table": table(scores, DIRECTIONS), "significance": significance(scores)}.items():
+        frame.to_csv(folder / "paper" / "flowers" / f"{name}.csv", index=False, float_format="%.6g")
+    return folder
 
 
 @pytest.mark.parametrize(("metric", "side"), [("iou", "above"), ("deletion", "below")])
 def test_direction_of_the_metric_decides_who_is_better(tmp_path: Path, metric: str, side: str) -> None:
     of, means = results(written(tmp_path)), MEANS[metric]
     start = f"{metric} {means['ours']:.3f}, {side} "
-    assert of.beats(metric, "ours", ("worse",)) == (f"{start}1 of 1 (best worse {means['worse']:.3f})", True)
-    assert of.beats(metric, "ours", ("better",)) == (f"{start}0 of 1 (best better {means['better']:.3f})", False)
+
+    def beats(*others: str) -> tuple[str, str]:
+        words, effects = of.beats(metric, "ours", others)
+        return words, judge(effects)
+
+    assert beats("worse") == (f"{start}1 of 1 (best worse {means['worse']:.3f})", "holds")
+    assert beats("better") == (f"{start}0 of 1 (best better {means['better']:.3f})", "refuted")
     # An equal score is not better.
-    assert of.beats(metric, "ours", ("worse", "near")) == (f"{start}1 of 2 (best near {means['near']:.3f})", False)
+    assert beats("worse", "near") == (f"{start}1 of 2 (best near {means['near']:.3f})", "undecided")
 
 
-def test_insignificant_difference_is_not_better(tmp_path: Path) -> None:
-    assert results(written(tmp_path / "few", images=4)).beats("iou", "ours", ("worse",))[1] is False
+def test_sample_that_is_too_small_for_any_effect_is_underpowered(tmp_path: Path) -> None:
+    _, effects = results(written(tmp_path / "few", images=4)).beats("iou", "ours", ("worse",))
+    assert judge(effects) == "underpowered"
 
 
 def test_one_of_several_networks_is_selected_by_name(tmp_path: Path) -> None:
     written(tmp_path, ("net", "other"))
     assert results(tmp_path, "net").mean("ours", "iou") == 0.6
     assert results(tmp_path, "other").mean("ours", "iou") == 0.3
-    assert results(tmp_path, "other").difference("iou", "ours", "worse")[0] == pytest.approx(0.15)
+    assert results(tmp_path, "other").difference("iou", "ours", "worse").value == pytest.approx(0.15)
     message = r"table.csv has several networks \(net, other\); run python run.py experiment=paper/flowers$"
     with pytest.raises(UserError, match=message):
         results(tmp_path).mean("ours", "iou")

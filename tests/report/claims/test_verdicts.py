@@ -11,9 +11,9 @@ import pytest
 from evident.errors import UserError
 from evident.report.claims.verdicts import Claim, claims_table, main, measured_at, paper_values, write_claims
 
-FEW = Claim("a, few", "at most 5 % of all", "paper/digits", "12 of 1,000", holds=True)
-LATER = Claim("why", "asked afterwards", "paper/flowers", "0.4 against 0.1", holds=None)
-BETTER = Claim("c", "higher than any other", "paper/flowers", "0.4 against 0.5", holds=False)
+FEW = Claim("a, few", "at most 5 % of all", "paper/digits", "12 of 1,000", "3 networks", "holds")
+LATER = Claim("why", "asked afterwards", "paper/flowers", "0.4 against 0.1", "2 networks", "post hoc")
+BETTER = Claim("c", "higher than any other", "paper/flowers", "0.4 against 0.5", "1 network", "refuted")
 MEASURED = "Measured by hand."
 BEFORE = "# A paper\n\n<!-- a comment -->\n\n| a | table |\n"
 AFTER = "\n\nAnd more.\n<!-- end -->\nlast line, without an end"
@@ -36,20 +36,20 @@ def rows(table: str) -> list[list[str]]:
 
 
 def test_every_claim_has_a_row_with_its_verdict() -> None:
-    header, rule, few, better, later = rows(claims_table([FEW, BETTER, LATER], {}))
-    assert header == ["claim", "experiment", "holds if", "measured", "verdict"]
+    header, rule, few, better, later, *_ = rows(claims_table([FEW, BETTER, LATER], {}))
+    assert header == ["claim", "experiment", "holds if", "measured", "sample", "verdict"]
     assert set(rule) == {"---"}
-    assert few == ["a, few", "`paper/digits`", "at most 5 % of all", "12 of 1,000", "holds"]
-    assert better == ["c", "`paper/flowers`", "higher than any other", "0.4 against 0.5", "**fails**"]
+    assert few == ["a, few", "`paper/digits`", "at most 5 % of all", "12 of 1,000", "3 networks", "holds"]
+    assert better == ["c", "`paper/flowers`", "higher than any other", "0.4 against 0.5", "1 network", "**refuted**"]
     assert later[-1] == "post hoc"
 
 
 def test_values_of_the_paper_get_a_column() -> None:
-    header, rule, few, better = rows(claims_table([FEW, BETTER], {"c": "0.7 (page 8)"}))
-    assert header == ["claim", "experiment", "holds if", "measured", "paper", "verdict"]
+    header, rule, few, better, *_ = rows(claims_table([FEW, BETTER], {"c": "0.7 (page 8)"}))
+    assert header == ["claim", "experiment", "holds if", "measured", "sample", "paper", "verdict"]
     assert len(rule) == len(header)
     assert few[-2:] == ["", "holds"]
-    assert better[-2:] == ["0.7 (page 8)", "**fails**"]
+    assert better[-2:] == ["0.7 (page 8)", "**refuted**"]
 
 
 def test_value_for_unknown_claim_raises_and_lists_the_claims() -> None:
@@ -88,7 +88,7 @@ def test_table_is_written_between_the_markers_only(folder: Path) -> None:
 
 def test_values_of_the_paper_come_from_the_file_beside_the_readme(folder: Path) -> None:
     (folder / "paper_values.yaml").write_text("c: {value: 0.7, page: 8}\n")
-    assert "| 0.7 (page 8) | **fails** |" in write_claims([FEW, BETTER], folder, MEASURED)
+    assert "| 0.7 (page 8) | **refuted** |" in write_claims([FEW, BETTER], folder, MEASURED)
 
 
 def test_writing_twice_gives_the_same_file(folder: Path) -> None:
@@ -100,9 +100,9 @@ def test_writing_twice_gives_the_same_file(folder: Path) -> None:
 
 def test_new_claims_replace_the_table(folder: Path) -> None:
     write_claims([FEW, BETTER], folder, MEASURED)
-    text = write_claims([replace(BETTER, holds=True)], folder, MEASURED)
+    text = write_claims([replace(BETTER, verdict="holds")], folder, MEASURED)
     assert readme(folder) == f"{BEFORE}<!-- claims -->\n\n{text}\n<!-- end -->{AFTER}"
-    assert "fails" not in readme(folder)
+    assert "**refuted**" not in readme(folder)
 
 
 @pytest.mark.parametrize("text", ["", "no markers", "<!-- claims -->\nno end", "<!-- end -->\n<!-- claims -->\n"])

@@ -12,9 +12,10 @@ DIRECTIONS = {"up": "higher", "down": "lower", "size": "neither"}
 
 
 def scores(means: dict[str, float], metric: str = "up", seeds: int = 1, images: int = 40) -> pd.DataFrame:
-    """Return scores of every explainer that spread evenly around its mean, the same for every seed."""
+    """Return scores of every explainer that spread evenly around its mean, the same for every seed of one network."""
     spread = np.linspace(-0.1, 0.1, images)
     labels = {"experiment": "e", "data": "d", "model": "m", "metric": metric, "target": 0, "axis": "", "at": np.nan}
+    labels |= {"network": "n"}
     names = [f"image{index:02d}" for index in range(images)]
     return pd.concat(
         [
@@ -142,6 +143,7 @@ def test_curves_keep_their_axis_and_those_over_attributes_are_left_out() -> None
 def curve(values: Mapping[tuple[str, int], Sequence[float]], explainer: str = "ours") -> pd.DataFrame:
     """Return the curve of each (image, seed) at positions 0, 1, 2, ..."""
     labels = {"experiment": "e", "data": "d", "model": "m", "explainer": explainer, "metric": "up", "axis": "features"}
+    labels |= {"network": "n"}
     rows = [
         {**labels, "image": image, "seed": seed, "at": float(at), "value": value}
         for (image, seed), points in values.items()

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from evident.contracts import KnowsTruth, Removable
+from evident.data.images import block_of
 from evident.data.render.landscape import truth
 from evident.data.render.landscape.attributes import ATTRIBUTES
 from evident.data.render.landscape.scene import RENDER_FORMAT, Scene
@@ -109,17 +110,12 @@ class LandscapeSet(Dataset[Batch], KnowsTruth, Removable):
     def _removed(self) -> dict[str, Tensor]:
         return self._renderer.removals(self.truth["seen"] > 0)
 
-    def first(self, count: int) -> "LandscapeSet":
-        """Return the first `count` landscapes; raise `UserError` if the set has fewer."""
-        if not 0 < count <= len(self):
-            raise UserError(f"{count} landscapes requested, but the set has {len(self)}; request 1 to {len(self)}")
-        labels, true = ({key: values[:count] for key, values in of.items()} for of in (self.labels, self.truth))
-        masks = PackedMasks(
-            self.attribute_masks.packed[:count], self.attribute_masks.height, self.attribute_masks.width
-        )
-        return LandscapeSet(
-            self.images[:count], labels, self.names[:count], masks, true, self.gives_truth, self._renderer
-        )
+    def block(self, count: int, number: int = 0) -> "LandscapeSet":
+        """Return block `number` of `count` landscapes (`block_of`); raise `UserError` if the set has fewer."""
+        rows = block_of(len(self), count, number)
+        labels, true = ({key: values[rows] for key, values in of.items()} for of in (self.labels, self.truth))
+        masks = PackedMasks(self.attribute_masks.packed[rows], self.attribute_masks.height, self.attribute_masks.width)
+        return LandscapeSet(self.images[rows], labels, self.names[rows], masks, true, self.gives_truth, self._renderer)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from torch.utils.data import Dataset
 
 from evident.contracts import Splits, Uncropped
 from evident.data.files import ImageFiles, Stretch, listing
-from evident.data.images import Rows
+from evident.data.images import Rows, block_of
 from evident.data.scenes.splits import SPLITS, split_of_scenes
 from evident.errors import UserError
 from evident.progress import bar
@@ -58,11 +58,9 @@ class PhotoSet(Dataset[Batch], Uncropped):
     def __getitem__(self, index: int) -> Batch:
         return {key: value[0] for key, value in self.__getitems__([index]).items()}
 
-    def first(self, count: int) -> "PhotoSet":
-        """Return the first `count` photos; raise `UserError` if the set has fewer."""
-        if not 0 < count <= len(self):
-            raise UserError(f"{count} photos requested, but the set has {len(self)}; request 1 to {len(self)}")
-        return self.rows(torch.arange(count))
+    def block(self, count: int, number: int = 0) -> "PhotoSet":
+        """Return block `number` of `count` photos (`block_of`); raise `UserError` if the set has fewer photos."""
+        return self.rows(torch.arange(len(self))[block_of(len(self), count, number)])
 
     def rows(self, rows: Tensor) -> "PhotoSet":
         """Return the photos of these rows, in this order."""

@@ -1,5 +1,6 @@
 """The claim of every paper: its explainer scores better than others."""
 
+from evident.report.claims.effects import judge, sample
 from evident.report.claims.results import Results, in_words
 from evident.report.claims.verdicts import Claim
 
@@ -18,12 +19,14 @@ def beats_all(
     `score` is what the rule calls the metrics, by default their names; a `post_hoc` claim gets no verdict.
     """
     found = [at.beats(metric, explainer, others) for metric in metrics]
+    effects = [effect for _, of_metric in found for effect in of_metric]
     score = score or " and ".join(map(in_words, metrics))
     return Claim(
         name,
         f"{at.score(explainer, metrics[0])['direction']} {score} than {'each of ' if len(others) > 1 else ''}"
-        f"{', '.join(others)} (paired over images, Holm's p < 0.05)",
+        f"{', '.join(others)}",
         at.experiment,
         "; ".join(numbers for numbers, _ in found),
-        None if post_hoc else all(holds for _, holds in found),
+        sample(effects),
+        "post hoc" if post_hoc else judge(effects),
     )

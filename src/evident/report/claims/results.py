@@ -2,15 +2,16 @@
 
 import functools
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from evident.errors import UserError
-
-LEVEL = 0.05  # significance level for p-values after Holm's correction
+from evident.report.claims.effects import LEVEL, Effect
+from evident.report.tables.statistics import holm, student_p
 
 
 @dataclass(frozen=True)
@@ -76,28 +77,69 @@ class Results:
         """Return the mean score and its 95 % interval as text."""
         return interval(self.score(explainer, metric))
 
-    def difference(self, metric: str, explainer: str, other: str) -> tuple[float, float]:
-        """Return the mean over images of the explainer's score minus the other's, and the p-value (Wilcoxon, Holm)."""
-        for sign, pair in ((1, (explainer, other)), (-1, (other, explainer))):
-            if (metric, *pair) in self._tests:
-                difference, p = self._tests[(metric, *pair)]
-                return sign * difference, p
+    def difference(self, metric: str, explainer: str, other: str, least: float = 0.0) -> Effect:
+        """Return how much better the explainer's score is than the other's, paired over images; p is not corrected.
+
+        Better is higher or lower, as the metric says; a metric without a better direction counts as higher. `least` is
+        the difference beyond which the effect counts as positive: a negative one is a margin of equivalence.
+        """
+        sign = self._sign(explainer, metric)
+        for turned, pair in ((1, (explainer, other)), (-1, (other, explainer))):
+            if row := self._tests.get((metric, *pair)):
+                value = sign * turned * row["difference"]
+                # Tables made before intervals were over networks have no standard error.
+                p = row["p"] if least == 0 else student_p(value - least, row.get("se", np.nan), self._units(row))
+                return self._effect(value - least, float(p), row, self.score(explainer, metric))
         raise self.absent("significance", explainer=explainer, other=other, metric=metric)
 
-    def beats(self, metric: str, explainer: str, others: tuple[str, ...]) -> tuple[str, bool]:
-        """Return as text how many of the others score worse, and whether all do.
+    def above(self, metric: str, explainer: str, least: float) -> Effect:
+        """Return by how much the mean score is above `least`."""
+        return self._from(metric, explainer, least, 1)
 
-        Scores are paired over images; another explainer counts as worse if p < 0.05 after Holm's correction.
-        """
-        sign = 1 if self.score(explainer, metric)["direction"] == "higher" else -1
-        best = max(others, key=lambda other: sign * self.mean(other, metric))
-        tests = [self.difference(metric, explainer, other) for other in others]
-        beaten = [sign * difference > 0 and p < LEVEL for difference, p in tests]
+    def below(self, metric: str, explainer: str, most: float) -> Effect:
+        """Return by how much the mean score is below `most`."""
+        return self._from(metric, explainer, most, -1)
+
+    def apart(self, score: Mapping[Any, Any], other: Mapping[Any, Any]) -> Effect:
+        """Return how far the mean of a row of the table is above that of another, of which no pairs are known."""
+        errors = [row.get("se", row["std"] / np.sqrt(row["n"])) for row in (score, other)]
+        value, units = score["mean"] - other["mean"], min(self._units(row) for row in (score, other))
+        return replace(
+            self._effect(value, 1.0, score, score), units=units, p=float(student_p(value, np.hypot(*errors), units))
+        )
+
+    def beats(self, metric: str, explainer: str, others: tuple[str, ...]) -> tuple[str, list[Effect]]:
+        """Return as text how many of the others score worse, with p < 0.05 after Holm's correction, and the effects."""
+        better = self._sign(explainer, metric)
+        best = max(others, key=lambda other: better * self.mean(other, metric))
+        effects = [self.difference(metric, explainer, other) for other in others]
+        beaten = [
+            effect.value > 0 and p < LEVEL
+            for effect, p in zip(effects, holm(np.array([effect.p for effect in effects])), strict=True)
+        ]
         words = (
-            f"{in_words(metric)} {self.mean(explainer, metric):.3f}, {'above' if sign > 0 else 'below'} "
+            f"{in_words(metric)} {self.mean(explainer, metric):.3f}, {'above' if better > 0 else 'below'} "
             f"{sum(beaten)} of {len(others)} (best {best} {self.mean(best, metric):.3f})"
         )
-        return words, all(beaten)
+        return words, effects
+
+    def _from(self, metric: str, explainer: str, threshold: float, sign: int) -> Effect:
+        row = self.score(explainer, metric)
+        value = sign * (row["mean"] - threshold)
+        error = row.get("se", row["std"] / np.sqrt(row["n"]))
+        return self._effect(value, float(student_p(value, error, self._units(row))), row, row)
+
+    def _effect(self, value: float, p: float, row: Mapping[Any, Any], score: Mapping[Any, Any]) -> Effect:
+        seeds = len(str(score["seeds"]).split())
+        return Effect(value, p, seeds, int(score["n"] + score["n_undefined"]) // seeds, self._units(row))
+
+    @staticmethod
+    def _units(row: Mapping[Any, Any]) -> int:
+        """Return the sample size: networks, or the images of a single network, as in tables without networks."""
+        return int(row["networks"]) if row.get("networks", 1) > 1 else int(row["n"])
+
+    def _sign(self, explainer: str, metric: str) -> int:
+        return -1 if self.score(explainer, metric)["direction"] == "lower" else 1
 
     def _file(self, table: str) -> Path:
         return self.folder / self.experiment / f"{table}.csv"
@@ -116,10 +158,9 @@ class Results:
         return {(row["explainer"], row["metric"]): row for row in self.read("table").to_dict("records")}
 
     @functools.cached_property
-    def _tests(self) -> dict[tuple[str, str, str], tuple[float, float]]:
-        columns = ["metric", "explainer", "other", "difference", "p_holm"]
-        rows = self.read("significance")[columns].itertuples(index=False)
-        return {(metric, one, two): (difference, p) for metric, one, two, difference, p in rows}
+    def _tests(self) -> dict[tuple[str, str, str], dict[Hashable, Any]]:
+        rows = self.read("significance").to_dict("records")
+        return {(row["metric"], row["explainer"], row["other"]): row for row in rows}
 
 
 def interval(row: Mapping[Any, Any] | pd.Series, column: str = "mean", form: str = ".3f") -> str:

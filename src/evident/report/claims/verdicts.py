@@ -11,23 +11,31 @@ import pandas as pd
 import yaml
 
 from evident.errors import UserError
+from evident.report.claims.effects import Verdict
 
 BEGIN, END = "<!-- claims -->\n", "<!-- end -->"
+LEGEND = (
+    "*holds*: every effect that the rule needs is significant, by Holm's correction within the claim; *refuted*: one "
+    "is significantly the other way round; *undecided*: neither; *underpowered*: this sample could not show it, "
+    "whatever the effect; *post hoc*: asked after the results were seen."
+)
 
 
 @dataclass(frozen=True)
 class Claim:
-    """Hold one claim as it is tested: name (`c: mnist`), rule, experiment, measured numbers as text, verdict.
+    """Hold one claim as it is tested: name (`c: mnist`), rule, experiment, measured numbers, sample and verdict.
 
-    `rule` states when the claim holds, so that readers can judge the rule too. `holds` is None, which means no verdict,
-    for a question that was asked after the results were seen.
+    `rule` states when the claim holds, so that readers can judge the rule too. `sample` states networks, images and the
+    number of tests in the claim's family. The verdict is `post hoc`, which means none, for a question that was asked
+    after the results were seen.
     """
 
     name: str
     rule: str
     experiment: str
     numbers: str
-    holds: bool | None
+    sample: str
+    verdict: Verdict
 
 
 def main(claims: Callable[[Path], Sequence[Claim]], experiments: Sequence[str], script: str) -> None:
@@ -65,13 +73,13 @@ def claims_table(claims: Sequence[Claim], paper: Mapping[str, str]) -> str:
     if unknown:
         known = "; ".join(claim.name for claim in claims)
         raise UserError(f"paper_values.yaml has values for unknown claims: {', '.join(sorted(unknown))}; use {known}")
-    header = ["claim", "experiment", "holds if", "measured", *(["paper"] if paper else []), "verdict"]
+    header = ["claim", "experiment", "holds if", "measured", "sample", *(["paper"] if paper else []), "verdict"]
     lines = [header, ["---"] * len(header)]
     for claim in claims:
-        verdict = {True: "holds", False: "**fails**", None: "post hoc"}[claim.holds]
+        verdict = f"**{claim.verdict}**" if claim.verdict == "refuted" else claim.verdict
         own = [paper.get(claim.name, "")] if paper else []
-        lines.append([claim.name, f"`{claim.experiment}`", claim.rule, claim.numbers, *own, verdict])
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+        lines.append([claim.name, f"`{claim.experiment}`", claim.rule, claim.numbers, claim.sample, *own, verdict])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{LEGEND}\n"
 
 
 def measured_at(experiments: Sequence[Path]) -> str:

@@ -1,4 +1,4 @@
-"""From per-image scores to tables. Every function is pure; `scores` has the form of `cell_folder.SCORES`."""
+"""From per-image scores to tables. Every function is pure; `scores` is that of `Experiment`."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from evident.report.tables.statistics import mean_interval, paired_tests
+from evident.report.tables.statistics import estimate, paired_tests
 
 LABELS = ["data", "model", "explainer"]
 ARROW = {"higher": " ↑", "lower": " ↓", "neither": ""}
 LEGEND = (
-    "Mean ± half of the 95 % bootstrap interval over images, for the networks as trained. ↑ higher is better, "
-    "↓ lower is better. **Bold**: best method; ≈: within the interval of the best. *Italic*: reference rows, which do "
-    "not compete. ∅k: k scores are undefined and left out of the mean."
+    "Mean ± half of the 95 % interval. ↑ higher is better, ↓ lower is better. **Bold**: best method; ≈: within the "
+    "interval of the best. *Italic*: reference rows, which do not compete. ∅k: k scores are undefined and left out of "
+    "the mean."
 )
 BLANK = "Blank: the metric does not apply to this explainer."
 NEITHER = "No arrow: neither direction is better."
@@ -26,44 +26,47 @@ UNCHANGING = (
 
 
 def table(scores: pd.DataFrame, directions: dict[str, str]) -> pd.DataFrame:
-    """Return one row per explainer and metric: mean, 95 % interval and standard deviation over images, counts, seeds.
+    """Return one row per explainer and metric: mean, 95 % interval and standard error, counts and seeds.
 
-    The score of an image is its mean over seeds. `n` counts (image, seed) pairs with a score, `n_undefined` those
-    without.
+    `estimate` says what the interval and the error mean. The score of an image by a network is its mean over the seeds
+    of this network. `std` is the standard deviation over images. `n` counts (image, seed) pairs with a score,
+    `n_undefined` those without, `networks` the networks with a score.
     """
     parts = []
     for (data, model), part in scores[scores["at"].isna()].groupby(["data", "model"], sort=False):
-        by_image = _by_image(part, ["explainer", "metric"])
-        mean, low, high = mean_interval(by_image.to_numpy())
-        explainers, metrics = (by_image.columns.get_level_values(level) for level in (0, 1))
+        values = _by_image(part, ["explainer", "metric"])
+        found = estimate(values)
+        explainers, metrics = (values.columns.get_level_values(level) for level in (0, 1))
         rows = pd.DataFrame({"explainer": explainers, "data": data, "model": model, "metric": metrics})
         rows["direction"] = [directions[metric] for metric in metrics]
-        rows["mean"], rows["ci_low"], rows["ci_high"] = mean, low, high
+        for column in ("mean", "ci_low", "ci_high", "se"):
+            rows[column] = found[column].to_numpy()
         groups = part.groupby(["explainer", "metric"])
         counted = groups["value"].agg(["count", "size"])
         counted["seeds"] = groups["seed"].agg(lambda seeds: " ".join(map(str, sorted(set(seeds)))))
-        counted = counted.loc[by_image.columns].reset_index(drop=True)
-        rows["std"] = by_image.std().to_numpy()
+        counted = counted.loc[values.columns].reset_index(drop=True)
+        rows["std"] = values.std().to_numpy()
         rows["n"], rows["n_undefined"] = counted["count"], counted["size"] - counted["count"]
-        rows["seeds"] = counted["seeds"]
+        rows["networks"], rows["seeds"] = found["networks"].to_numpy(), counted["seeds"]
         parts.append(rows)
     return pd.concat(parts, ignore_index=True)
 
 
 def significance(scores: pd.DataFrame) -> pd.DataFrame:
-    """Compare all pairs of explainers over images, with Holm's correction within each metric."""
+    """Compare all pairs of explainers (`paired_tests`), with Holm's correction within each metric."""
     parts = []
     whole = scores[scores["at"].isna()]
     for (data, model, metric), part in whole.groupby(["data", "model", "metric"], sort=False):
         order = list(dict.fromkeys(part["explainer"]))
-        tests = paired_tests(part.pivot(index=["image", "seed"], columns="explainer", values="value")[order])
-        parts.append(pd.DataFrame({"data": data, "model": model, "metric": metric, **tests}))
+        # Two explainers are compared on seeds that both have, where they explain the same images.
+        paired = part.pivot(index=["network", "image", "seed"], columns="explainer", values="value")[order]
+        parts.append(pd.DataFrame({"data": data, "model": model, "metric": metric, **paired_tests(paired)}))
     # A metric that applies to one explainer only has no pair, and no rows to infer the columns' types from.
     return pd.concat(parts, ignore_index=True).infer_objects()
 
 
 def curves(scores: pd.DataFrame) -> pd.DataFrame:
-    """Return mean and 95 % interval over images at every position of every curve, except curves over attributes.
+    """Return mean and 95 % interval (`estimate`) at every position of every curve, except curves over attributes.
 
     A curve that is shorter for the network of one seed than for another continues with its last value.
     """
@@ -72,15 +75,16 @@ def curves(scores: pd.DataFrame) -> pd.DataFrame:
     parts = [pd.DataFrame(columns=columns)]
     for (data, model), part in scores[scores["at"].notna()].groupby(["data", "model"], sort=False):
         wide = {
-            curve: rows.pivot(index=["image", "seed"], columns="at", values="value").ffill(axis=1)
+            curve: rows.pivot(index=["network", "image", "seed"], columns="at", values="value").ffill(axis=1)
             for curve, rows in part.groupby(["explainer", "metric"], sort=False)
         }
-        by_image = pd.concat(wide, axis=1).groupby("image").mean()
-        mean, low, high = mean_interval(by_image.to_numpy())
-        explainer, metric, at = (by_image.columns.get_level_values(level) for level in range(3))
+        values = pd.concat(wide, axis=1).groupby(["network", "image"]).mean()
+        found = estimate(values)
+        explainer, metric, at = (values.columns.get_level_values(level) for level in range(3))
         axes = part.drop_duplicates("metric").set_index("metric")["axis"]
         labels = {"explainer": explainer, "data": data, "model": model, "metric": metric, "axis": axes[metric].array}
-        parts.append(pd.DataFrame({**labels, "at": at, "mean": mean, "ci_low": low, "ci_high": high}))
+        numbers = {column: found[column].to_numpy() for column in columns[-3:]}
+        parts.append(pd.DataFrame({**labels, "at": at, **numbers}))
     return pd.concat(parts[1:] or parts, ignore_index=True)
 
 
@@ -140,7 +144,7 @@ def markdown(
             lines.append([label, *row])
         blank |= len(cells) < len(names) * len(metrics)
         body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-        parts.append(f"## {data}, {model}\n\n{body}")
+        parts.append(f"## {data}, {model}\n\n{sample(part)}\n\n{body}")
     neither = (table["direction"] == "neither").any()
     flagged = any(row in same and row[2] not in references for row in zip(*(table[c] for c in LABELS), strict=True))
     spent = ", ".join(f"{name} {budget}" for name, budget in (budgets or {}).items())
@@ -149,10 +153,19 @@ def markdown(
     return "\n" + "\n\n".join(parts) + "\n"
 
 
+def sample(table: pd.DataFrame) -> str:
+    """Return one sentence on the networks and images of a table of one network, and on what its intervals are over."""
+    networks = int(table["networks"].max())
+    images = int((table["n"] + table["n_undefined"]).max())
+    if networks < 2:
+        return f"One network, {images} scores for each explainer; intervals over images (bootstrap)."
+    return f"{networks} networks, {images // networks} images for each; intervals over networks (Student's t)."
+
+
 def _by_image(part: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    """Return scores as images x `columns`, averaged over seeds, columns in order of appearance."""
+    """Return scores as (network, image) x `columns`, averaged over seeds, columns in order of appearance."""
     order = part[columns].drop_duplicates()
-    wide = part.groupby(["image", *columns])["value"].mean().unstack(columns)
+    wide = part.groupby(["network", "image", *columns])["value"].mean().unstack(columns)
     return wide[pd.MultiIndex.from_frame(order)]
 
 

@@ -1,10 +1,11 @@
-"""Intervals and tests over images: the image is the unit of resampling."""
+"""Intervals and tests over networks, or over the images of a single network."""
 
 import functools
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import t as student
 from scipy.stats import wilcoxon
 
 RESAMPLES = 2000
@@ -36,23 +37,58 @@ def draws(images: int) -> NDArray[np.float64]:
     return np.random.default_rng(0).multinomial(images, np.full(images, 1 / images), RESAMPLES).astype(float)
 
 
-def paired_tests(scores: pd.DataFrame) -> pd.DataFrame:
-    """Test every pair of columns of `scores` by Wilcoxon's signed-rank test, with Holm's correction.
+def estimate(values: pd.DataFrame) -> pd.DataFrame:
+    """Return mean, ci_low, ci_high, se, networks and n of every column of `values`, whose rows are (network, image).
 
-    A row of `scores` is an (image, seed), a column an explainer. Two explainers are compared on the seeds that both
-    have, where they explain the same network; the difference of an image is the mean over these seeds. Columns:
-    explainer, other, difference (mean of explainer - other), n (images where both are defined), p, p_holm.
+    Where several networks have scores, they are the sample: their means are averaged, and the 95 % interval is
+    Student's over them, because images of one network share its peculiarities. The score of a single network gets the
+    bootstrap interval over its images. `se` is the standard error of the same unit, `n` the number of images with a
+    score, counted for each network.
+    """
+    of_networks = values.groupby("network", sort=False).mean()
+    networks = of_networks.notna().sum().to_numpy()
+    several = networks > 1
+    found = pd.DataFrame({"networks": networks, "n": values.notna().sum().to_numpy()}, values.columns)
+    mean, error = of_networks.mean().to_numpy(), of_networks.sem().to_numpy()
+    half = student.ppf(0.975, np.maximum(networks - 1, 1)) * error
+    found["mean"], found["ci_low"], found["ci_high"], found["se"] = mean, mean - half, mean + half, error
+    of_one = values.loc[:, ~several].dropna(how="all")
+    if len(of_one):
+        found.loc[~several, ["mean", "ci_low", "ci_high"]] = mean_interval(of_one.to_numpy()).T
+        found.loc[~several, "se"] = of_one.sem().to_numpy()
+    return found
+
+
+def paired_tests(scores: pd.DataFrame) -> pd.DataFrame:
+    """Compare every pair of columns of `scores`, with Holm's correction.
+
+    A row of `scores` is a (network, image, seed), a column an explainer. Two explainers are compared on the rows that
+    both have, by the mean over the seeds of a network. Columns: explainer, other, difference (mean of explainer -
+    other), its ci_low, ci_high, se, networks and n (as `estimate`), p, p_holm. p is that of Student's test over the
+    means of the networks, as the interval is; two explainers of a single network are compared over its images, by
+    Wilcoxon's signed-rank test.
     """
     left, right = np.triu_indices(scores.shape[1], k=1)
     values = scores.to_numpy(float)
-    differences = pd.DataFrame(values[:, left] - values[:, right], scores.index).groupby("image").mean().to_numpy()
-    defined = ~np.isnan(differences)
-    with np.errstate(invalid="ignore"):  # two explainers may have no image in common
-        mean = np.nan_to_num(differences).sum(0) / defined.sum(0)
-    names = {"explainer": scores.columns[left], "other": scores.columns[right]}
-    tests = pd.DataFrame({**names, "difference": mean, "n": defined.sum(0), "p": _wilcoxon(differences)})
-    tests["p_holm"] = holm(tests["p"].to_numpy())
-    return tests
+    differences = pd.DataFrame(values[:, left] - values[:, right], scores.index).groupby(["network", "image"]).mean()
+    found = estimate(differences).rename(columns={"mean": "difference"})
+    p = student_p(found["difference"].to_numpy(), found["se"].to_numpy(), found["networks"].to_numpy())
+    single = (found["networks"] < 2).to_numpy()
+    p[single] = _wilcoxon(differences.to_numpy()[:, single])
+    names = pd.DataFrame({"explainer": scores.columns[left], "other": scores.columns[right]})
+    columns = ["difference", "ci_low", "ci_high", "se", "networks", "n"]
+    return pd.concat([names, found[columns]], axis=1).assign(p=p, p_holm=holm(p))
+
+
+def student_p(value: ArrayLike, error: ArrayLike, units: ArrayLike) -> NDArray[np.float64]:
+    """Return the two-sided p-value of Student's test that the mean of some units is zero, from its standard error.
+
+    Without spread, p is 0 for a value other than zero and 1 for zero; one unit shows nothing, so p is 1.
+    """
+    value, error, units = np.asarray(value, float), np.asarray(error, float), np.asarray(units)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(value == 0, 0.0, np.abs(value) / error)
+    return np.where(units < 2, 1.0, 2 * student.sf(ratio, np.maximum(units - 1, 1)))
 
 
 def _wilcoxon(differences: NDArray[np.float64]) -> NDArray[np.float64]:

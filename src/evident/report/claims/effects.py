@@ -1,0 +1,79 @@
+"""From measured effects to the verdict on a claim."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from scipy.stats import t as student
+
+from evident.report.tables.statistics import holm, student_p
+
+Verdict = Literal["holds", "refuted", "undecided", "underpowered", "post hoc"]
+LEVEL = 0.05  # of all effects of one claim together
+
+
+@dataclass(frozen=True)
+class Effect:
+    """Hold an effect that a claim needs: `value` is positive where the claim is right, `p` that of a two-sided test.
+
+    `networks` were measured on `images` each. The sample of the test is the networks, or the images of a single one:
+    `units` counts it.
+    """
+
+    value: float
+    p: float
+    networks: int
+    images: int
+    units: int
+
+
+def judge(effects: Sequence[Effect]) -> Verdict:
+    """Return the verdict on a claim that needs all these effects.
+
+    The p-values are corrected by Holm's method within the claim, its family. The claim holds if every effect is
+    positive and significant, that is if its adjusted interval lies above zero; it is refuted if one is negative and
+    significant. Otherwise it is undecided, or underpowered if the sample is so small that not even agreement of all its
+    units could be significant (by the sign test, whose p is at least 2 to the power of 1 - units).
+    """
+    adjusted = holm(np.array([effect.p for effect in effects]))
+    values = np.array([effect.value for effect in effects])
+    significant = adjusted < LEVEL
+    if (significant & (values > 0)).all():
+        return "holds"
+    if (significant & (values < 0)).any():
+        return "refuted"
+    fewest = min(effect.units for effect in effects)
+    return "underpowered" if 2.0 ** (1 - fewest) * len(effects) >= LEVEL else "undecided"
+
+
+def sample(effects: Sequence[Effect], unit: str = "images") -> str:
+    """Return the sample and the family of a claim as text: `6 networks x 16 images, 3 tests`."""
+    networks, images = min(e.networks for e in effects), min(e.images for e in effects)
+    counted = f"{networks} network{'s' * (networks > 1)} x {images} {unit}"
+    return f"{counted}, {len(effects)} test{'s' * (len(effects) > 1)}"
+
+
+def judged(effects: Sequence[Effect], unit: str = "images") -> tuple[str, Verdict]:
+    """Return sample and verdict of a claim that needs all these effects: the last two fields of `Claim`."""
+    return sample(effects, unit), judge(effects)
+
+
+def over_networks(values: pd.Series, images: int) -> Effect:
+    """Return the mean of one value per network as an effect, by Student's test; `images` are those of each network."""
+    networks = len(values)
+    error: Any = values.sem()
+    return Effect(values.mean(), float(student_p(values.mean(), error, networks)), networks, images, networks)
+
+
+def from_interval(row: Mapping[Any, Any] | pd.Series, column: str, least: float, networks: int) -> Effect:
+    """Return how far `row[column]` is above `least`, from its 95 % interval over the n images of the row."""
+    value, images = float(row[column]) - least, int(row["n"])
+    error = (row["ci_high"] - row["ci_low"]) / 2 / student.ppf(0.975, max(images - 1, 1))
+    return Effect(value, float(student_p(value, error, images)), networks, images, images)
+
+
+def exactly(condition: bool) -> Verdict:
+    """Return the verdict on a rule about numbers as they are, without a test."""
+    return "holds" if condition else "refuted"

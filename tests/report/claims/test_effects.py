@@ -1,0 +1,57 @@
+"""Verdicts from effects, in every case."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import ttest_1samp
+
+from evident.report.claims.effects import Effect, exactly, from_interval, judge, judged, over_networks, sample
+
+
+def effect(value: float, p: float, units: int = 20) -> Effect:
+    return Effect(value, p, networks=1, images=units, units=units)
+
+
+@pytest.mark.parametrize(
+    ("effects", "verdict"),
+    [
+        ([effect(0.1, 0.049)], "holds"),
+        ([effect(0.1, 0.051)], "undecided"),
+        ([effect(-0.1, 0.049)], "refuted"),
+        ([effect(-0.1, 0.051)], "undecided"),
+        ([effect(0, 0)], "undecided"),  # of no spread at all
+        ([effect(0.1, 0.024), effect(0.1, 0.049)], "holds"),  # Holm: 0.048 and 0.049
+        ([effect(0.1, 0.026), effect(0.1, 0.049)], "undecided"),  # 0.052 for both
+        ([effect(0.1, 0.001), effect(-0.1, 0.001)], "refuted"),
+        ([effect(0.1, 0.001), effect(-0.1, 0.5)], "undecided"),
+        ([effect(0.1, float("nan"))], "undecided"),
+        ([effect(0.1, 0.5, units=5)], "underpowered"),  # five units that agree: 2 ** -4
+        ([effect(0.1, 0.5, units=6)], "undecided"),
+        ([effect(0.1, 0.5, units=6), effect(0.1, 0.5)], "underpowered"),
+        ([effect(0.1, 0.01, units=3)], "holds"),
+    ],
+)
+def test_verdict_follows_signs_and_corrected_p_values(effects: list[Effect], verdict: str) -> None:
+    assert judge(effects) == judge(effects[::-1]) == verdict
+
+
+def test_sample_states_networks_images_and_tests() -> None:
+    assert sample([Effect(1, 0, 6, 16, 6)] * 3) == "6 networks x 16 images, 3 tests"
+    assert judged([Effect(1, 0, 1, 15, 15)], "features") == ("1 network x 15 features, 1 test", "holds")
+    assert [exactly(condition) for condition in (True, False)] == ["holds", "refuted"]
+
+
+def test_values_of_networks_are_tested_by_student() -> None:
+    values = pd.Series(np.random.default_rng(0).normal(0.3, 0.5, 6))
+    found = over_networks(values, 16)
+    assert found == Effect(values.mean(), found.p, 6, 16, 6)
+    assert found.p == pytest.approx(ttest_1samp(values, 0).pvalue)
+
+
+def test_interval_of_a_table_gives_the_same_test() -> None:
+    values = np.random.default_rng(0).normal(0.3, 0.5, 30)
+    low, high = ttest_1samp(values, 0).confidence_interval()
+    row = {"difference": values.mean(), "ci_low": low, "ci_high": high, "n": 30}
+    found = from_interval(row, "difference", 0.1, networks=2)
+    assert (found.value, found.networks, found.images, found.units) == (pytest.approx(values.mean() - 0.1), 2, 30, 30)
+    assert found.p == pytest.approx(ttest_1samp(values, 0.1).pvalue)
