@@ -145,19 +145,7 @@ def test_values_of_the_paper_belong_to_existing_claims(paper: str, tmp_path: Pat
         assert values.keys() <= set(KNOWN[paper].NAMES)
 
 
-# The committed results of these papers were made before their claims changed. Strict: the mark goes with new results.
-OUTDATED = {"fgvis": "fgvis/defence and fgvis/games are to be made again with all filters"}
-
-
-@pytest.mark.parametrize(
-    "paper",
-    [
-        pytest.param(paper, marks=pytest.mark.xfail(reason=OUTDATED[paper], strict=True))
-        if paper in OUTDATED
-        else paper
-        for paper in COMMITTED
-    ],
-)
+@pytest.mark.parametrize("paper", COMMITTED)
 def test_readme_shows_the_verdicts_on_the_committed_results(paper: str, tmp_path: Path) -> None:
     here, script = copy_of(paper, tmp_path), SCRIPTS[paper]
     write_claims(script.claims(RESULTS), here, measured_at([RESULTS / name for name in script.EXPERIMENTS]))
