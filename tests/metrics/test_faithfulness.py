@@ -7,6 +7,7 @@ import torch
 from samples import Brightness
 from torch import Tensor, nn
 
+from evident.contracts import Regressor
 from evident.errors import UserError
 from evident.metrics.contract import Curve, Explanation, area
 from evident.metrics.cost import Cost
@@ -39,20 +40,20 @@ def curves(heatmap: Tensor, target: int = 0, image: Tensor = GREYS, **settings) 
 
 def test_curves_of_a_summing_model_are_the_sums_of_the_shown_pixels():
     deletion, insertion = curves(GREYS[None], steps=4)
-    quarters = torch.tensor([0, 0.25, 0.5, 0.75, 1], dtype=torch.float64)
+    squares = torch.tensor([0, 1, 4, 9, 16], dtype=torch.float64) / 16  # 0, 0, 1, 2 and 4 of four pixels
     for curve, expected in (
-        (deletion, [0.35, 0.15, 0.05, 0, 0]),
-        (insertion, [0, 0.2, 0.3, 0.35, 0.35]),
+        (deletion, [0.35, 0.35, 0.15, 0.05, 0]),
+        (insertion, [0, 0, 0.2, 0.3, 0.35]),
     ):
-        torch.testing.assert_close(curve.at, quarters)
-        torch.testing.assert_close(curve.values, torch.tensor([expected]).double(), rtol=1e-6, atol=1e-7)
-    assert area(deletion).item() == pytest.approx((0.35 / 2 + 0.15 + 0.05) / 4)
-    assert area(insertion).item() == pytest.approx((0.2 + 0.3 + 0.35 + 0.35 / 2) / 4)
+        torch.testing.assert_close(curve.at, squares)
+        torch.testing.assert_close(curve.values, torch.tensor([expected]).double() / 0.35, rtol=1e-6, atol=1e-7)
+    assert area(deletion).item() == pytest.approx((0.35 * 1 + 0.25 * 3 + 0.1 * 5 + 0.025 * 7) / 16 / 0.35)
+    assert area(insertion).item() == pytest.approx((0 * 1 + 0.1 * 3 + 0.25 * 5 + 0.325 * 7) / 16 / 0.35)
 
 
-def test_score_is_the_probability_of_the_target():
+def test_score_is_the_probability_of_the_target_relative_to_that_of_the_image():
     deletion, _ = curves(GREYS[None], target=1, steps=4)
-    torch.testing.assert_close(deletion.values, 1 - curves(GREYS[None], steps=4)[0].values)
+    torch.testing.assert_close(0.65 * deletion.values, 1 - 0.35 * curves(GREYS[None], steps=4)[0].values)
 
 
 def test_true_order_of_pixels_is_the_best_and_its_inverse_the_worst_order():
@@ -64,13 +65,13 @@ def test_true_order_of_pixels_is_the_best_and_its_inverse_the_worst_order():
 
 
 def test_constant_map_ranks_pixels_in_random_order():
-    # Bright above, dark below: the area is half the score in random order, and a quarter in raster order.
+    # Bright above, dark below: the area is half the score in random order, and much less or more in raster order.
     image = torch.zeros(32, 32)
     image[:16] = 1
     for constant in (torch.zeros(1, 32, 32), torch.ones(1, 32, 32)):
         deletion, insertion = curves(constant, image=image, steps=16)
-        assert area(deletion).item() == pytest.approx(0.25, abs=0.02)
-        assert area(insertion).item() == pytest.approx(0.25, abs=0.02)
+        assert area(deletion).item() == pytest.approx(0.5, abs=0.04)
+        assert area(insertion).item() == pytest.approx(0.5, abs=0.04)
 
 
 def test_order_of_ties_depends_on_the_seed_only():
@@ -85,9 +86,8 @@ def test_curves_of_random_orders_are_linear_on_average():
     image = torch.rand(24, 24, generator=torch.Generator().manual_seed(0))
     heatmap = torch.rand(50, 24, 24, generator=torch.Generator().manual_seed(1))
     deletion, insertion = curves(heatmap, image=image, steps=4)
-    line = image.mean().double() * torch.linspace(0, 1, 5, dtype=torch.float64)
-    torch.testing.assert_close(insertion.values.mean(0), line, rtol=0, atol=5e-3)
-    torch.testing.assert_close(deletion.values.mean(0), line.flip(0), rtol=0, atol=5e-3)
+    torch.testing.assert_close(insertion.values.mean(0), insertion.at, rtol=0, atol=1e-2)
+    torch.testing.assert_close(deletion.values.mean(0), 1 - deletion.at, rtol=0, atol=1e-2)
 
 
 def example(images: int = 3) -> Explanation:
@@ -103,9 +103,13 @@ def test_curves_start_and_end_at_image_and_reference(reference):
     explanation = example()
     result = deletion_insertion(explanation, reference, steps=3)
     without = reference_images(explanation.images, explanation.model, reference)
-    for images, first, last in ((explanation.images, 0, -1), (without, -1, 0)):
+
+    def score(images):
         with torch.no_grad():
-            probability = explanation.model(images).double().softmax(1)[torch.arange(3), explanation.target]
+            return explanation.model(images).double().softmax(1)[torch.arange(3), explanation.target]
+
+    for images, first, last in ((explanation.images, 0, -1), (without, -1, 0)):
+        probability = score(images) / score(explanation.images)
         for name, end in (("deletion", first), ("insertion", last)):
             values = result[f"{name}_{reference}"].values[:, end]
             torch.testing.assert_close(values, probability, rtol=1e-5, atol=1e-7)
@@ -125,7 +129,7 @@ def test_curves_equal_their_formula_by_plain_loops(reference, steps):
         images = {"deletion": [], "insertion": []}
         for k in range(steps + 1):
             deleted, inserted = explanation.images[n].clone(), without[n].clone()
-            for pixel in order[: int(k * pixels / steps + 0.5)]:
+            for pixel in order[: int(k**2 * pixels / steps**2 + 0.5)]:
                 y, x = divmod(pixel, 5)
                 deleted[:, y, x] = without[n, :, y, x]
                 inserted[:, y, x] = explanation.images[n, :, y, x]
@@ -133,9 +137,12 @@ def test_curves_equal_their_formula_by_plain_loops(reference, steps):
             images["insertion"].append(inserted)
         for name, shown in images.items():
             with torch.no_grad():
-                expected = model(torch.stack(shown)).double().softmax(1)[:, explanation.target[n]]
+                probability, whole = (
+                    model(of).double().softmax(1)[:, explanation.target[n]]
+                    for of in (torch.stack(shown), explanation.images[[n]])
+                )
             values = result[f"{name}_{reference}"].values[n]
-            torch.testing.assert_close(values, expected, rtol=1e-5, atol=1e-7)
+            torch.testing.assert_close(values, probability / whole, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 24, 1000])
@@ -177,3 +184,32 @@ def test_missing_or_invalid_arguments_are_named():
         deletion_insertion(explanation, steps=0)
     with pytest.raises(UserError, match="needs the model"):
         deletion_insertion(Explanation(explanation.images, explanation.target, explanation.heatmap))
+
+
+def test_heatmaps_that_are_through_within_one_percent_of_the_pixels_differ():
+    """With 32 equal steps, whatever is through after the first one has the same area."""
+    image = torch.zeros(100, 100)
+    image[0, :20] = 1
+    good, better = torch.zeros(2, 100, 100)
+    better[0, :20] = 1  # the 20 bright pixels first
+    good[0], good[1] = 0.5, 1  # 100 dark ones before them
+    deletion, _ = curves(torch.stack([good, better]), image=image, steps=20)
+    assert area(deletion)[1] < area(deletion)[0] < 0.02
+
+
+def test_curves_of_a_regression_follow_the_output_itself():
+    class Sum(nn.Module, Regressor):
+        def __init__(self) -> None:
+            super().__init__()
+            self.normalise = Normalise(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.normalise(images).double().mean((1, 2, 3))[:, None] - 1
+
+        def regression_names(self) -> tuple[str, ...]:
+            return ("sum",)
+
+    explanation = Explanation(GREYS.expand(1, 3, -1, -1), torch.zeros(1, dtype=torch.long), GREYS[None], model=Sum())
+    deletion = deletion_insertion(explanation, steps=4)["deletion_mean_colour"]
+    expected = torch.tensor([[0.35, 0.35, 0.15, 0.05, 0]]).double() - 1
+    torch.testing.assert_close(deletion.values, expected, rtol=1e-6, atol=1e-7)

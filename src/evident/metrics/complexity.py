@@ -6,7 +6,7 @@ from torch import Tensor
 from evident.metrics.contract import Explanation, metric
 
 
-@metric(direction="higher")
+@metric(direction="neither")
 def gini(explanation: Explanation) -> Tensor:
     """Compute the Gini index G = sum_i (2i - n - 1) |h|_(i) / (n sum |h|).
 
@@ -20,7 +20,7 @@ def gini(explanation: Explanation) -> Tensor:
     return ((2 * i - n - 1) * size).sum(1) / (n * size.sum(1))
 
 
-@metric(direction="lower")
+@metric(direction="neither")
 def entropy(explanation: Explanation) -> Tensor:
     """Compute the entropy H = -sum p log p in nats, with p = |h| / sum |h|.
 

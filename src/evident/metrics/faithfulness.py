@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from evident.contracts import Regressor
 from evident.errors import UserError
 from evident.explainers.shared.targets import probability, target_scores
 from evident.metrics.contract import Curve, Explanation, metric
@@ -26,21 +27,22 @@ def ranks(heatmap: Tensor, seed: int) -> Tensor:
 def deletion_insertion(
     explanation: Explanation,
     reference: Reference = "mean_colour",
-    steps: int = 100,
+    steps: int = 20,
     batch_size: int = 64,
     seed: int = 0,
 ) -> dict[str, Curve]:
-    """Compute the target's probability while the highest pixels are deleted from the image or inserted in a reference.
+    """Follow the target's probability while the highest pixels are deleted from the image or inserted in a reference.
 
-    deletion(f) = softmax(model(image, its top share f of pixels replaced by the reference))[target],
-    insertion(f) = softmax(model(reference, its top share f of pixels replaced by the image))[target],
-    at f = 0, 1/steps, ..., 1, rounded to whole pixels. The curves (N, steps + 1) in [0, 1] are named
-    `deletion_{reference}` and `insertion_{reference}`, and their scores are the areas under them; NaN for a heatmap
-    with non-finite values. For a regression the curves follow the output itself, in its units. Heatmaps rank first what
-    raises the output, so low deletion and high insertion are better there too. `batch_size` images pass the model at
-    once, in its current mode; `seed` orders tied pixels. Raises `UserError` without a model, for `steps` below 1 and
-    for an unknown reference.
-    Source: Petsiuk, Das, Saenko 2018, arXiv 1806.07421 (RISE).
+    deletion(f) = p(image, its top share f of pixels replaced by the reference) / p(image),
+    insertion(f) = p(reference, its top share f of pixels replaced by the image) / p(image),
+    with p = softmax(model(...))[target], at f = (k / steps)^2 for k = 0, 1, ..., steps, rounded to whole pixels. The
+    squares place more steps at the start, where a good heatmap decides: with equal steps, whatever is through after one
+    or two of them has the same area. The curves (N, steps + 1), 1 for the image, are named `deletion_{reference}` and
+    `insertion_{reference}`, and their scores are the areas under them; NaN for a heatmap with non-finite values. For a
+    regression the curves follow the output itself, in its units. Heatmaps rank first what raises the output, so low
+    deletion and high insertion are better there too. `batch_size` images pass the model at once, in its current mode;
+    `seed` orders tied pixels. Raises `UserError` without a model, for `steps` below 1 and for an unknown reference.
+    Source: Petsiuk, Das, Saenko 2018, arXiv 1806.07421 (RISE); squares and division by p(image) are ours.
     """
     images, target, model = explanation.images, explanation.target, explanation.model
     if model is None:
@@ -50,7 +52,7 @@ def deletion_insertion(
     height, width = images.shape[-2:]
     order = ranks(explanation.heatmap, seed).view(-1, 1, height, width)
     # Without the step f = 1: the last point of each curve is the first point of the other, and is computed once.
-    top = (torch.arange(steps, device=images.device) * height * width + steps // 2) // steps
+    top = (torch.arange(steps, device=images.device).square() * height * width + steps**2 // 2) // steps**2
     rows = torch.arange(2 * steps * len(images), device=images.device)
     scores = []
     with torch.no_grad():
@@ -62,9 +64,11 @@ def deletion_insertion(
             outputs = model(torch.where(shown, images[image], without[image]))
             scores.append(target_scores(probability(model, outputs.double()), target[image]))
     values = torch.cat(scores).view(2, steps, len(images))
+    if not isinstance(model, Regressor):
+        values /= values[0, 0].clone()
     values[:, :, ~explanation.heatmap.flatten(1).isfinite().all(1)] = torch.nan
     deletion, insertion = values
-    at = torch.linspace(0, 1, steps + 1, dtype=torch.float64, device=images.device)
+    at = torch.linspace(0, 1, steps + 1, dtype=torch.float64, device=images.device).square()
     return {
         f"deletion_{reference}": Curve(at, torch.cat([deletion, insertion[:1]]).T, axis="pixels"),
         f"insertion_{reference}": Curve(at, torch.cat([insertion, deletion[:1]]).T, axis="pixels"),

@@ -98,6 +98,21 @@ def test_metric_of_a_single_method_has_no_best_method(references: set[str]) -> N
     assert "≈" not in down
 
 
+def test_caption_raises_an_alarm_where_random_beats_a_method() -> None:
+    up = scores({"ours": 0.5, "poor": 0.2, "plaid": 0.1, "random": 0.3})
+    down = scores({"ours": 0.5, "poor": 0.2, "plaid": 0.1, "random": 0.3}, "down")
+    size = scores({"ours": 0.5, "random": 0.9}, "size")
+    table = tables.table(pd.concat([up, down, size]), DIRECTIONS)
+    assert tables.below_random(table, {"random"}, {("d", "m", "plaid")}) == [
+        "by up, random is better than poor",
+        "by down, random is better than ours",
+    ]
+    text = tables.markdown(table, {"random"})
+    assert "**Caution**: by up, random is better than poor, plaid. **Caution**: by down, random is better" in text
+    assert "Caution" not in tables.markdown(tables.table(scores({"ours": 0.5, "random": 0.3}), DIRECTIONS), {"random"})
+    assert tables.below_random(tables.table(scores({"ours": 0.5}), DIRECTIONS), set()) == []
+
+
 def test_value_that_rounds_to_zero_has_no_sign() -> None:
     rows = tables.table(scores({"low": -0.0001, "high": 0.8}), DIRECTIONS)
     assert "| low | 0.000 ± " in tables.markdown(rows, set())

@@ -148,9 +148,38 @@ def markdown(
     neither = (table["direction"] == "neither").any()
     flagged = any(row in same and row[2] not in references for row in zip(*(table[c] for c in LABELS), strict=True))
     spent = ", ".join(f"{name} {budget}" for name, budget in (budgets or {}).items())
-    notes = {LEGEND: True, BLANK: blank, NEITHER: neither, UNCHANGING: flagged, f"Budgets per image: {spent}.": spent}
+    alarm = " ".join(f"**Caution**: {text}." for text in below_random(table, references, same))
+    notes = {
+        alarm: alarm,
+        LEGEND: True,
+        BLANK: blank,
+        NEITHER: neither,
+        UNCHANGING: flagged,
+        f"Budgets per image: {spent}.": spent,
+    }
     parts.append(" ".join(note for note, applies in notes.items() if applies))
     return "\n" + "\n\n".join(parts) + "\n"
+
+
+def below_random(
+    table: pd.DataFrame, references: Collection[str], same: Collection[tuple[str, str, str]] = ()
+) -> list[str]:
+    """Return one text for each metric by which the mean of the row `random` is better than that of a method.
+
+    A metric that prefers random numbers to an explanation may say little, or the explanation may.
+    """
+    found = []
+    for (data, model, metric), rows in table.groupby(["data", "model", "metric"], sort=False):
+        chance = rows[rows["explainer"] == "random"]["mean"]
+        if chance.empty or rows["direction"].iloc[0] == "neither":
+            continue
+        methods = rows[[name not in references and (data, model, name) not in same for name in rows["explainer"]]]
+        sign = 1 if rows["direction"].iloc[0] == "higher" else -1
+        worse = methods[sign * methods["mean"] < sign * chance.iloc[0]]["explainer"].tolist()
+        if worse:
+            place = f" on {data}, {model}" if table[["data", "model"]].drop_duplicates().shape[0] > 1 else ""
+            found.append(f"by {str(metric).replace('_', ' ')}{place}, random is better than {', '.join(worse)}")
+    return found
 
 
 def sample(table: pd.DataFrame) -> str:
