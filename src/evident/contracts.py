@@ -17,7 +17,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 
 from torch import Tensor, nn
 
-from evident.values import Batch, Evidence, FeatureMaps, Interpretation, Removals
+from evident.values import Batch, ChangedImages, Evidence, FeatureMaps, Interpretation, Removals
 
 # Explainers.
 
@@ -218,6 +218,14 @@ class Removable(Protocol):
 
     def removals(self, index: Tensor) -> Removals:
         """Return the images of these indices (B,) without each attribute that they show, one at a time."""
+
+
+@runtime_checkable
+class ChangesEvidence(Protocol):
+    """Show its test images with other evidence, and with other surroundings. Example: rendered flowers."""
+
+    def changed_images(self) -> ChangedImages:
+        """Return all N test images, and three changed copies of each."""
 
 
 @runtime_checkable

@@ -49,6 +49,21 @@ class Truth(NamedTuple):
     typical: Tensor
 
 
+class ChangedImages(NamedTuple):
+    """Hold N images uint8 (N, 3, H, W) with their labels (N,), and changed copies of them.
+
+    `recoloured` shows the evidence of another class, `new_labels`, in the same scene; `surrounded` shows the evidence
+    among the surroundings of another image, which have none of their own; `grey` shows it without colour.
+    """
+
+    images: Tensor
+    labels: Tensor
+    recoloured: Tensor
+    new_labels: Tensor
+    surrounded: Tensor
+    grey: Tensor
+
+
 class Removals(NamedTuple):
     """Hold P images, each a scene rendered again without one of its attributes.
 

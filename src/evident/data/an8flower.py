@@ -5,6 +5,7 @@ original renderer is not available: parts, viewpoints and light are our choice.
 """
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,15 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.nn.functional import max_pool2d
 
+from evident.contracts import ChangesEvidence
 from evident.data.files import listing
 from evident.data.images import ImageSet, ImageSplits
-from evident.data.render.flowers import CLASSES, RENDER_FORMAT, check_variant, render
+from evident.data.render.flowers import CLASSES, COLOURS, REACH, RENDER_FORMAT, check_variant, render
 from evident.errors import UserError
 from evident.store import artefact
+from evident.values import ChangedImages
 
 NAME = re.compile(r"class(\d+)_img(\d+)_p(\d+)_r(\d+)")
 SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -62,10 +66,48 @@ def an8flower(
     kind = source.split()[0]
     if kind == "rendered":
         sets = {split: _rendered(variant, split, count, seed, size, store) for split, count in counts.items()}
-        return ImageSplits(**sets, classes=CLASSES[variant])
+        return RenderedFlowers(**sets, classes=CLASSES[variant], variant=variant, seed=seed, store=store)
     if kind == "authors":
         return _authors(root, variant, counts, size)
     raise UserError(f"unknown an8Flower source {source!r}; use authors or rendered")
+
+
+@dataclass(frozen=True)
+class RenderedFlowers(ImageSplits, ChangesEvidence):
+    """Hold rendered splits, whose test scenes can be rendered again with another colour."""
+
+    variant: str
+    seed: int
+    store: Path
+
+    def changed_images(self) -> ChangedImages:
+        """Return the test images with the marked part in the next colour, in other surroundings, and in grey.
+
+        A part is visible a few pixels outside its mask, so the changes apply to the mask and these pixels. Other
+        surroundings are those of the next image, whose own marked part is grey.
+        """
+        images, labels, masks = self.test.images, self.test.labels, self.test.masks
+        assert isinstance(images, Tensor)
+        assert isinstance(masks, Tensor)
+        first = labels // len(COLOURS) * len(COLOURS)  # of the part
+        new_labels = first + (labels + 1) % len(COLOURS)
+        part = max_pool2d(masks[:, None].float(), 2 * REACH + 1, 1, REACH) > 0
+        grey = torch.where(part, images.float().mean(1, keepdim=True).round().byte(), images)
+        surrounded = torch.where(part, images, grey.roll(-1, 0))
+        return ChangedImages(images, labels, self._recoloured(new_labels), new_labels, surrounded, grey)
+
+    def _recoloured(self, labels: Tensor) -> Tensor:
+        size, count = self.test.images.shape[-1], len(labels)
+        identity = {
+            "set": "an8flower recoloured", "format": RENDER_FORMAT, "variant": self.variant, "count": count,
+            "seed": self.seed, "size": size,
+        }  # fmt: skip
+
+        def make(folder: Path) -> None:
+            drawn = render(self.variant, "test", range(count), self.seed, size, labels)
+            save_file({"images": drawn.images}, folder / "images.safetensors")
+
+        return load_file(artefact(self.store, "data", identity, make) / "images.safetensors")["images"]
 
 
 def _rendered(variant: str, split: str, count: int, seed: int, size: int, store: Path) -> ImageSet:
