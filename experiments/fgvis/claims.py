@@ -1,7 +1,7 @@
 """Verdicts on FGVis's claims: `python experiments/fgvis/claims.py`.
 
-The script reads results/ and rewrites the table of claims in the README beside it. The rules were fixed before any of
-these tables was read.
+The script reads results/ and rewrites the table of claims in the README beside it. The README says when
+each rule was written.
 """
 
 from dataclasses import replace

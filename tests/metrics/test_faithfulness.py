@@ -193,7 +193,7 @@ def test_heatmaps_that_are_through_within_one_percent_of_the_pixels_differ():
     good, better = torch.zeros(2, 100, 100)
     better[0, :20] = 1  # the 20 bright pixels first
     good[0], good[1] = 0.5, 1  # 100 dark ones before them
-    deletion, _ = curves(torch.stack([good, better]), image=image, steps=20)
+    deletion, _ = curves(torch.stack([good, better]), image=image, steps=20, least=0)
     assert area(deletion)[1] < area(deletion)[0] < 0.02
 
 
@@ -213,3 +213,12 @@ def test_curves_of_a_regression_follow_the_output_itself():
     deletion = deletion_insertion(explanation, steps=4)["deletion_mean_colour"]
     expected = torch.tensor([[0.35, 0.35, 0.15, 0.05, 0]]).double() - 1
     torch.testing.assert_close(deletion.values, expected, rtol=1e-6, atol=1e-7)
+
+
+def test_image_whose_class_the_network_does_not_see_has_no_score():
+    image = torch.full((8, 8), 0.05)
+    deletion, insertion = curves(torch.rand(1, 8, 8), image=image, steps=4)
+    assert deletion.values.isnan().all()
+    assert insertion.values.isnan().all()
+    deletion, _ = curves(torch.rand(1, 8, 8), image=image, steps=4, least=0.04)
+    assert deletion.values[0, 0] == 1

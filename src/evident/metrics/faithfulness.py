@@ -30,18 +30,21 @@ def deletion_insertion(
     steps: int = 20,
     batch_size: int = 64,
     seed: int = 0,
+    least: float = 0.1,
 ) -> dict[str, Curve]:
     """Follow the target's probability while the highest pixels are deleted from the image or inserted in a reference.
 
     deletion(f) = p(image, its top share f of pixels replaced by the reference) / p(image),
     insertion(f) = p(reference, its top share f of pixels replaced by the image) / p(image),
     with p = softmax(model(...))[target], at f = (k / steps)^2 for k = 0, 1, ..., steps, rounded to whole pixels. The
-    squares place more steps at the start, where a good heatmap decides: with equal steps, whatever is through after one
-    or two of them has the same area. The curves (N, steps + 1), 1 for the image, are named `deletion_{reference}` and
-    `insertion_{reference}`, and their scores are the areas under them; NaN for a heatmap with non-finite values. For a
-    regression the curves follow the output itself, in its units. Heatmaps rank first what raises the output, so low
-    deletion and high insertion are better there too. `batch_size` images pass the model at once, in its current mode;
-    `seed` orders tied pixels. Raises `UserError` without a model, for `steps` below 1 and for an unknown reference.
+    squares place more steps at the start: with equal steps, all heatmaps that remove the evidence within the first one
+    get the same area. The curves (N, steps + 1), 1 for the image, are named `deletion_{reference}` and
+    `insertion_{reference}`, and their scores are the areas under them. They are NaN for a heatmap with non-finite
+    values, and where p(image) is below `least`: the network does not see the class, and dividing by next to nothing
+    would let this image decide the mean. For a regression the curves follow the output itself, in its units. Heatmaps
+    rank first what raises the output, so low deletion and high insertion are better there too. `batch_size` images pass
+    the model at once, in its current mode; `seed` orders tied pixels. Raises `UserError` without a model, for `steps`
+    below 1 and for an unknown reference.
     Source: Petsiuk, Das, Saenko 2018, arXiv 1806.07421 (RISE); squares and division by p(image) are ours.
     """
     images, target, model = explanation.images, explanation.target, explanation.model
@@ -65,7 +68,8 @@ def deletion_insertion(
             scores.append(target_scores(probability(model, outputs.double()), target[image]))
     values = torch.cat(scores).view(2, steps, len(images))
     if not isinstance(model, Regressor):
-        values /= values[0, 0].clone()
+        whole = values[0, 0].clone()
+        values /= whole.where(whole >= least, torch.nan)
     values[:, :, ~explanation.heatmap.flatten(1).isfinite().all(1)] = torch.nan
     deletion, insertion = values
     at = torch.linspace(0, 1, steps + 1, dtype=torch.float64, device=images.device).square()

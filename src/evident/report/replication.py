@@ -16,7 +16,11 @@ from evident.errors import UserError
 
 ROOT = Path(__file__).parents[3]
 ROW = ["explainer", "data", "model", "metric"]
-ALLOWED = 0.05  # share of numbers that lie outside a 95 % interval by chance
+EXPECTED = 0.05  # share of numbers that lie outside a 95 % interval by chance
+# Numbers of one table share networks and images, so this share varies. In simulations of 300 numbers and four networks,
+# with correlations of 0.3 to 0.5, a run of the same truth stays below this limit in nine cases of ten, and one that is
+# shifted by one half-width exceeds it in 84 to 97 %.
+LIMIT = 0.1
 ROUNDING = 1e-5  # relative: tables have six digits
 
 
@@ -35,8 +39,8 @@ class Replication:
 
     @property
     def confirmed(self) -> bool:
-        """Whether at most 5 % of the numbers are outside, and none of the record is missing."""
-        return self.numbers > 0 and not self.missing and len(self.outside) <= ALLOWED * self.numbers
+        """Whether at most 10 % of the numbers are outside, and none of the record is missing."""
+        return self.numbers > 0 and not self.missing and len(self.outside) <= LIMIT * self.numbers
 
     def line(self) -> str:
         """Return the verdict as one line."""
@@ -44,7 +48,7 @@ class Replication:
         for rows, place in ((self.missing, "missing in the run"), (self.new, "not in the record")):
             share += f"; {len(rows)} {place}" if rows else ""
         verdict = "confirmed" if self.confirmed else "incomplete" if self.missing else "not confirmed"
-        return f"{verdict}: {share}; {ALLOWED:.0%} are to be expected"
+        return f"{verdict}: {share}; {EXPECTED:.0%} are expected, {LIMIT:.0%} allowed"
 
     def text(self) -> str:
         """Return the verdict, and a line for every number outside, and for every one that has no counterpart."""

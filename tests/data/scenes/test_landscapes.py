@@ -112,6 +112,16 @@ def test_landscape_is_rendered_without_an_attribute(splits):
     assert not rest.masks[k].any()
 
 
+def test_block_renders_its_own_landscapes(splits):
+    whole, second = splits.test, splits.test.block(1, 2)
+    assert torch.equal(second.images[0], whole.images[2])
+    assert torch.equal(second.without(0, None).image, second.images[0])
+    found, expected = second.removals(torch.tensor([0])), whole.removals(torch.tensor([2]))
+    for one, other in zip(found, expected, strict=True):
+        assert torch.equal(one, other)
+    assert torch.equal(whole.block(3).block(1, 1).without(0, None).image, whole.images[1])
+
+
 def test_mask_marks_the_pixels_that_raise_the_true_score(splits):
     batch = splits.test.__getitems__([0, 2])
     scene = landscape("scenicness/test", 2, 20, seed=3)

@@ -60,7 +60,7 @@ def test_curves_over_pixels_follow_the_probability_unless_told_otherwise() -> No
     first, second, _ = curves_figure(
         pd.concat([curves("insertion_blur", "pixels", "a"), curves("iou_area", "thresholds", "a")]), set()
     ).axes
-    assert (first.get_ylabel(), second.get_ylabel()) == ("probability of the class", "IoU")
+    assert (first.get_ylabel(), second.get_ylabel()) == ("relative probability", "IoU")
 
 
 def ablations(**random: float) -> pd.DataFrame:

@@ -115,7 +115,7 @@ def test_every_network_has_figures_of_its_own_scores(tmp_path: Path) -> None:
     assert list(part.figures) == ["scores_photos_a", "scores_photos_b"]
 
 
-@pytest.mark.parametrize(("regression", "label"), [(False, "probability of the class"), (True, "score")])
+@pytest.mark.parametrize(("regression", "label"), [(False, "relative probability"), (True, "score")])
 def test_curves_over_pixels_follow_the_score_of_a_regression(tmp_path: Path, regression: bool, label: str) -> None:
     scores = {("gini", ""): [0.25, 0.75], ("deletion", "pixels"): [0.1, 0.3]}
     cell = cell_of(tmp_path, scores=scores, regression=regression)

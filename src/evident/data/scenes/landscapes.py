@@ -7,7 +7,7 @@ contribution of each attribute and of each pixel. A scene is identified by its s
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -115,7 +115,8 @@ class LandscapeSet(Dataset[Batch], KnowsTruth, Removable):
         rows = block_of(len(self), count, number)
         labels, true = ({key: values[rows] for key, values in of.items()} for of in (self.labels, self.truth))
         masks = PackedMasks(self.attribute_masks.packed[rows], self.attribute_masks.height, self.attribute_masks.width)
-        return LandscapeSet(self.images[rows], labels, self.names[rows], masks, true, self.gives_truth, self._renderer)
+        renderer = replace(self._renderer, first=self._renderer.first + rows.start)
+        return LandscapeSet(self.images[rows], labels, self.names[rows], masks, true, self.gives_truth, renderer)
 
 
 @dataclass(frozen=True)

@@ -18,23 +18,27 @@ FILE = "landscapes.safetensors"
 
 @dataclass(frozen=True)
 class LandscapeRenderer:
-    """Render the landscapes of one set by index, `size` pixels a side, and keep the results in `store`."""
+    """Render the landscapes of one set by index, `size` pixels a side, and keep the results in `store`.
+
+    Indices count from `first`, so that a block of a set renders its own landscapes.
+    """
 
     set_name: str
     size: int
     seed: int
     store: Path
+    first: int = 0
 
     def render(self, index: int, without: str | None = None) -> Scene:
         """Return the landscape at `index`, without the attribute `without` if given."""
-        return landscape(self.set_name, index, self.size, without, self.seed)
+        return landscape(self.set_name, self.first + index, self.size, without, self.seed)
 
     def identity(self, content: str, count: int) -> Identity:
         """Return the identity of the stored file that holds `content` of the first `count` landscapes."""
         return {
             "set": content, "format": RENDER_FORMAT, "split": self.set_name, "count": count, "seed": self.seed,
             "size": self.size,
-        }  # fmt: skip
+        } | ({"first": self.first} if self.first else {})  # fmt: skip
 
     def removals(self, visible: Tensor) -> dict[str, Tensor]:
         """Render each of the first N landscapes once without each of its `visible` attributes, bool (N, K).

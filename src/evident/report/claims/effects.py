@@ -18,8 +18,8 @@ LEVEL = 0.05  # of all effects of one claim together
 class Effect:
     """Hold an effect that a claim needs: `value` is positive where the claim is right, `p` that of a two-sided test.
 
-    `networks` were measured on `images` each. The sample of the test is the networks, or the images of a single one:
-    `units` counts it.
+    `networks` were measured on `images` each. `units` counts the sample of the test: the networks, or images where
+    there is a single network or where the table has no network by network values.
     """
 
     value: float
@@ -34,8 +34,8 @@ def judge(effects: Sequence[Effect]) -> Verdict:
 
     The p-values are corrected by Holm's method within the claim, its family. The claim holds if every effect is
     positive and significant, that is if its adjusted interval lies above zero; it is refuted if one is negative and
-    significant. Otherwise it is undecided, or underpowered if the sample is so small that not even agreement of all its
-    units could be significant (by the sign test, whose p is at least 2 to the power of 1 - units).
+    significant. Otherwise it is undecided, or underpowered if there are so few units that equal signs of all of them,
+    which is all that a test without assumptions sees, would not be significant: 2^(1 - units) times the tests.
     """
     adjusted = holm(np.array([effect.p for effect in effects]))
     values = np.array([effect.value for effect in effects])
@@ -52,7 +52,8 @@ def sample(effects: Sequence[Effect], unit: str = "images") -> str:
     """Return the sample and the family of a claim as text: `6 networks x 16 images, 3 tests`."""
     networks, images = min(e.networks for e in effects), min(e.images for e in effects)
     counted = f"{networks} network{'s' * (networks > 1)} x {images} {unit}"
-    return f"{counted}, {len(effects)} test{'s' * (len(effects) > 1)}"
+    over = f" over {unit}" if networks > 1 and any(effect.units != effect.networks for effect in effects) else ""
+    return f"{counted}, {len(effects)} test{'s' * (len(effects) > 1)}{over}"
 
 
 def judged(effects: Sequence[Effect], unit: str = "images") -> tuple[str, Verdict]:

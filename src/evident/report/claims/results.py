@@ -1,6 +1,7 @@
 """Tables of one experiment, read for the claims of a paper: scores, intervals and paired comparisons."""
 
 import functools
+import math
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -102,10 +103,10 @@ class Results:
 
     def apart(self, score: Mapping[Any, Any], other: Mapping[Any, Any]) -> Effect:
         """Return how far the mean of a row of the table is above that of another, of which no pairs are known."""
-        errors = [row.get("se", row["std"] / np.sqrt(row["n"])) for row in (score, other)]
+        errors = [self._error(row) for row in (score, other)]
         value, units = score["mean"] - other["mean"], min(self._units(row) for row in (score, other))
         return replace(
-            self._effect(value, 1.0, score, score), units=units, p=float(student_p(value, np.hypot(*errors), units))
+            self._effect(value, 1.0, score, score), units=units, p=float(student_p(value, math.hypot(*errors), units))
         )
 
     def beats(self, metric: str, explainer: str, others: tuple[str, ...]) -> tuple[str, list[Effect]]:
@@ -126,8 +127,7 @@ class Results:
     def _from(self, metric: str, explainer: str, threshold: float, sign: int) -> Effect:
         row = self.score(explainer, metric)
         value = sign * (row["mean"] - threshold)
-        error = row.get("se", row["std"] / np.sqrt(row["n"]))
-        return self._effect(value, float(student_p(value, error, self._units(row))), row, row)
+        return self._effect(value, float(student_p(value, self._error(row), self._units(row))), row, row)
 
     def _effect(self, value: float, p: float, row: Mapping[Any, Any], score: Mapping[Any, Any]) -> Effect:
         seeds = len(str(score["seeds"]).split())
@@ -135,8 +135,14 @@ class Results:
 
     @staticmethod
     def _units(row: Mapping[Any, Any]) -> int:
-        """Return the sample size: networks, or the images of a single network, as in tables without networks."""
-        return int(row["networks"]) if row.get("networks", 1) > 1 else int(row["n"])
+        """Return the sample size: networks, or images, as in tables of a single network and in older ones."""
+        if row.get("networks", 1) > 1:
+            return int(row["networks"])
+        return int(row["n"]) // len(str(row.get("seeds", "0")).split())
+
+    def _error(self, row: Mapping[Any, Any]) -> float:
+        """Return the standard error; older tables have the deviation over images, each the mean over the seeds."""
+        return float(row.get("se", row["std"] / np.sqrt(self._units(row))))
 
     def _sign(self, explainer: str, metric: str) -> int:
         return -1 if self.score(explainer, metric)["direction"] == "lower" else 1

@@ -16,8 +16,8 @@ from evident.report.claims.effects import Verdict
 BEGIN, END = "<!-- claims -->\n", "<!-- end -->"
 LEGEND = (
     "*holds*: every effect that the rule needs is significant, by Holm's correction within the claim; *refuted*: one "
-    "is significantly the other way round; *undecided*: neither; *underpowered*: this sample could not show it, "
-    "whatever the effect; *post hoc*: asked after the results were seen."
+    "is significantly the other way round; *undecided*: neither; *underpowered*: neither, with so few networks or "
+    "images that not even equal signs of all would be significant; *post hoc*: asked after the results were seen."
 )
 
 

@@ -18,7 +18,7 @@ VALUES = {"features": "accuracy on the class", "thresholds": "IoU"}
 CHOICES = {"relevant": "tab:red", "random": "0.45", "least": "tab:blue"}
 
 
-def curves_figure(curves: pd.DataFrame, references: set[str], followed: str = "probability of the class") -> Figure:
+def curves_figure(curves: pd.DataFrame, references: set[str], followed: str = "relative probability") -> Figure:
     """Draw the mean over images of every explainer, one panel per curve, references dashed in grey.
 
     `curves` has the columns explainer, metric, axis, at and mean. `followed` is what deletion and insertion measure: it

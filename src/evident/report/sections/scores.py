@@ -32,7 +32,7 @@ class Scores(Section):
             drawn = drawn[~drawn["metric"].str.startswith(self.drawn_elsewhere).astype(bool)]
             if len(drawn):
                 regression = network.cells[0].folder.read(NETWORK)["regression"]
-                followed = "score" if regression else "probability of the class"
+                followed = "score" if regression else "relative probability"
                 part.figures[f"curves{network.suffix}"] = curves_figure(drawn, references, followed)
         if len(experiment.sameness):
             part.tables["sameness"] = experiment.sameness

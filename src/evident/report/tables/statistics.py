@@ -9,6 +9,7 @@ from scipy.stats import t as student
 from scipy.stats import wilcoxon
 
 RESAMPLES = 2000
+ROUNDING = 1e-12  # smaller numbers are errors of summation
 
 
 def mean_interval(values: NDArray[np.float64], level: float = 0.95) -> NDArray[np.float64]:
@@ -83,12 +84,15 @@ def paired_tests(scores: pd.DataFrame) -> pd.DataFrame:
 def student_p(value: ArrayLike, error: ArrayLike, units: ArrayLike) -> NDArray[np.float64]:
     """Return the two-sided p-value of Student's test that the mean of some units is zero, from its standard error.
 
-    Without spread, p is 0 for a value other than zero and 1 for zero; one unit shows nothing, so p is 1.
+    Units without spread agree, but they are no proof: p is that of the sign test, 2^(1 - units). It is 1 for a single
+    unit, which shows nothing, and for a mean that differs from zero by rounding only.
     """
     value, error, units = np.asarray(value, float), np.asarray(error, float), np.asarray(units)
+    value = np.where(np.abs(value) < ROUNDING, 0.0, value)
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where(value == 0, 0.0, np.abs(value) / error)
-    return np.where(units < 2, 1.0, 2 * student.sf(ratio, np.maximum(units - 1, 1)))
+        p = 2 * student.sf(np.abs(value) / error, np.maximum(units - 1, 1))
+    p = np.where(error < ROUNDING, 2.0 ** (1 - units), p)
+    return np.where((units < 2) | (value == 0), 1.0, p)
 
 
 def _wilcoxon(differences: NDArray[np.float64]) -> NDArray[np.float64]:
