@@ -72,6 +72,16 @@ def test_chunked_rendering_equals_whole(tmp_path, monkeypatch):
     assert torch.equal(whole.masks, chunked.masks)
 
 
+def test_rendering_in_several_processes_gives_the_same_bytes(tmp_path, monkeypatch):
+    whole = rendered(tmp_path / "whole").train
+    monkeypatch.setattr(module, "CHUNK", 3)
+    monkeypatch.setattr(module, "SEVERAL", len(whole))  # not for the smaller splits
+    monkeypatch.setattr(module.os, "cpu_count", lambda: 2)
+    parallel = rendered(tmp_path / "parallel").train
+    for name in ("images", "labels", "masks"):
+        assert torch.equal(getattr(parallel, name), getattr(whole, name))
+
+
 def test_different_seeds_give_different_images(tmp_path):
     assert not torch.equal(rendered(tmp_path).test.images, rendered(tmp_path, seed=3).test.images)
 

@@ -4,12 +4,20 @@ The authors' files are read if they exist. Otherwise similar flowers are rendere
 original renderer is not available: parts, viewpoints and light are our choice.
 """
 
+import os
 import re
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from itertools import repeat
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -18,7 +26,7 @@ from torch.nn.functional import max_pool2d
 from evident.contracts import ChangesEvidence
 from evident.data.files import listing
 from evident.data.images import ImageSet, ImageSplits
-from evident.data.render.flowers import CLASSES, COLOURS, REACH, RENDER_FORMAT, check_variant, render
+from evident.data.render.flowers import CLASSES, COLOURS, REACH, RENDER_FORMAT, Rendered, check_variant, render
 from evident.errors import UserError
 from evident.store import artefact
 from evident.values import ChangedImages
@@ -26,7 +34,8 @@ from evident.values import ChangedImages
 NAME = re.compile(r"class(\d+)_img(\d+)_p(\d+)_r(\d+)")
 SUFFIXES = (".jpg", ".jpeg", ".png")
 SPLITS = ("train", "val", "test")
-CHUNK = 512
+CHUNK = 128  # images that one process renders at a time
+SEVERAL = 512  # images that are worth starting further processes
 
 
 def _folder(root: Path, variant: str) -> Path | None:
@@ -117,10 +126,7 @@ def _rendered(variant: str, split: str, count: int, seed: int, size: int, store:
     }  # fmt: skip
 
     def make(folder: Path) -> None:
-        chunks = [
-            render(variant, split, range(start, min(start + CHUNK, count)), seed, size)
-            for start in range(0, max(count, 1), CHUNK)
-        ]
+        chunks = _chunks(variant, split, count, seed, size)
         names = ("images", "labels", "parts", "masks")
         tensors = {name: torch.cat(column) for name, column in zip(names, zip(*chunks, strict=True), strict=True)}
         save_file(tensors, folder / "images.safetensors")
@@ -128,6 +134,23 @@ def _rendered(variant: str, split: str, count: int, seed: int, size: int, store:
     stored = load_file(artefact(store, "data", identity, make) / "images.safetensors")
     names = [f"{split}-{index:05d}" for index in range(count)]
     return ImageSet(stored["images"], stored["labels"], names, stored["masks"])
+
+
+def _chunks(variant: str, split: str, count: int, seed: int, size: int) -> list[Rendered]:
+    """Render the images 0 to `count` - 1, in several processes if they are many; the bytes are the same."""
+    parts = [range(start, min(start + CHUNK, count)) for start in range(0, max(count, 1), CHUNK)]
+    work = partial(render, variant, split, seed=seed, size=size)
+    if count < SEVERAL:
+        return [work(part) for part in parts]
+    processes = min(len(parts), os.cpu_count() or 1)
+    # A forked process would inherit the threads' locks of this one.
+    with ProcessPoolExecutor(processes, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        return [Rendered(*map(torch.from_numpy, arrays)) for arrays in pool.map(_arrays, repeat(work), parts)]
+
+
+def _arrays(work: Callable[[range], Rendered], part: range) -> list[NDArray[Any]]:
+    """Return the images of one process as arrays: tensors would be sent through shared memory, which may be scarce."""
+    return [tensor.numpy() for tensor in work(part)]
 
 
 def _authors(root: Path, variant: str, counts: dict[str, int], size: int) -> ImageSplits:
