@@ -32,7 +32,8 @@ def scores_figure(table: pd.DataFrame, references: set[str]) -> Figure:
             axes.plot(row["mean"], position, "o", ms=4.5, color=colour, markerfacecolor=face)
         axes.set_yticks(range(len(part)), part["explainer"], fontsize=7)
         axes.tick_params(axis="x", labelsize=7)
-        axes.set_title(f"{metric.replace('_', ' ')} ({direction} is better)", fontsize=8)
+        better = "" if direction == "neither" else f" ({direction} is better)"
+        axes.set_title(f"{metric.replace('_', ' ')}{better}", fontsize=8)
         axes.grid(axis="x", lw=0.4, color="0.85")
         sns.despine(ax=axes)
     return figure
