@@ -22,7 +22,7 @@ def test_scores_are_sorted_with_the_best_on_top() -> None:
         for name, mean in (("a", 0.1), ("b", 0.9), ("random", 0.5))
     ]
     higher, lower, neither = scores_figure(pd.DataFrame(rows), {"random"}).axes
-    assert neither.get_title() == "colour (neither is better)"
+    assert neither.get_title() == "colour"
     assert [label.get_text() for label in higher.get_yticklabels()] == ["a", "random", "b"]
     assert [label.get_text() for label in lower.get_yticklabels()] == ["b", "random", "a"]
 
