@@ -31,7 +31,7 @@ from entry_point import axes, run
 )
 def test_bad_input_ends_with_one_line(tmp_path: Path, given: str, message: str) -> None:
     # Without groups that do not matter here; the input comes last and wins.
-    rest = ("metric=[]", "recorder=[]", "section=[]", "logger=none", *axes(explainer="random"))
+    rest = ("metric=[]", "recorder=[]", "section=[]", "logger=none", *axes(explainer="random", seed="0"))
     ended = run(*rest, given, store=tmp_path)
     assert ended.returncode == 1
     assert message in ended.stderr

@@ -46,6 +46,7 @@ ACCURACY = {
     ("imagenet", "squeezenet1_1"): 0.54,
     ("imagenet", "mobilenet_v2"): 0.62,
     ("imagenet", "resnet18"): 0.62,
+    ("imagenet", "resnet50"): 0.66,
 }
 # The lowest R² of networks of landscapes; lower for ablated networks.
 R2, R2_ABLATED = 0.6, 0.25
@@ -123,7 +124,8 @@ def test_few_scores_are_undefined_and_enough_images_are_scored(results: Path) ->
     photographs = "imagenet" in table["data"].iloc[0] or table["data"].iloc[0] == "sun_photos"
     # For the choice of a search, every cell explains the same few images.
     photographs |= "searches" in results.name
-    assert (table["n"] + table["n_undefined"]).min() >= (8 if photographs else 60)
+    least = 4 if results.name == "searches_resnet50" else 8 if photographs else 60
+    assert (table["n"] + table["n_undefined"]).min() >= least
 
 
 @pytest.mark.parametrize("name", ["an8flower", "an8flower_double_12c"])

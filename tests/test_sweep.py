@@ -65,7 +65,7 @@ def test_scores_have_one_value_per_image_metric_and_position(finished: Path) -> 
 def test_oracle_scores_one_and_others_less(finished: Path) -> None:
     table = pd.read_csv(results_of(finished) / "table.csv")
     labels = ["explainer", "data", "model", "metric", "direction"]
-    statistics = ["mean", "ci_low", "ci_high", "std", "n", "n_undefined", "seeds"]
+    statistics = ["mean", "ci_low", "ci_high", "se", "std", "n", "n_undefined", "networks", "seeds"]
     assert list(table.columns) == labels + statistics
     means = table.pivot_table("mean", "explainer", "metric")
     for metric in MASK_METRICS:
