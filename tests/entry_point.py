@@ -6,6 +6,7 @@ import os
 import pkgutil
 import runpy
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -58,6 +59,7 @@ def _enter(arguments: Sequence[str], environment: Mapping[str, str], printed: Se
         os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT), stream)
     os.environ.clear()
     os.environ.update(environment)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs with interrupts ignored
     os.chdir(ROOT)
     sys.argv = list(arguments)
     # The interpreter has started already, so it does not read PYTHONPATH.
