@@ -78,19 +78,16 @@ class Results:
         """Return the mean score and its 95 % interval as text."""
         return interval(self.score(explainer, metric))
 
-    def difference(self, metric: str, explainer: str, other: str, least: float = 0.0) -> Effect:
+    def difference(self, metric: str, explainer: str, other: str) -> Effect:
         """Return how much better the explainer's score is than the other's, paired over images; p is not corrected.
 
-        Better is higher or lower, as the metric says; a metric without a better direction counts as higher. `least` is
-        the difference beyond which the effect counts as positive: a negative one is a margin of equivalence.
+        Better is higher or lower, as the metric says; a metric without a better direction counts as higher.
         """
         sign = self._sign(explainer, metric)
         for turned, pair in ((1, (explainer, other)), (-1, (other, explainer))):
             if row := self._tests.get((metric, *pair)):
                 value = sign * turned * row["difference"]
-                # Tables made before intervals were over networks have no standard error.
-                p = row["p"] if least == 0 else student_p(value - least, row.get("se", np.nan), self._units(row))
-                return self._effect(value - least, float(p), row, self.score(explainer, metric))
+                return self._effect(value, float(row["p"]), row, self.score(explainer, metric))
         raise self.absent("significance", explainer=explainer, other=other, metric=metric)
 
     def above(self, metric: str, explainer: str, least: float) -> Effect:
