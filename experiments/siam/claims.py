@@ -158,9 +158,8 @@ def keeps_performance(parts: Results, name: str, measure: str, other: str) -> Cl
     ceiling = ""
     if measure != "attribute_precision":
         ceiling = f"; the true scores, before voting, {parts.performance('truth', measure)['value']:.3f}"
-    seeds = max(1, len(apart) - 1)
-    effects = [from_interval(siam, "value", parts.performance("constant", measure)["value"], seeds)]
-    effects += [from_interval({**row, "n": siam["n"]}, "difference", -MARGIN, seeds) for _, row in apart.iterrows()]
+    effects = [from_interval(siam, "value", parts.performance("constant", measure)["value"])]
+    effects += [from_interval({**row, "n": siam["n"]}, "difference", -MARGIN) for _, row in apart.iterrows()]
     return Claim(
         name,
         f"above the constant baseline, and below {other} by less than {MARGIN}, over all seeds and with each one",
@@ -212,7 +211,7 @@ def sparsity_is_free(results: Path) -> Claim:
         parts.experiment,
         f"{siam['value']:.3f}, siam_dense {interval(dense, 'value')}, difference {by_seed(apart)}; map correlation "
         f"{maps[0]:.3f}, siam_dense {maps[1]:.3f}",
-        *judged([from_interval({**apart.iloc[0], "n": siam["n"]}, "difference", -MARGIN, max(1, len(apart) - 1))]),
+        *judged([from_interval({**apart.iloc[0], "n": siam["n"]}, "difference", -MARGIN)]),
     )
 
 
@@ -220,13 +219,12 @@ def part_helps(parts: Results, name: str, measure: str, other: str) -> Claim:
     """The network with a part of SIAM is better than the network without it."""
     apart = parts.performance_differences(measure, "siam", other)
     siam, rest = (parts.performance(model, measure) for model in ("siam", other))
-    seeds = max(1, len(apart) - 1)
     return Claim(
         name,
         f"{in_words(measure)} above {other}'s, over all seeds and with each one",
         parts.experiment,
         f"{siam['value']:.3f}, {other} {rest['value']:.3f}, difference {by_seed(apart)}",
-        *judged([from_interval({**row, "n": siam["n"]}, "difference", 0, seeds) for _, row in apart.iterrows()]),
+        *judged([from_interval({**row, "n": siam["n"]}, "difference", 0) for _, row in apart.iterrows()]),
     )
 
 
@@ -239,7 +237,7 @@ def learns_from_real_photos(photos: Results) -> Claim:
         photos.experiment,
         f"attribute precision {interval(siam, 'value')}, constant {constant['value']:.3f}; {siam['n']} test photos, "
         "which is few",
-        *judged([from_interval(siam, "value", constant["value"], 1)]),
+        *judged([from_interval(siam, "value", constant["value"])]),
     )
 
 

@@ -5,7 +5,16 @@ import pandas as pd
 import pytest
 from scipy.stats import ttest_1samp
 
-from evident.report.claims.effects import Effect, exactly, from_interval, judge, judged, over_networks, sample
+from evident.report.claims.effects import (
+    Effect,
+    deciding,
+    exactly,
+    from_interval,
+    judge,
+    judged,
+    over_networks,
+    sample,
+)
 
 
 def effect(value: float, p: float, units: int = 20) -> Effect:
@@ -51,7 +60,37 @@ def test_values_of_networks_are_tested_by_student() -> None:
 def test_interval_of_a_table_gives_the_same_test() -> None:
     values = np.random.default_rng(0).normal(0.3, 0.5, 30)
     low, high = ttest_1samp(values, 0).confidence_interval()
-    row = {"difference": values.mean(), "ci_low": low, "ci_high": high, "n": 30}
-    found = from_interval(row, "difference", 0.1, networks=2)
-    assert (found.value, found.networks, found.images, found.units) == (pytest.approx(values.mean() - 0.1), 2, 30, 30)
-    assert found.p == pytest.approx(ttest_1samp(values, 0.1).pvalue)
+    for networks, images in ((1, 30), (30, 64)):  # the interval is over images, or over networks
+        row = {"difference": values.mean(), "ci_low": low, "ci_high": high, "networks": networks, "n": images}
+        found = from_interval(pd.Series(row), "difference", 0.1)
+        assert (found.networks, found.images, found.units) == (networks, images, 30)
+        assert found.value == pytest.approx(values.mean() - 0.1)
+        assert found.p == pytest.approx(ttest_1samp(values, 0.1).pvalue)
+
+
+@pytest.mark.parametrize("tests", [1, 5])
+def test_deciding_sample_repeats_what_was_measured(tests: int) -> None:
+    values = np.random.default_rng(1).normal(0.3, 1, 8)
+    effects = [over_networks(pd.Series(values), 16)] * tests
+    needed = deciding(effects)
+    assert needed is not None
+    assert judge(effects) != "holds"
+    corrected = []
+    for units in (needed - 1, needed):  # samples of this size with the same mean and deviation
+        spread = np.linspace(-1, 1, units)
+        same = values.mean() + spread * values.std(ddof=1) / spread.std(ddof=1)
+        corrected.append(tests * ttest_1samp(same, 0).pvalue)
+    assert corrected[1] < 0.05 <= corrected[0]
+    assert judged(effects) == (
+        f"8 networks x 16 images, {tests} test{'s' * (tests > 1)}; {needed} networks would decide",
+        "undecided",
+    )
+
+
+def test_contrary_effects_are_decided_by_the_clearest_against_the_claim() -> None:
+    for_, against = effect(0.1, 0.5), effect(-0.1, 0.06)
+    only, both = deciding([for_]), deciding([for_, against])
+    assert only is not None
+    assert both is not None
+    assert 20 < both < only
+    assert judged([effect(0, 1)])[0].endswith("; more than 1,000 images would decide")

@@ -1,6 +1,6 @@
 """The claim of every paper: its explainer scores better than others."""
 
-from evident.report.claims.effects import judge, sample
+from evident.report.claims.effects import judged, sample
 from evident.report.claims.results import Results, in_words
 from evident.report.claims.verdicts import Claim
 
@@ -27,6 +27,5 @@ def beats_all(
         f"{', '.join(others)}",
         at.experiment,
         "; ".join(numbers for numbers, _ in found),
-        sample(effects),
-        "post hoc" if post_hoc else judge(effects),
+        *((sample(effects), "post hoc") if post_hoc else judged(effects)),
     )

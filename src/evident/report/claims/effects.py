@@ -1,7 +1,7 @@
 """From measured effects to the verdict on a claim."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -12,6 +12,7 @@ from evident.report.tables.statistics import holm, student_p
 
 Verdict = Literal["holds", "refuted", "undecided", "underpowered", "post hoc"]
 LEVEL = 0.05  # of all effects of one claim together
+MOST = 1000  # units that anyone would measure
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,28 @@ def sample(effects: Sequence[Effect], unit: str = "images") -> str:
 
 
 def judged(effects: Sequence[Effect], unit: str = "images") -> tuple[str, Verdict]:
-    """Return sample and verdict of a claim that needs all these effects: the last two fields of `Claim`."""
-    return sample(effects, unit), judge(effects)
+    """Return sample and verdict of a claim that needs all these effects: the last two fields of `Claim`.
+
+    The sample of a claim that is not decided says how large a sample would decide it.
+    """
+    verdict, text = judge(effects), sample(effects, unit)
+    if verdict in ("holds", "refuted"):
+        return text, verdict
+    units = "networks" if effects[0].units == effects[0].networks else unit
+    needed = deciding(effects)
+    return f"{text}; {f'{needed} {units}' if needed else f'more than {MOST:,} {units}'} would decide", verdict
+
+
+def deciding(effects: Sequence[Effect]) -> int | None:
+    """Return the smallest sample that decides the claim if means and spreads stay as measured; None above `MOST`."""
+    found = [max(effect.units, 2) for effect in effects]
+    sizes = [student.isf(e.p / 2, n - 1) / n**0.5 for e, n in zip(effects, found, strict=True)]  # mean over deviation
+
+    def decided(units: int) -> bool:
+        p = [float(student_p(size, units**-0.5, units)) for size in sizes]
+        return judge([replace(e, p=p, units=units) for e, p in zip(effects, p, strict=True)]) in ("holds", "refuted")
+
+    return next((units for units in range(min(found), MOST + 1) if decided(units)), None)
 
 
 def over_networks(values: pd.Series, images: int) -> Effect:
@@ -68,11 +89,15 @@ def over_networks(values: pd.Series, images: int) -> Effect:
     return Effect(values.mean(), float(student_p(values.mean(), error, networks)), networks, images, networks)
 
 
-def from_interval(row: Mapping[Any, Any] | pd.Series, column: str, least: float, networks: int) -> Effect:
-    """Return how far `row[column]` is above `least`, from its 95 % interval over the n images of the row."""
-    value, images = float(row[column]) - least, int(row["n"])
-    error = (row["ci_high"] - row["ci_low"]) / 2 / student.ppf(0.975, max(images - 1, 1))
-    return Effect(value, float(student_p(value, error, images)), networks, images, images)
+def from_interval(row: Mapping[Any, Any] | pd.Series, column: str, least: float) -> Effect:
+    """Return how far `row[column]` is above `least`, from its 95 % interval over the networks of the row.
+
+    The interval of a single network, and of older tables, is over the n images.
+    """
+    value, networks, images = float(row[column]) - least, int(row.get("networks", 1)), int(row["n"])
+    units = networks if networks > 1 else images
+    error = (row["ci_high"] - row["ci_low"]) / 2 / student.ppf(0.975, max(units - 1, 1))
+    return Effect(value, float(student_p(value, error, units)), networks, images, units)
 
 
 def exactly(condition: bool) -> Verdict:

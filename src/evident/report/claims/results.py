@@ -78,16 +78,18 @@ class Results:
         """Return the mean score and its 95 % interval as text."""
         return interval(self.score(explainer, metric))
 
-    def difference(self, metric: str, explainer: str, other: str) -> Effect:
-        """Return how much better the explainer's score is than the other's, paired over images; p is not corrected.
+    def difference(self, metric: str, explainer: str, other: str, margin: float = 0) -> Effect:
+        """Return how much better the explainer's score is than the other's, paired; p is not corrected.
 
-        Better is higher or lower, as the metric says; a metric without a better direction counts as higher.
+        Better is higher or lower, as the metric says; a metric without a better direction counts as higher. With a
+        `margin`, scores that are worse by less count as equal: the effect is the distance to such a score.
         """
         sign = self._sign(explainer, metric)
         for turned, pair in ((1, (explainer, other)), (-1, (other, explainer))):
             if row := self._tests.get((metric, *pair)):
-                value = sign * turned * row["difference"]
-                return self._effect(value, float(row["p"]), row, self.score(explainer, metric))
+                value = sign * turned * row["difference"] + margin
+                p = student_p(value, self._error(row), self._units(row)) if margin else row["p"]
+                return self._effect(value, float(p), row, self.score(explainer, metric))
         raise self.absent("significance", explainer=explainer, other=other, metric=metric)
 
     def above(self, metric: str, explainer: str, least: float) -> Effect:
@@ -139,7 +141,7 @@ class Results:
 
     def _error(self, row: Mapping[Any, Any]) -> float:
         """Return the standard error; older tables have the deviation over images, each the mean over the seeds."""
-        return float(row.get("se", row["std"] / np.sqrt(self._units(row))))
+        return float(row["se"] if "se" in row else row["std"] / np.sqrt(self._units(row)))
 
     def _sign(self, explainer: str, metric: str) -> int:
         return -1 if self.score(explainer, metric)["direction"] == "lower" else 1
