@@ -43,7 +43,7 @@ def test_relevant_features_are_a_table_and_figures(finished: Run) -> None:
 
 def test_ablation_is_reported_by_class(finished: Run) -> None:
     ablation = pd.read_csv(finished.results / "ablation.csv")
-    assert list(ablation.columns) == ["explainer", "data", "model", "seed", "target", "metric", "mean", "n"]
+    assert list(ablation.columns) == ["explainer", "data", "model", "seed", "target", "metric", "mean", "n", "start"]
     counts = ablation.groupby(["explainer", "metric"])["n"].sum()
     assert counts.to_dict() == {
         (name, f"ablation_{choice}"): 4

@@ -198,8 +198,9 @@ def test_ablations_have_a_row_per_class_and_network() -> None:
     frame = scores({"ours": 0.5}, "ablation_random", seeds=2, images=4)
     frame["target"] = [0, 0, 1, 1] * 2  # with values 0.4, 0.467, 0.533, 0.6
     frame.loc[0, "value"] = np.nan
-    position = frame.assign(at=1.0, axis="features")
-    rows = tables.by_class(pd.concat([frame, position, scores({"ours": 0.1})]), "ablation").to_dict("records")
+    first, second = (frame.assign(at=at, value=value, axis="features") for at, value in ((0.0, 0.9), (1.0, 0.2)))
+    rows = tables.by_class(pd.concat([frame, second, first, scores({"ours": 0.1})]), "ablation").to_dict("records")
+    assert [row["start"] for row in rows] == [0.9] * 4
     assert [(row["seed"], row["target"], row["n"]) for row in rows] == [(0, 0, 1), (0, 1, 2), (1, 0, 2), (1, 1, 2)]
     assert [row["mean"] for row in rows] == pytest.approx([0.46667, 0.56667, 0.43333, 0.56667], abs=1e-4)
     assert len(tables.by_class(scores({"ours": 0.1}), "ablation")) == 0

@@ -92,10 +92,15 @@ def by_class(scores: pd.DataFrame, measure: str) -> pd.DataFrame:
     """Return mean and number of images of every score whose name starts with `measure`, per class and network (seed).
 
     For measures whose unit is the class: the ablation of its features, or how much its score depends on colour.
+    `start` is the mean of the first value of the curves, for measures that have curves: of the network as it is.
     """
-    whole = scores[scores["at"].isna() & scores["metric"].str.startswith(measure)]
-    groups = whole.groupby(["explainer", "data", "model", "seed", "target", "metric"], sort=False)["value"]
-    return groups.agg(mean="mean", n="count").reset_index()
+    own = scores[scores["metric"].str.startswith(measure)]
+    keys = ["explainer", "data", "model", "seed", "target", "metric"]
+    table = own[own["at"].isna()].groupby(keys, sort=False)["value"].agg(mean="mean", n="count").reset_index()
+    if own["at"].notna().any():
+        start = own[own["at"] == own["at"].min()].groupby(keys)["value"].mean().rename("start")
+        table = table.merge(start, how="left", left_on=keys, right_index=True)
+    return table
 
 
 def unchanging(sameness: pd.DataFrame) -> set[tuple[str, str, str]]:
