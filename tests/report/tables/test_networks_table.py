@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from report_samples import only, predictions
-from scipy.stats import bootstrap
+from scipy.stats import bootstrap, ttest_1samp
 from torch import Tensor
 
 from evident.report.tables.network_measures import measures
@@ -55,16 +55,16 @@ def test_n_is_the_number_of_images_that_a_measure_is_over() -> None:
     }
 
 
-def test_value_is_the_mean_over_seeds_with_the_interval_of_this_mean() -> None:
+def test_value_is_the_mean_over_seeds_with_students_interval() -> None:
     of_seeds = {seed: predictions(seed) for seed in (7, 3, 12)}
     table, _ = performance(scenes(siam=of_seeds))
     for name, measured in table[table["model"] == "siam"].set_index("measure").iterrows():
         each = torch.stack([measures(predicted)[str(name)] for predicted in of_seeds.values()]).numpy()
         assert measured["value"] == pytest.approx(each[:, 0].mean())
         assert measured["std"] == pytest.approx(each[:, 0].std(ddof=1))
-        interval = np.quantile(each[:, 1:].mean(0), [0.025, 0.975])
-        assert measured[["ci_low", "ci_high"]].tolist() == pytest.approx(interval.tolist())
-        assert measured["seeds"] == "3 7 12"
+        interval = ttest_1samp(each[:, 0], 0).confidence_interval()
+        assert measured[["ci_low", "ci_high"]].tolist() == pytest.approx([interval.low, interval.high])
+        assert (measured["networks"], measured["seeds"]) == (3, "3 7 12")
 
 
 def test_one_seed_has_no_deviation() -> None:
@@ -74,10 +74,9 @@ def test_one_seed_has_no_deviation() -> None:
 
 
 def test_interval_of_the_mean_error_is_that_of_a_mean_over_images() -> None:
-    of_seeds = [predictions(seed) for seed in range(2)]
-    table, _ = performance(scenes(siam=dict(enumerate(of_seeds))))
-    each = [(predicted["scores"] - predicted["votes"])[:, 0].abs() for predicted in of_seeds]
-    errors = torch.stack(each).mean(0).double().numpy()
+    predicted = predictions(0)
+    table, _ = performance(scenes(siam={0: predicted}))
+    errors = (predicted["scores"] - predicted["votes"])[:, 0].abs().double().numpy()
     mae = row(table, measure="mae", model="siam")
     assert mae[["value", "ci_low", "ci_high"]].tolist() == pytest.approx(mean_interval(errors[:, None])[:, 0].tolist())
     theirs = bootstrap((errors,), np.mean, method="percentile", n_resamples=20_000, rng=0).confidence_interval
@@ -110,6 +109,18 @@ def test_network_and_its_copy_do_not_differ() -> None:
     # The measures of each are uncertain all the same.
     table = table[table["model"] != "constant"]
     assert (table["ci_high"] > table["ci_low"]).all()
+
+
+def test_differences_of_several_networks_are_paired_by_seed() -> None:
+    siam, cam = ({seed: predictions(seed + shift) for seed in range(4)} for shift in (0, 10))
+    _, compared = performance(scenes(siam=siam, cam=cam))
+    each = compared[(compared["measure"] == "mae") & (compared["networks"] == 1)]["difference"]
+    both = row(compared, measure="mae", seeds="0 1 2 3")
+    interval = ttest_1samp(each, 0).confidence_interval()
+    assert both[["difference", "ci_low", "ci_high"]].tolist() == pytest.approx(
+        [each.mean(), interval.low, interval.high]
+    )
+    assert (both["networks"], both["n"], len(each)) == (4, len(siam[0]["votes"]), 4)
 
 
 def test_interval_of_a_difference_is_that_of_differences_image_by_image() -> None:
@@ -204,14 +215,23 @@ def test_removals_are_a_measure_of_networks_and_not_of_baselines() -> None:
     assert f"| {np.nanmean(one):.3f} [" in siam
 
 
-def test_removals_of_several_seeds_have_the_interval_of_their_mean() -> None:
+def test_unknown_labels_have_no_measures() -> None:
+    predicted = predictions(0)
+    predicted["votes"][:, 1] = torch.nan
+    table, _ = performance(scenes(siam={0: predicted}))
+    assert not table["measure"].str.startswith("variance").any()
+    assert set(table["model"]) == {"siam", "constant"}
+
+
+def test_removals_of_several_seeds_have_students_interval() -> None:
     of_seeds = np.random.default_rng(1).uniform(-1, 1, (2, 20))
     siam = {seed: {"removal": torch.from_numpy(values)} for seed, values in enumerate(of_seeds)}
     table, _ = performance(scenes(siam=siam))
     assert table["measure"].tolist() == ["removal"]
     removal = table.iloc[0]
-    interval = mean_interval(of_seeds.mean(0)[:, None])[:, 0]
-    assert removal[["value", "ci_low", "ci_high"]].tolist() == pytest.approx(interval)
+    interval = ttest_1samp(of_seeds.mean(1), 0).confidence_interval()
+    expected = [of_seeds.mean(), interval.low, interval.high]
+    assert removal[["value", "ci_low", "ci_high"]].tolist() == pytest.approx(expected)
     assert removal["std"] == pytest.approx(of_seeds.mean(1).std(ddof=1))
     assert removal["seeds"] == "0 1"
 

@@ -1,11 +1,13 @@
 """Measures of networks that predict scores and attributes, for every bootstrap draw of the test images at once.
 
 The measures are those of training (R^2, tau, average precision ...), for images that count as often as the bootstrap
-draws them. The same images are drawn for every network, so that differences are paired.
+draws them. The same images are drawn for every network, so that differences are paired. Labels that are NaN are
+unknown, and a score without labels has no measures.
 """
 
 import numpy as np
 import torch
+from scipy.stats import t as student
 from torch import Tensor
 
 from evident.metrics.rank import kendall
@@ -48,7 +50,7 @@ def measures(predictions: dict[str, Tensor]) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     if "scores" in predictions:
         counts = _counts(len(predictions["scores"]))
-        for column in range(predictions["scores"].shape[1]):
+        for column in (~predictions["votes"].isnan().any(0)).nonzero().flatten().tolist():
             prefix = PREFIXES[column] if column < len(PREFIXES) else f"output{column}_"
             of_one = score_measures(predictions["scores"][:, column], predictions["votes"][:, column], counts)
             found |= {f"{prefix}{name}": values for name, values in of_one.items()}
@@ -72,6 +74,18 @@ def interval(values: Tensor) -> tuple[float, float, float]:
     drawn = values[1:][~values[1:].isnan()].numpy()
     low, high = np.quantile(drawn, [0.025, 0.975]) if len(drawn) else (float("nan"),) * 2
     return values[0].item(), float(low), float(high)
+
+
+def interval_over_networks(values: Tensor) -> tuple[float, float, float]:
+    """Return the mean of several networks and Student's 95 % interval over them, from their `measures` (S, 1 + D).
+
+    A single network has its value and the `interval` of the draws.
+    """
+    if len(values) == 1:
+        return interval(values[0])
+    mean, error = values[:, 0].mean().item(), values[:, 0].std().item() / len(values) ** 0.5
+    half = student.ppf(0.975, len(values) - 1) * error
+    return mean, mean - half, mean + half
 
 
 def _counts(images: int) -> Tensor:

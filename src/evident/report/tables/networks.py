@@ -6,23 +6,26 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from evident.report.tables.network_measures import interval, measures
+from evident.report.tables.network_measures import interval, interval_over_networks, measures
 from evident.report.tables.scores import ARROW
 
 DIRECTION = {
     "rmse": "lower", "mae": "lower", "r2": "higher", "tau": "higher", "attribute_precision": "higher",
     "removal": "higher",
 }  # fmt: skip
-COLUMNS = ["data", "model", "measure", "direction", "value", "ci_low", "ci_high", "std", "n", "seeds"]
-COMPARED = ["data", "measure", "model", "other", "seeds", "difference", "ci_low", "ci_high"]
-LEGEND = "Value and 95 % bootstrap interval over test images, for the networks as trained; errors in votes."
+COLUMNS = ["data", "model", "measure", "direction", "value", "ci_low", "ci_high", "std", "n", "networks", "seeds"]
+COMPARED = ["data", "measure", "model", "other", "seeds", "networks", "n", "difference", "ci_low", "ci_high"]
+LEGEND = (
+    "Value and 95 % interval: Student's over networks where several were trained, of a single one the bootstrap "
+    "interval over test images; errors in votes."
+)
 LEGEND_OF = {  # of a measure or a row
     "variance_rmse": "variance: the variance of the votes.",
     "attribute_precision": "attribute precision: the mean average precision over attributes.",
     "removal": "removal: Kendall's tau between the changes of the network's and of the true score when an attribute is "
     "removed from the scene, over the attributes that the scene shows.",
     "constant": "*constant*: predicts the mean label and no attribute for every image.",
-    "truth": "*truth*: the true score of the rendered scene, without the noise of the votes.",
+    "truth": "*truth*: the expected votes on the rendered scene; networks exceed it by chance only.",
 }
 IMAGES_OF = {"attribute_precision": "labels", "removal": "removal"}  # whose length is n; else "votes"
 BASELINES = ("constant", "truth")
@@ -33,35 +36,40 @@ Predictions = dict[str, dict[str, dict[int, dict[str, Tensor]]]]
 def performance(predictions: Predictions) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return a table with `COLUMNS`, one row per network and measure, and one with `COMPARED`, per pair and measure.
 
-    A value is the mean over seeds, its interval the 95 % bootstrap interval over images of that mean, `std` the
-    standard deviation over seeds. The `BASELINES` follow the networks. Two networks are compared on the seeds that
-    both have: by the mean over these seeds and, if there are several, also seed by seed.
+    A value is the mean over seeds, with `interval_over_networks`; `std` is the standard deviation over seeds, `n` the
+    number of test images. The `BASELINES` follow the networks. Two networks are compared on the seeds that both have:
+    by the mean over these seeds and, if there are several, also seed by seed, over images.
     """
     rows, compared = [], []
     for data, models in predictions.items():
         values = {model: _by_measure(seeds) for model, seeds in models.items()}
+        counts: dict[str, int] = {}
         for model, by_measure in values.items():
             for measure, each in by_measure.items():
                 seeds, drawn = sorted(each), torch.stack(list(each.values()))
                 std = drawn[:, 0].std().item() if len(seeds) > 1 else float("nan")
-                count = len(models[model][seeds[0]][IMAGES_OF.get(measure, "votes")])
+                counts[measure] = _images(measure, models[model][seeds[0]])
                 label = (data, model, measure, _direction(measure))
-                rows.append((*label, *interval(drawn.mean(0)), std, count, " ".join(map(str, seeds))))
+                sample = (counts[measure], len(seeds), " ".join(map(str, seeds)))
+                rows.append((*label, *interval_over_networks(drawn), std, *sample))
         first = next(iter(next(iter(models.values())).values()))
         for model, predicted in _references(first).items():
             for measure, drawn in measures(predicted).items():
                 if not drawn[0].isnan():
-                    count = len(predicted[IMAGES_OF.get(measure, "votes")])
                     label = (data, model, measure, _direction(measure))
-                    rows.append((*label, *interval(drawn), float("nan"), count, ""))
+                    rows.append((*label, *interval(drawn), float("nan"), _images(measure, predicted), 1, ""))
         for (model, one), (other, two) in itertools.combinations(values.items(), 2):
             for measure in (measure for measure in one if measure in two):
                 both = sorted(one[measure].keys() & two[measure].keys())
                 for seeds in [both, *([seed] for seed in both if len(both) > 1)] if both else []:
-                    difference = torch.stack([one[measure][seed] - two[measure][seed] for seed in seeds]).mean(0)
-                    names = " ".join(map(str, seeds))
-                    compared.append((data, measure, model, other, names, *interval(difference)))
+                    difference = torch.stack([one[measure][seed] - two[measure][seed] for seed in seeds])
+                    pair = (data, measure, model, other, " ".join(map(str, seeds)), len(seeds), counts[measure])
+                    compared.append((*pair, *interval_over_networks(difference)))
     return pd.DataFrame(rows, columns=COLUMNS), pd.DataFrame(compared, columns=COMPARED)
+
+
+def _images(measure: str, predictions: dict[str, Tensor]) -> int:
+    return len(predictions[IMAGES_OF.get(measure, "votes")])
 
 
 def markdown(table: pd.DataFrame) -> str:
