@@ -43,6 +43,7 @@ def finished_cell(
         "row": explainer,
         "seed": seed,
         "network_seed": seed,
+        "scale": {"audit": False},
     }
     merged = OmegaConf.merge(OmegaConf.create(described), OmegaConf.create(dict(config or {})))
     assert isinstance(merged, DictConfig)

@@ -1,7 +1,9 @@
-"""The audit of an experiment's networks as a table."""
+"""The audits of networks, kept in the store: for `task=audit` and for the reports of experiments."""
 
+import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from omegaconf import DictConfig
@@ -9,8 +11,11 @@ from omegaconf import DictConfig
 from evident.contracts import ChangesEvidence
 from evident.data.loading import base_config
 from evident.errors import UserError
-from evident.models.audit import audit
+from evident.models.audit import Audit, audit
 from evident.models.training import NetworkSpec, trained
+from evident.store import artefact
+
+AUDIT_FORMAT = 1  # increase it when an audit of the same network would give other numbers
 
 
 def run(config: DictConfig) -> None:
@@ -23,17 +28,34 @@ def run(config: DictConfig) -> None:
     for seed in map(int, str(config.audit.seeds).split(",")):
         own = config.copy()
         own.seed = own.network_seed = seed
-        spec = NetworkSpec.of(own)
-        splits = spec.load_data()
-        if not isinstance(splits, ChangesEvidence):
+        row = audited(own)
+        if row is None:
             name = base_config(config).data.name
             raise UserError(f"data={name} cannot show other evidence; task=audit needs rendered flowers")
-        network = trained(spec, [])
-        found = audit(network.network, splits.changed_images(), len(network.classes))
-        names = {"data": spec.config.data.name, "model": spec.config.model.name, "seed": seed, "network": network.hash}
-        rows.append({**names, **asdict(found), "passed": found.passed})
+        rows.append(row)
     table = pd.DataFrame(rows)
     file = Path(config.paths.results) / "audit" / f"{rows[0]['data']}.csv"
     file.parent.mkdir(parents=True, exist_ok=True)
     table.to_csv(file, index=False, float_format="%.6g", lineterminator="\n")
     print(table.to_string(index=False))
+
+
+def audited(config: DictConfig) -> dict[str, Any] | None:
+    """Return data, model, seed and hash (`network`) of the configured network, the fields of its `Audit`, and `passed`.
+
+    None for a data set whose evidence cannot be changed, and for published weights.
+    """
+    spec = NetworkSpec.of(config)
+    if spec.published or not isinstance(splits := spec.load_data(), ChangesEvidence):
+        return None
+    network = trained(spec, [])
+
+    def make(folder: Path) -> None:
+        found = audit(network.network, splits.changed_images(), len(network.classes))
+        (folder / "audit.json").write_text(json.dumps(asdict(found), indent=1))
+
+    identity = {"format": AUDIT_FORMAT, "network": network.hash}
+    file = artefact(Path(config.paths.store), "audits", identity, make) / "audit.json"
+    known = Audit(**json.loads(file.read_text()))
+    names = {"data": spec.config.data.name, "model": spec.config.model.name, "seed": spec.config.network_seed}
+    return {**names, "network": network.hash, **asdict(known), "passed": known.passed}

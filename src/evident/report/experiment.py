@@ -6,10 +6,13 @@ from functools import cached_property
 from typing import Any
 
 import pandas as pd
+from hydra.utils import get_method
 from omegaconf import DictConfig
 
 from evident.cell_folder import DIRECTIONS, NETWORK, SAMENESS, SCORES, CellFolder
 from evident.data.loading import base_config
+from evident.metrics.contract import needs_of
+from evident.report.audit import audited
 
 # Entries of NETWORK that describe a network in tables and provenance.
 DESCRIBED = ("hash", "accuracy", "weights")
@@ -81,9 +84,33 @@ class Experiment:
 
     @cached_property
     def scores(self) -> pd.DataFrame:
-        """All scores of all cells, as `cell_folder.SCORES` describes them, and a column `network`, its hash."""
+        """All scores of all cells, as `cell_folder.SCORES` describes them, and a column `network`, its hash.
+
+        Without those that need masks of networks that do not use what the masks mark.
+        """
         parts = [cell.folder.read(SCORES).assign(network=cell.folder.read(NETWORK)["hash"]) for cell in self.cells]
-        return pd.concat(parts, ignore_index=True)
+        scores = pd.concat(parts, ignore_index=True)
+        failed = [row["network"] for row in self.audits if not row["passed"]]
+        if not failed:
+            return scores
+        named = {name for cell in self.cells for name, build in cell.config.metric.items() if _needs_mask(build)}
+        hidden = scores["network"].isin(failed) & scores["metric"].str.startswith(tuple(named))
+        return scores[~hidden].reset_index(drop=True)
+
+    @cached_property
+    def audits(self) -> list[dict[str, Any]]:
+        """What each network uses, as `report.audit.audited` describes it, where the scale asks for it."""
+        found: dict[str, dict[str, Any]] = {}
+        fixed: set[str] = set()  # data sets whose evidence cannot be changed
+        for cell in self.cells:
+            name, data = cell.folder.read(NETWORK)["hash"], cell.labels["data"]
+            if name in found or data in fixed or not cell.config.scale.get("audit"):
+                continue
+            if row := audited(cell.config):
+                found[name] = row
+            else:
+                fixed.add(data)
+        return list(found.values())
 
     @cached_property
     def directions(self) -> dict[str, str]:
@@ -141,3 +168,7 @@ class Experiment:
             seed = {} if "weights" in network else {"seed": cell.config.network_seed}
             found[network["hash"]] = {**names, **seed, **described}
         return list(found.values())
+
+
+def _needs_mask(build: DictConfig) -> bool:
+    return "mask" in needs_of(get_method(build._target_))
