@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from evident.errors import UserError
 from evident.metrics.contract import Curve, Explanation, direction_of, image_scores
-from evident.metrics.removal import removal, stated_removal
+from evident.metrics.removal import removal, removal_map, stated_removal
 from evident.values import Removals, Truth
 
 nan = math.nan
@@ -125,6 +125,30 @@ def test_network_explanation_and_truth_are_compared_pairwise():
 def test_true_change_includes_what_the_attribute_hides():
     # Attribute 0 counts most for network and explanation, but hides something that counts more.
     assert ranks(of([10.0], [{0: (8.0, 3.0), 1: (9.0, -1.0)}], [[2.0, 1.0]])) == [[-1, 1, -1]]
+
+
+@pytest.mark.parametrize(("sums", "expected"), [([4.0, -3.0, 1.0], 1), ([-8.0, 6.0, -2.0], -1), ([0.0] * 3, nan)])
+def test_map_of_the_networks_effects_correlates_with_them(sums: list[float], expected: float):
+    assert removal_map(scene(sums), cells=4).tolist() == pytest.approx([expected], nan_ok=True)
+
+
+def test_map_is_compared_cell_by_cell():
+    rng = np.random.default_rng(0)
+    masks, signed = rng.random((1, 2, 12, 12)) < 0.4, rng.normal(size=(1, 12, 12))
+    images = torch.nn.functional.pad(torch.tensor([10.0, 7.0, 12.0])[:, None], (0, 3 * 144 - 1)).view(-1, 3, 12, 12)
+    given = torch.from_numpy(masks)
+    explanation = Explanation(
+        *(images[:1], torch.tensor([0]), torch.zeros(1, 12, 12)),
+        model=Sum(),
+        signed=torch.from_numpy(signed),
+        truth=Truth(given, torch.zeros(1, 2), torch.zeros(1, 12, 12), TYPICAL[:, :2]),
+        removals=Removals(torch.tensor([0, 0]), torch.tensor([0, 1]), images[1:], torch.zeros(2)),
+    )
+    # Without attribute 0 the score falls by 3, without attribute 1 it rises by 2.
+    effects = 3 * masks[0, 0] / masks[0, 0].sum() - 2 * masks[0, 1] / masks[0, 1].sum()
+    cells = [values.reshape(3, 4, 3, 4).mean((1, 3)).ravel() for values in (signed[0], effects)]
+    found = removal_map(explanation, cells=3)
+    assert found.tolist() == pytest.approx([np.corrcoef(*cells)[0, 1]])
 
 
 def test_each_image_is_scored_for_its_own_target():

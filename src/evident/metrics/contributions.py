@@ -53,6 +53,15 @@ def attribute_sums(attribute_masks: Tensor, signed: Tensor) -> Tensor:
     return torch.einsum("nkhw,nhw->nk", attribute_masks.to(signed), signed)
 
 
+def correlation(a: Tensor, t: Tensor) -> Tensor:
+    """Return Pearson's correlation (N,) of maps (N, P) over positions, NaN where one of them is constant."""
+    centred = [values - values.mean(1, keepdim=True) for values in (a, t)]
+    lengths = [values.norm(dim=1) for values in centred]
+    # Rounding makes the variance of a constant map slightly larger than zero.
+    varies = [length > 1e-9 * values.norm(dim=1) for length, values in zip(lengths, (a, t), strict=True)]
+    return ((centred[0] * centred[1]).sum(1) / (lengths[0] * lengths[1])).where(varies[0] & varies[1], torch.nan)
+
+
 def agreement(stated: Tensor, true: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:
     """Return the share of equal signs and tau-b (N,) of stated and true contributions (N, K).
 
@@ -70,14 +79,9 @@ def contribution_map(explanation: Explanation) -> dict[str, Tensor]:
     signed heatmaps.
     """
     a, t = signed_of(explanation).flatten(1), truth_of(explanation).contribution_map.flatten(1).double()
-    centred = [values - values.mean(1, keepdim=True) for values in (a, t)]
-    lengths = [values.norm(dim=1) for values in centred]
-    # Rounding makes the variance of a constant map slightly larger than zero.
-    varies = [length > 1e-9 * values.norm(dim=1) for length, values in zip(lengths, (a, t), strict=True)]
-    correlation = (centred[0] * centred[1]).sum(1) / (lengths[0] * lengths[1])
     total = a.abs().sum(1)
     return {
-        "map_correlation": correlation.where(varies[0] & varies[1], torch.nan),
+        "map_correlation": correlation(a, t),
         "map_sign": ((a.abs() * (a * t > 0)).sum(1) / total).where(total > 0, torch.nan),
     }
 

@@ -13,18 +13,24 @@ The measures are Kendall's tau-b over the visible attributes of each image:
     removal_faithful   -c and d: does the explanation predict the network?
     removal_true       -c and D: does the explanation predict the true effect?
 
+A further measure asks where the network's effects are, at the resolution of its own maps:
+
+    removal_map        Pearson's correlation, over cells, of the signed heatmap and sum_k -d_k M_k / |M_k|, the effect
+                       of each visible attribute spread evenly over its pixels M_k
+
 A heatmap has no attributes, so c_k uses the true masks. `stated_removal_faithful` and `stated_removal_true` are the
 last two measures for contributions c_k that the explainer states by name, without masks. `typical_removal_true` uses
 the typical contribution of each attribute instead: a baseline that does not see the image.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from evident.errors import UserError
 from evident.explainers.shared.targets import target_scores
 from evident.metrics.contract import Curve, Explanation, metric
-from evident.metrics.contributions import attribute_sums, signed_of, truth_of
+from evident.metrics.contributions import attribute_sums, correlation, signed_of, truth_of
 from evident.metrics.rank import kendall
 
 
@@ -70,6 +76,20 @@ def stated_removal(explanation: Explanation, batch_size: int = 64) -> dict[str, 
         "stated_removal_true": _ranked(true, stated, true, visible),
         "typical_removal_true": _ranked(typical, typical, true, visible),
     }
+
+
+@metric(direction="higher", needs=("model", "truth", "signed", "removals"))
+def removal_map(explanation: Explanation, cells: int, batch_size: int = 64) -> Tensor:
+    """Compute `removal_map` (N,) in [-1, 1] over `cells` x `cells` cells; NaN where a map is constant.
+
+    `batch_size` images pass the network at once. Raises `UserError` without a model, the truth, signed heatmaps or
+    removals.
+    """
+    masks, signed = truth_of(explanation).attribute_masks, signed_of(explanation)
+    network, _, _ = _changes(explanation, batch_size)
+    shares = masks.double() / masks.sum((2, 3), keepdim=True).clamp(min=1)
+    effects = torch.einsum("nk,nkhw->nhw", -network, shares)
+    return correlation(*(F.adaptive_avg_pool2d(values, cells).flatten(1) for values in (signed, effects)))
 
 
 def _ranked(values: Tensor, first: Tensor, second: Tensor, visible: Tensor) -> Curve:
