@@ -206,10 +206,10 @@ class NamesAttributes(Protocol):
 
 @runtime_checkable
 class KnowsTruth(Protocol):
-    """Know the true score of each image, without the noise of votes. Example: rendered landscapes."""
+    """Know the expected scores of each image, without the noise of votes. Example: rendered landscapes."""
 
     def true_scores(self) -> Tensor:
-        """Return the true scores (N, outputs) of all images."""
+        """Return the expected scores (N, outputs) of all images."""
 
 
 @runtime_checkable

@@ -227,7 +227,7 @@ def test_siam_explains_siam_and_cam_explains_its_baselines(experiment: str) -> N
     assert not {("scene", "siam"), ("unconstrained", "siam")} & applied
 
 
-def test_scenicness_restricts_the_explainers_of_two_networks() -> None:
+def test_scenicness_restricts_the_explainers_of_siam() -> None:
     every = {request.labels["explainer"] for request in requests("scenicness")}
     explained: dict[str, set[str]] = {request.labels["model"]: set() for request in requests("scenicness")}
     for request in requests("scenicness"):
@@ -241,19 +241,17 @@ def test_scenicness_restricts_the_explainers_of_two_networks() -> None:
     assert explained == {
         "siam": every - left_out,
         "scene_regressor": every - {"siam"},
-        "unconstrained_attributes": {"cam"},
     }
 
 
 @pytest.mark.parametrize("scale", ["smoke", "quick", "paper"])
-def test_joint_training_takes_as_many_steps_as_the_three_stages_together(scale: str) -> None:
+def test_joint_training_may_take_as_long_as_the_three_stages_together(scale: str) -> None:
     given = ("data=landscapes", f"scale={scale}")
     staged, joint = (composed(f"model={name}", *given) for name in ("siam", "siam/joint"))
     stages = [OmegaConf.to_container(config.data.training.stages, resolve=True) for config in (staged, joint)]
     assert stages[1] == {"attributes": 0, "scenicness": 0, "joint": sum(stages[0].values())}
     assert len(set(stages[0].values())) == 1
-    # The learning rate falls at the same shares of the whole training.
-    assert list(joint.data.training.milestones) == [3 * epoch for epoch in staged.data.training.milestones]
+    assert joint.data.training.patience == staged.data.training.patience
     assert (joint.model.name, joint.model.build) == ("siam_joint", staged.model.build)
 
 

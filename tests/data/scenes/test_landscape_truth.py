@@ -97,6 +97,17 @@ def test_votes_scatter_around_the_score_with_the_variance():
     assert votes.variance.mean() == pytest.approx(truth.variance(seen[0]) + 1 / 12, rel=0.1)
 
 
+@pytest.mark.parametrize(("attribute", "amount"), [("temple", 1), ("still_water", 8), ("road", 12)])
+def test_expected_votes_are_those_of_many_raters(attribute: str, amount: float) -> None:
+    seen = np.zeros((4000, K))
+    seen[:, ATTRIBUTES.index(attribute)] = amount * truth.TASTES[attribute].typical  # up to votes that are clipped
+    votes = truth.vote(seen, 5, 15, "test")
+    average, variance = truth.expected(seen[:1], 5, 15)[0]
+    # The pool's raters are not exactly as generous, or as different, as the distribution that they come from.
+    assert votes.average.mean() == pytest.approx(average, abs=0.06)
+    assert votes.variance.mean() == pytest.approx(variance, rel=0.06)
+
+
 def test_votes_on_an_image_do_not_depend_on_other_images():
     seen = np.random.default_rng(1).random((6, K)) * truth.TYPICAL
     assert np.array_equal(truth.vote(seen, 5, 9, "a").votes[:3], truth.vote(seen[:3], 5, 9, "a").votes)

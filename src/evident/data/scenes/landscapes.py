@@ -52,7 +52,7 @@ class LandscapeSet(Dataset[Batch], KnowsTruth, Removable):
     `labels` and `truth` map names to tensors of N rows. Labels of a set with attributes: `attributes` (N, K) in
     {0, 1/3, 2/3, 1}. Labels of a set with votes: `average` and `variance` (N,), and `votes` int8 (N, R), padded with 0
     for images with fewer votes. Ground truth, without the noise of votes and annotators: `seen`, `contributions` and
-    `typical` (N, K), `score` and `score_variance` (N,).
+    `typical` (N, K), `score` (N,), and `expected` (N, 2), the expected average and variance of the votes.
 
     A batch is a dictionary of `image` float (B, 3, H, W) in [0, 1], `index` (B,) into `names`, and the labels. If
     `gives_truth`, it also has the ground truth, `attribute_masks` (B, K, H, W), the true `contribution_map` (B, H, W)
@@ -95,8 +95,8 @@ class LandscapeSet(Dataset[Batch], KnowsTruth, Removable):
         return self._renderer.render(index, attribute)
 
     def true_scores(self) -> Tensor:
-        """Return the true average and variance of the votes on each image (N, 2)."""
-        return torch.stack([self.truth["score"], self.truth["score_variance"]], 1)
+        """Return the expected average and variance of the votes on each image (N, 2)."""
+        return self.truth["expected"]
 
     def removals(self, index: Tensor) -> Removals:
         """Return the landscapes at `index` (B,) without each attribute that they show, one at a time."""
@@ -183,7 +183,7 @@ def _set(name: str, split: str, count: int, raters: Sequence[int], seed: int, si
         "contributions": truth.contributions(seen),
         "typical": np.broadcast_to(truth.WORTH, seen.shape),
         "score": truth.score(seen),
-        "score_variance": truth.variance(seen),
+        "expected": truth.expected(seen, *raters),
     }
     names = [f"{name}-{split}-{index:05d}" for index in range(count)]
     floats = {key: torch.tensor(value).float() for key, value in true.items()}

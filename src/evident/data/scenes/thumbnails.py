@@ -4,7 +4,7 @@
     scenicornot/thumbnails/<file>  45 x 45 pixels, outdoor photos from Wikimedia Commons
 
 The bins are predictions of another group's network, which was trained on ScenicOrNot. A network trained on them learns
-to imitate that network. Nobody voted on these images, so there is no variance of votes either.
+to imitate that network. Nobody voted on these images, so there is no variance of votes to learn either.
 """
 
 import csv
@@ -24,14 +24,12 @@ from evident.data.scenes.photos import (
 )
 from evident.errors import UserError
 
-WITHIN_BIN = 1 / 12  # variance of a uniform distribution over a bin, which is one vote wide
-
 
 def thumbnails(resize: int, size: int, seed: int, unreadable: float, *, root: Path, store: Path) -> PhotoSplits:
-    """Load thumbnails with predicted labels (N,): `average` is the middle of the bin, `variance` 1/12, that of the bin.
+    """Load thumbnails with labels (N,): `average` is the middle of the predicted bin, `variance` NaN, as it is unknown.
 
-    `variance` is a constant stand-in, so that networks with two outputs can be trained. The split is 80-10-10 by file
-    name and `seed`. Raises `UserError` if files are missing or more than the share `unreadable` cannot be decoded.
+    The split is 80-10-10 by file name and `seed`. Raises `UserError` if files are missing or more than the share
+    `unreadable` cannot be decoded.
     """
     folder = root / "scenicornot"
     table = folder / "thumbnails.csv"
@@ -51,7 +49,7 @@ def thumbnails(resize: int, size: int, seed: int, unreadable: float, *, root: Pa
     # Shuffled, so that the first images of every split come from several bins.
     names = sorted((name for name in middles if name in photos), key=lambda name: uniform_hash(name, seed))
     average = torch.tensor([middles[name] for name in names])
-    labels = {"average": average, "variance": torch.full_like(average, WITHIN_BIN)}
+    labels = {"average": average, "variance": torch.full_like(average, torch.nan)}
     listed = PhotoSet([photos[name] for name in names], Stretch(resize, size), labels, names)
     kept = drop_unreadable(listed, "thumbnails", unreadable, store)
     return PhotoSplits(*partition(kept, "thumbnails", [split_of(name, seed) for name in kept.names]))

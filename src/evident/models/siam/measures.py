@@ -18,7 +18,7 @@ def scenicness_measures(predicted: Tensor, votes: Tensor) -> dict[str, float]:
     """Compare predicted scores (N, 2) with average and variance of the votes (N, 2).
 
     Return `rmse`, `mae`, `r2` and `tau` of the average, and `variance_...` of the variance. R^2 and tau are NaN if all
-    votes are equal, tau also if all scores are.
+    votes are equal, tau also if all scores are; all four are if the votes are unknown (NaN).
     """
     measured: dict[str, float] = {}
     for column, score in enumerate(SCORES):

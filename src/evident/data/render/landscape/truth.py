@@ -13,8 +13,10 @@ in the foreground (T = 2 v), a temple counts most in the middle (T = 6 u (1 - u)
 (T = 1). Wood and glass do not count.
 
 Votes: each of n raters, from a pool whose biases are B ~ N(0, BIAS), votes round(clip(score + B + e, 1, 10)) with
-e ~ N(0, variance). Each of three annotators independently reports attribute k with probability
-SLIP + (1 - 2 SLIP) a^2 / (a^2 + (typical_k / 5)^2), where a is the visible share of the image.
+e ~ N(0, variance - BIAS). Because votes are clipped, rounded and few, average and population variance of the votes on
+an image are expected to differ from score and variance: `expected`. Each of three annotators independently reports
+attribute k with probability SLIP + (1 - 2 SLIP) a^2 / (a^2 + (typical_k / 5)^2), where a is the visible share of the
+image.
 We chose the numbers.
 """
 
@@ -22,6 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
 
 from evident.data.render.landscape.attributes import ATTRIBUTES
 from evident.data.render.landscape.noise import stream
@@ -142,6 +145,22 @@ def vote(seen_: Doubles, fewest: int, most: int, *name: object) -> Votes:
     average = votes.sum(1) / counts
     cast = np.arange(most) < counts[:, None]
     return Votes(votes, average, (cast * (votes - average[:, None]) ** 2).sum(1) / counts)
+
+
+def expected(seen_: Doubles, fewest: int, most: int) -> Doubles:
+    """Return the expected average and population variance (N, 2) of `vote` on landscapes (N, K).
+
+    A vote v in 1 ... 10 has the probability that N(score, variance) lies within 1/2 of v, or beyond the last vote. The
+    population variance of n votes is (n - 1) / n of that of one vote, on average.
+    """
+    votes = np.arange(1, 11)
+    centre, spread = score(seen_)[:, None], np.sqrt(variance(seen_))[:, None]
+    below = norm.cdf(votes[:-1] + 0.5, centre, spread)
+    probabilities = np.diff(below, prepend=0, append=1, axis=1)
+    average = probabilities @ votes
+    counts = np.arange(fewest, most + 1)
+    shrunk = ((counts - 1) / counts).mean()
+    return np.stack([average, shrunk * (probabilities @ votes**2 - average**2)], 1)
 
 
 def probability(areas: Doubles) -> Doubles:
