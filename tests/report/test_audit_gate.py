@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from report_samples import finished_cell, image_scores
 
-from evident.cell_folder import NETWORK, SCORES
+from evident.cell_folder import NETWORK, SCORES, Product
 from evident.models.audit import Audit as Measured
 from evident.report import experiment as module
 from evident.report.experiment import Cell, Experiment
@@ -21,7 +21,7 @@ METRICS = {
 
 def audited_cell(root: Path, seed: int, audit: bool = True) -> Cell:
     scores = pd.concat([image_scores(name, [0.5, 0.6], seed=seed) for name in METRICS])
-    products = {NETWORK: {"hash": f"network {seed}"}, SCORES: scores}
+    products: dict[Product[Any], Any] = {NETWORK: {"hash": f"network {seed}"}, SCORES: scores}
     return finished_cell(
         root, "rise", seed=seed, products=products, config={"scale": {"audit": audit}, "metric": METRICS}
     )
