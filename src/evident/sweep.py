@@ -11,6 +11,7 @@ from typing import Any
 from hydra import compose
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -80,6 +81,19 @@ def _extend_search_path(config: DictConfig) -> None:
     loader.repository.initialize_sources(folders)
 
 
+def _compose_once(loader: ConfigLoader) -> None:
+    """Let Hydra compose the config of each job once: it does so to check the whole sweep, then again to run the job."""
+    compose_job, kept = loader.load_sweep_config, dict[tuple[str, ...], DictConfig]()
+
+    def kept_until_used(master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        key = tuple(sweep_overrides)
+        if key in kept:
+            return kept.pop(key)
+        return kept.setdefault(key, compose_job(master_config, sweep_overrides))
+
+    loader.load_sweep_config = kept_until_used  # type: ignore[method-assign]
+
+
 class Sweep(Callback):
     """Show a bar while cells run, and write the report from their scores once all have been tried."""
 
@@ -93,6 +107,8 @@ class Sweep(Callback):
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         _extend_search_path(config)
+        if config.hydra.launcher._target_.endswith("BasicLauncher"):  # others send the loader to other processes
+            _compose_once(GlobalHydra.instance().config_loader())
         self._bar = bar(config.experiment, len(grid(config).asked))
         bars.start()
         self._progress = self._bar.__enter__()

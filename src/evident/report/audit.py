@@ -1,6 +1,7 @@
 """The audits of networks, kept in the store: for `task=audit` and for the reports of experiments."""
 
 import json
+import logging
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from evident.data.loading import base_config
 from evident.errors import UserError
 from evident.models.audit import Audit, audit
 from evident.models.training import NetworkSpec, trained
-from evident.store import artefact
+from evident.store import artefact, is_whole, location
 
+log = logging.getLogger("evident")
 AUDIT_FORMAT = 1  # increase it when an audit of the same network would give other numbers
 
 
@@ -28,6 +30,7 @@ def run(config: DictConfig) -> None:
     for seed in map(int, str(config.audit.seeds).split(",")):
         own = config.copy()
         own.seed = own.network_seed = seed
+        trained(NetworkSpec.of(own), [])
         row = audited(own)
         if row is None:
             name = base_config(config).data.name
@@ -43,10 +46,16 @@ def run(config: DictConfig) -> None:
 def audited(config: DictConfig) -> dict[str, Any] | None:
     """Return data, model, seed and hash (`network`) of the configured network, the fields of its `Audit`, and `passed`.
 
-    None for a data set whose evidence cannot be changed, and for published weights.
+    None for a data set whose evidence cannot be changed, for published weights, and, with a warning, for a network that
+    is not in the store.
     """
     spec = NetworkSpec.of(config)
     if spec.published or not isinstance(splits := spec.load_data(), ChangesEvidence):
+        return None
+    if not is_whole(location(Path(config.paths.store), "models", spec.identity)):
+        log.warning(
+            "%s is not in the store, so it is not audited; python run.py task=audit trains it", spec.config.model.name
+        )
         return None
     network = trained(spec, [])
 
