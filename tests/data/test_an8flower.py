@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from joblib import Parallel, delayed
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -80,6 +81,16 @@ def test_rendering_in_several_processes_gives_the_same_bytes(tmp_path, monkeypat
     parallel = rendered(tmp_path / "parallel").train
     for name in ("images", "labels", "masks"):
         assert torch.equal(getattr(parallel, name), getattr(whole, name))
+
+
+def rendered_by_a_worker(root):
+    module.SEVERAL, module.CHUNK = 1, 3  # in this process only
+    return rendered(root).train.images.numpy()
+
+
+def test_processes_of_a_parallel_launcher_render_too(tmp_path):
+    [images] = Parallel(n_jobs=2, backend="loky")(delayed(rendered_by_a_worker)(path) for path in [tmp_path / "worker"])
+    assert torch.equal(torch.from_numpy(images), rendered(tmp_path / "here").train.images)
 
 
 def test_different_seeds_give_different_images(tmp_path):

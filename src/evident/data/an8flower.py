@@ -7,16 +7,14 @@ original renderer is not available: parts, viewpoints and light are our choice.
 import os
 import re
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import repeat
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from joblib import Parallel, delayed, parallel_config
 from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -142,10 +140,10 @@ def _chunks(variant: str, split: str, count: int, seed: int, size: int) -> list[
     work = partial(render, variant, split, seed=seed, size=size)
     if count < SEVERAL:
         return [work(part) for part in parts]
-    processes = min(len(parts), os.cpu_count() or 1)
-    # A forked process would inherit the threads' locks of this one.
-    with ProcessPoolExecutor(processes, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        return [Rendered(*map(torch.from_numpy, arrays)) for arrays in pool.map(_arrays, repeat(work), parts)]
+    # Joblib also works in the processes of hydra/launcher=processes, which cannot start others by multiprocessing.
+    with parallel_config("loky", inner_max_num_threads=1):
+        rendered = Parallel(n_jobs=min(len(parts), os.cpu_count() or 1))(delayed(_arrays)(work, part) for part in parts)
+    return [Rendered(*map(torch.from_numpy, arrays)) for arrays in rendered]
 
 
 def _arrays(work: Callable[[range], Rendered], part: range) -> list[NDArray[Any]]:
