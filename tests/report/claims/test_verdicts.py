@@ -32,7 +32,8 @@ def readme(folder: Path) -> str:
 
 
 def rows(table: str) -> list[list[str]]:
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+    lines = [line for line in table.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
 def test_every_claim_has_a_row_with_its_verdict() -> None:
@@ -42,6 +43,19 @@ def test_every_claim_has_a_row_with_its_verdict() -> None:
     assert few == ["a, few", "`paper/digits`", "at most 5 % of all", "12 of 1,000", "3 networks", "holds"]
     assert better == ["c", "`paper/flowers`", "higher than any other", "0.4 against 0.5", "1 network", "**refuted**"]
     assert later[-1] == "post hoc"
+
+
+def test_claims_are_listed_by_verdict_with_what_would_decide_them() -> None:
+    open_ = replace(
+        FEW, name="d", sample="6 networks x 16 images, 2 tests; 9 networks would decide", verdict="undecided"
+    )
+    listed = claims_table([open_, FEW, BETTER, LATER, replace(FEW, name="e")], {}).partition("\n\n")[0]
+    assert listed.splitlines() == [
+        "- *holds* (2): a, few; e",
+        "- *refuted* (1): c",
+        "- *undecided* (1): d (9 networks would decide)",
+        "- *post hoc* (1): why",
+    ]
 
 
 def test_values_of_the_paper_get_a_column() -> None:

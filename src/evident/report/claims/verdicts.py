@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 import yaml
@@ -65,9 +65,10 @@ def paper_values(file: Path) -> dict[str, str]:
 
 
 def claims_table(claims: Sequence[Claim], paper: Mapping[str, str]) -> str:
-    """Return a Markdown table with one row per claim, and with a column for the paper's values if there are any.
+    """Return the claims `by_verdict` and a Markdown table with one row per claim.
 
-    Raises `UserError` for a value whose name is not the name of a claim.
+    The table has a column for the paper's values if there are any. Raises `UserError` for a value whose
+    name is not the name of a claim.
     """
     unknown = paper.keys() - {claim.name for claim in claims}
     if unknown:
@@ -79,7 +80,17 @@ def claims_table(claims: Sequence[Claim], paper: Mapping[str, str]) -> str:
         verdict = f"**{claim.verdict}**" if claim.verdict == "refuted" else claim.verdict
         own = [paper.get(claim.name, "")] if paper else []
         lines.append([claim.name, f"`{claim.experiment}`", claim.rule, claim.numbers, claim.sample, *own, verdict])
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{LEGEND}\n"
+    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return f"{by_verdict(claims)}\n\n{table}\n\n{LEGEND}\n"
+
+
+def by_verdict(claims: Sequence[Claim]) -> str:
+    """Return a Markdown list: each verdict with the names of its claims, and what would decide open ones."""
+    named: dict[str, list[str]] = {verdict: [] for verdict in get_args(Verdict)}
+    for claim in claims:
+        _, _, decides = claim.sample.partition("; ")
+        named[claim.verdict].append(f"{claim.name} ({decides})" if decides else claim.name)
+    return "\n".join(f"- *{verdict}* ({len(names)}): {'; '.join(names)}" for verdict, names in named.items() if names)
 
 
 def measured_at(experiments: Sequence[Path]) -> str:
