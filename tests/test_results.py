@@ -26,6 +26,7 @@ MAP_METRICS = ("maps_",)
 MAY_BE_UNDEFINED = (
     *(
         "class_overlap",
+        "grid_energy",  # of a map without any positive value
         "mass_accuracy",
         "pointing_game",
         "explanation_keeps",
