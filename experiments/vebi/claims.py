@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from evident.report.claims.comparisons import beats_all
-from evident.report.claims.effects import exactly, judged, over_networks
+from evident.report.claims.effects import exactly, judged, over_networks, sample
 from evident.report.claims.results import Results
 from evident.report.claims.verdicts import Claim, main
 
@@ -56,7 +56,8 @@ def few_features_give_the_class(data: str, at: Results) -> Claim:
     features = at.rows("features", explainer="vebi")
     counts = features.groupby(["seed", "class"]).size()
     m = int(features["m"].iloc[0])
-    sample, verdict = judged([at.above("read_out", "vebi", 0.95)])
+    effects = [at.above("read_out", "vebi", 0.95)]
+    few = counts.mean() <= 0.01 * m
     return Claim(
         f"a, few: {data}",
         "at most 1 % of all features are relevant to a class, on average over classes, and these alone, summed by "
@@ -64,8 +65,7 @@ def few_features_give_the_class(data: str, at: Results) -> Claim:
         at.experiment,
         f"{counts.mean():.1f} features per class ({counts.min()} to {counts.max()}) of {m:,}; accuracy by these alone "
         f"{at.interval('vebi', 'read_out')}",
-        sample,
-        verdict if counts.mean() <= 0.01 * m else exactly(False),
+        *(judged(effects) if few else (sample(effects), exactly(False))),
     )
 
 

@@ -50,8 +50,16 @@ def test_network_that_fails_has_no_scores_by_masks(tmp_path: Path, asked: list[i
     part = Audit().report(experiment)
     assert part.tables["audit"]["passed"].tolist() == [True, False]
     assert "| net seed 1 on flowers | 100.0% | 99.5% | 50.0% | 10.0% | no |" in part.text
-    assert "**Without scores by masks: seed 1.**" in part.text
+    assert "**Without scores by masks: net seed 1 on flowers.**" in part.text
     assert asked == [0, 1]
+
+
+def test_network_that_is_not_in_the_store_has_not_passed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {"data": "flowers", "model": "net", "seed": 0, "network": "of another machine"}
+    monkeypatch.setattr(module, "audited", lambda config: {**names, "passed": False})
+    experiment = Experiment([audited_cell(tmp_path, 0)])
+    assert set(experiment.scores["metric"]) == {"gini"}
+    assert "| net seed 0 on flowers | not in the store |" in Audit().report(experiment).text
 
 
 def test_nothing_is_audited_where_the_scale_does_not_ask(tmp_path: Path, asked: list[int]) -> None:

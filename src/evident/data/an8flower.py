@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from joblib import Parallel, delayed, parallel_config
+from joblib.externals.loky import get_reusable_executor
 from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -143,6 +144,7 @@ def _chunks(variant: str, split: str, count: int, seed: int, size: int) -> list[
     # Joblib also works in the processes of hydra/launcher=processes, which cannot start others by multiprocessing.
     with parallel_config("loky", inner_max_num_threads=1):
         rendered = Parallel(n_jobs=min(len(parts), os.cpu_count() or 1))(delayed(_arrays)(work, part) for part in parts)
+        get_reusable_executor().shutdown()  # idle processes would keep their memory
     return [Rendered(*map(torch.from_numpy, arrays)) for arrays in rendered]
 
 

@@ -208,15 +208,13 @@ def _train(spec: NetworkSpec, loggers: list[Logger], folder: Path) -> None:
     (folder / "about.json").write_text(json.dumps({"accuracy": accuracy, "classes": splits.class_names()}, indent=1))
 
 
-def _trainer(
-    config: DictConfig, loggers: list[Logger], progress: Bar, callbacks: Sequence[Callback] = (), **settings: Any
-) -> Trainer:
+def _trainer(config: DictConfig, loggers: list[Logger], progress: Bar, **settings: Any) -> Trainer:
     return Trainer(
         **config.trainer,
         **settings,
         devices=1,
         logger=loggers,
-        callbacks=[_Progress(progress), *callbacks],
+        callbacks=[_Progress(progress)],
         enable_progress_bar=False,
         enable_model_summary=False,
         enable_checkpointing=False,

@@ -1,7 +1,6 @@
 """The audits of networks, kept in the store: for `task=audit` and for the reports of experiments."""
 
 import json
-import logging
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from evident.models.audit import Audit, audit
 from evident.models.training import NetworkSpec, trained
 from evident.store import artefact, is_whole, location
 
-log = logging.getLogger("evident")
 AUDIT_FORMAT = 1  # increase it when an audit of the same network would give other numbers
 
 
@@ -46,25 +44,24 @@ def run(config: DictConfig) -> None:
 def audited(config: DictConfig) -> dict[str, Any] | None:
     """Return data, model, seed and hash (`network`) of the configured network, the fields of its `Audit`, and `passed`.
 
-    None for a data set whose evidence cannot be changed, for published weights, and, with a warning, for a network that
-    is not in the store.
+    A network that is not in the store has not passed, and no shares. None for a data set whose evidence cannot be
+    changed, and for published weights.
     """
     spec = NetworkSpec.of(config)
     if spec.published or not isinstance(splits := spec.load_data(), ChangesEvidence):
         return None
-    if not is_whole(location(Path(config.paths.store), "models", spec.identity)):
-        log.warning(
-            "%s is not in the store, so it is not audited; python run.py task=audit trains it", spec.config.model.name
-        )
-        return None
-    network = trained(spec, [])
-
-    def make(folder: Path) -> None:
-        found = audit(network.network, splits.changed_images(), len(network.classes))
-        (folder / "audit.json").write_text(json.dumps(asdict(found), indent=1))
-
-    identity = {"format": AUDIT_FORMAT, "network": network.hash}
-    file = artefact(Path(config.paths.store), "audits", identity, make) / "audit.json"
-    known = Audit(**json.loads(file.read_text()))
+    root = Path(config.paths.store)
+    folder = location(root, "models", spec.identity)
     names = {"data": spec.config.data.name, "model": spec.config.model.name, "seed": spec.config.network_seed}
-    return {**names, "network": network.hash, **asdict(known), "passed": known.passed}
+    names["network"] = folder.name
+    if not is_whole(folder):
+        return {**names, "passed": False}
+
+    def make(path: Path) -> None:
+        network = trained(spec, [])
+        found = audit(network.network, splits.changed_images(), len(network.classes))
+        (path / "audit.json").write_text(json.dumps(asdict(found), indent=1))
+
+    file = artefact(root, "audits", {"format": AUDIT_FORMAT, "network": folder.name}, make) / "audit.json"
+    known = Audit(**json.loads(file.read_text()))
+    return {**names, **asdict(known), "passed": known.passed}

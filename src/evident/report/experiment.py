@@ -86,7 +86,7 @@ class Experiment:
     def scores(self) -> pd.DataFrame:
         """All scores of all cells, as `cell_folder.SCORES` describes them, and a column `network`, its hash.
 
-        Without those that need masks of networks that do not use what the masks mark.
+        Without those that need masks of networks that do not use what the masks mark, or were not audited.
         """
         parts = [cell.folder.read(SCORES).assign(network=cell.folder.read(NETWORK)["hash"]) for cell in self.cells]
         scores = pd.concat(parts, ignore_index=True)
@@ -107,7 +107,7 @@ class Experiment:
             if name in found or data in fixed or not cell.config.scale.get("audit"):
                 continue
             if row := audited(cell.config):
-                found[name] = row
+                found[name] = {**row, "network": name}
             else:
                 fixed.add(data)
         return list(found.values())

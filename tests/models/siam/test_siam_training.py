@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +12,6 @@ from entry_point import ROOT
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from pytorch_lightning import Trainer
-from pytorch_lightning.callbacks import LambdaCallback
 from samples import quiet_trainer
 from scene_world import COLOURS, Scenes, scene_network, world
 from torch import Tensor
@@ -24,8 +23,7 @@ from evident.models import training
 from evident.models.fitted import Fitted
 from evident.models.flower_net import FlowerNet
 from evident.models.siam.network import SIAM
-from evident.models.siam.stage import SceneStage
-from evident.models.siam.training import BestEpoch, SceneTraining
+from evident.models.siam.training import SceneTraining
 from evident.models.training import NetworkSpec
 
 CONF = ROOT / "conf"
@@ -40,7 +38,7 @@ def trainer(**settings: Any) -> Trainer:
 def trained_siam() -> tuple[SIAM, Fitted]:
     network = scene_network()
     assert isinstance(network, SIAM)
-    fitted = SceneTraining(STAGES, steps=15, learning_rate=0.01, patience=3).fit(network, world(), 0, trainer)
+    fitted = SceneTraining(STAGES, steps=15, learning_rate=0.01, milestones=[6]).fit(network, world(), 0, trainer)
     return network.eval(), fitted
 
 
@@ -106,20 +104,16 @@ class Watch:
         self.fits: list[tuple[str, ...]] = []
         self.trained: list[tuple[str, ...]] = []
         self.epochs: list[int] = []
-        self.current_epoch = 0
-        self.callback_metrics: dict[str, Any] = {"test_r2": 0.5, "joint_val_tau": 0.25, "test_tau": float("nan")}
+        self.callback_metrics: dict[str, float] = {"test_r2": 0.5, "joint_val_tau": 0.25, "test_tau": float("nan")}
 
     def __call__(self, **settings: Any) -> Any:
         self.epochs.append(settings["max_epochs"])
-        [self.best] = [callback for callback in settings["callbacks"] if isinstance(callback, BestEpoch)]
         return self
 
     def fit(self, stage: Any, loaders: Any, validation: Any) -> None:
         self.fits.append(tuple(loaders.iterables))
         self.trained.append(tuple(stage.trained))
         assert {len(loaded) for loaded in loaders.iterables.values()} == {7}
-        self.callback_metrics[self.best.monitor] = 1.0
-        self.best.on_validation_end(cast(Any, self), stage)
 
     def test(self, stage: Any, loaders: Any, verbose: bool) -> None:
         assert len(loaders) == 2
@@ -132,37 +126,8 @@ def test_each_stage_trains_on_its_data_sets_for_the_same_steps(kind: str) -> Non
     assert watch.fits == SETS[kind]
     assert watch.epochs == [1, 2, 3]
     assert watch.trained[1] == ("scenicness",)
-    epochs = {f"{name}_epochs": 1 for name in ("attributes", "scenicness", "joint")}
-    assert measured == {"val_tau": 0.25, "val_loss": 1, "test_r2": 0.5, **epochs}
+    assert measured == {"val_tau": 0.25, "test_r2": 0.5}
     assert settings.batches(world(20)) == 6 * 7 + 2
-
-
-def test_stage_without_progress_ends_early() -> None:
-    network = scene_network()
-    settings = SceneTraining({"joint": 50}, steps=1, learning_rate=0, patience=2)
-    started: list[int] = []
-
-    def counting(**given: Any) -> Trainer:
-        watch = LambdaCallback(on_train_epoch_start=lambda *_: started.append(1))
-        return trainer(**{**given, "callbacks": [*given["callbacks"], watch]})
-
-    # Running statistics still move, but with a momentum of a hundredth the scores hardly do.
-    measured = settings.fit(network, world(20), 0, counting).accuracy
-    assert 1 + 3 * 2 <= len(started) < 50
-    assert measured["joint_epochs"] <= len(started)
-
-
-def test_best_epoch_gives_its_weights_back() -> None:
-    stage = SceneStage(scene_network(), "joint")
-    best, watch = BestEpoch("joint_val_loss"), Watch()
-    state: Any = stage.network.scenicness["average"].bias
-    for epoch, loss in enumerate((0.5, 0.2, 0.3, 0.2)):
-        watch.current_epoch = epoch
-        watch.callback_metrics = {"joint_val_loss": torch.tensor(loss)}
-        state.data.fill_(epoch)
-        best.on_validation_end(cast(Any, watch), stage)
-    best.on_fit_end(cast(Any, watch), stage)
-    assert (state.item(), best.epoch, best.measured) == (1, 2, {"joint_val_loss": torch.tensor(0.2)})
 
 
 def test_training_starts_at_the_mean_scores_and_the_mean_colour() -> None:

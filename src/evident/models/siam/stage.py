@@ -8,12 +8,10 @@ r"""One training stage of SIAM or a baseline: its losses and measures (Marcos et
     L = L_son + 0.001 T [L_son / T]                                    if no attributes are learned
     L = L_sun                                                          if no scores are learned
 
-Each loss thus has the weight of its factor, whatever its magnitude: the gradient of the first L without templates is
-L_sun times that of log L_sun + 0.1 log L_son. This sum, or the logarithm of the only loss that is learned, is the
-validation loss. The optimiser is Adam; its learning rate falls to a tenth whenever the validation loss stops improving.
+Each loss thus has the weight of its factor, whatever its magnitude. The optimiser is Adam; its learning rate falls to a
+tenth at milestones.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,7 +27,6 @@ from evident.models.siam.network import SIAM
 from evident.values import Batch
 
 SCENICNESS_WEIGHT = 0.1
-IMPROVEMENT = 0.01  # of the validation loss, a logarithm: a hundredth of the losses
 
 
 def normalised_sum(main: Tensor, further: Sequence[tuple[float, Tensor]]) -> Tensor:
@@ -38,8 +35,10 @@ def normalised_sum(main: Tensor, further: Sequence[tuple[float, Tensor]]) -> Ten
 
 
 def squared_errors(scores: Tensor, votes: Tensor) -> Tensor:
-    """Return the mean squared errors of average and variance (N, 2), summed, without scores whose label is NaN."""
-    return torch.where(votes.isnan(), 0, scores - votes).square().mean(0).sum()
+    """Return the mean squared errors of average and variance (N, 2), summed; labels that are NaN are left out."""
+    known = ~votes.isnan()
+    squared = torch.where(known, scores - votes, 0).square()
+    return (squared.sum(0) / known.sum(0).clamp(min=1)).sum()
 
 
 class SceneStage(LightningModule):
@@ -48,8 +47,7 @@ class SceneStage(LightningModule):
     All other parts stay bit-identical, running statistics included. A training step takes a dictionary with a batch
     `attributes`, a batch `scenicness`, or both, and sums the losses of those that are given. Logs the losses as
     `<name>_..._loss`, and for validation and test batches the measures of `evident.models.siam.measures`; with
-    `attribute_names`, also the precision of each attribute. The validation loss is `<name>_val_loss`; after `patience`
-    epochs in which it did not fall by `IMPROVEMENT` the learning rate falls.
+    `attribute_names`, also the precision of each attribute.
     """
 
     def __init__(
@@ -58,13 +56,13 @@ class SceneStage(LightningModule):
         name: str = "joint",
         trained: Sequence[str] = (),
         learning_rate: float = 1e-3,
-        patience: int = 1,
+        milestones: Sequence[int] = (),
         attribute_names: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.network: Any = network
         self.name, self.trained = name, trained
-        self.learning_rate, self.patience = learning_rate, patience
+        self.learning_rate, self.milestones = learning_rate, milestones
         self.attribute_names = attribute_names
         self._seen: dict[str, list[Tensor]] = {}
 
@@ -110,15 +108,8 @@ class SceneStage(LightningModule):
     def configure_optimizers(self) -> Any:
         learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
         optimiser = torch.optim.Adam(learning, lr=self.learning_rate)
-        schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
-            optimiser, factor=0.1, patience=self.patience - 1, threshold=IMPROVEMENT, threshold_mode="abs"
-        )
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "monitor": self.validation_loss_name}}
-
-    @property
-    def validation_loss_name(self) -> str:
-        """The name under which the validation loss is logged."""
-        return f"{self.name}_val_loss"
+        schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, list(self.milestones), gamma=0.1)
+        return {"optimizer": optimiser, "lr_scheduler": schedule}
 
     def on_validation_epoch_start(self) -> None:
         self._seen = {}
@@ -137,8 +128,7 @@ class SceneStage(LightningModule):
     test_step = validation_step
 
     def on_validation_epoch_end(self) -> None:
-        measured = {f"{self.name}_val_{name}": value for name, value in self._measures().items()}
-        self.log_dict({**measured, self.validation_loss_name: self._validation_loss()})
+        self.log_dict({f"{self.name}_val_{name}": value for name, value in self._measures().items()})
 
     def on_test_epoch_end(self) -> None:
         self.log_dict({f"test_{name}": value for name, value in self._measures().items()})
@@ -150,15 +140,6 @@ class SceneStage(LightningModule):
         attributes. Keys without such scenes are absent.
         """
         return {key: torch.cat(values).cpu() for key, values in self._seen.items()}
-
-    def _validation_loss(self) -> float:
-        seen, logarithms = self.seen(), []
-        if "attribute_layer" in self.trained and "labels" in seen:
-            logarithms.append(math.log(F.binary_cross_entropy(seen["attributes"], seen["labels"])))
-        if "scenicness" in self.trained and "scores" in seen:
-            squared_error = squared_errors(seen["scores"], seen["votes"])
-            logarithms.append((SCENICNESS_WEIGHT if logarithms else 1) * math.log(squared_error))
-        return sum(logarithms)
 
     def _measures(self) -> dict[str, float]:
         seen = self.seen()

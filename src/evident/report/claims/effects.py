@@ -12,6 +12,7 @@ from evident.report.tables.statistics import holm, student_p
 
 Verdict = Literal["holds", "refuted", "undecided", "underpowered", "post hoc"]
 LEVEL = 0.05  # of all effects of one claim together
+DECIDED = ("holds", "refuted")
 MOST = 1000  # units that anyone would measure
 
 
@@ -63,7 +64,7 @@ def judged(effects: Sequence[Effect], unit: str = "images") -> tuple[str, Verdic
     The sample of a claim that is not decided says how large a sample would decide it.
     """
     verdict, text = judge(effects), sample(effects, unit)
-    if verdict in ("holds", "refuted"):
+    if verdict in DECIDED or min(effect.units for effect in effects) < 2:  # one unit has no spread to go by
         return text, verdict
     units = "networks" if effects[0].units == effects[0].networks else unit
     needed = deciding(effects)
@@ -71,15 +72,19 @@ def judged(effects: Sequence[Effect], unit: str = "images") -> tuple[str, Verdic
 
 
 def deciding(effects: Sequence[Effect]) -> int | None:
-    """Return the smallest sample that decides the claim if means and spreads stay as measured; None above `MOST`."""
-    found = [max(effect.units, 2) for effect in effects]
-    sizes = [student.isf(e.p / 2, n - 1) / n**0.5 for e, n in zip(effects, found, strict=True)]  # mean over deviation
+    """Return the smallest sample that decides the claim if means and spreads stay as measured; None above `MOST`.
 
-    def decided(units: int) -> bool:
-        p = [float(student_p(size, units**-0.5, units)) for size in sizes]
-        return judge([replace(e, p=p, units=units) for e, p in zip(effects, p, strict=True)]) in ("holds", "refuted")
-
-    return next((units for units in range(min(found), MOST + 1) if decided(units)), None)
+    A new sample of this size decides in about half of all cases, because its mean varies too.
+    """
+    found = np.array([max(effect.units, 2) for effect in effects])
+    p = np.array([effect.p for effect in effects])
+    sizes = student.isf(p / 2, found - 1) / np.sqrt(found)  # mean over deviation
+    units = np.arange(found.min(), MOST + 1)
+    by_units = student_p(sizes, 1 / np.sqrt(units)[:, None], units[:, None])
+    for count, of_count in zip(units.tolist(), by_units, strict=True):
+        if judge([replace(e, p=own, units=count) for e, own in zip(effects, of_count, strict=True)]) in DECIDED:
+            return count
+    return None
 
 
 def over_networks(values: pd.Series, images: int) -> Effect:
@@ -92,10 +97,11 @@ def over_networks(values: pd.Series, images: int) -> Effect:
 def from_interval(row: Mapping[Any, Any] | pd.Series, column: str, least: float) -> Effect:
     """Return how far `row[column]` is above `least`, from its 95 % interval over the networks of the row.
 
-    The interval of a single network, and of older tables, is over the n images.
+    The interval of a single network is over its n images, and so is that of tables without a column `networks`.
     """
-    value, networks, images = float(row[column]) - least, int(row.get("networks", 1)), int(row["n"])
-    units = networks if networks > 1 else images
+    value, images = float(row[column]) - least, int(row["n"])
+    networks = int(row.get("networks", len(str(row.get("seeds", "0")).split())))
+    units = networks if networks > 1 and "networks" in row else images
     error = (row["ci_high"] - row["ci_low"]) / 2 / student.ppf(0.975, max(units - 1, 1))
     return Effect(value, float(student_p(value, error, units)), networks, images, units)
 

@@ -17,7 +17,8 @@ BEGIN, END = "<!-- claims -->\n", "<!-- end -->"
 LEGEND = (
     "*holds*: every effect that the rule needs is significant, by Holm's correction within the claim; *refuted*: one "
     "is significantly the other way round; *undecided*: neither; *underpowered*: neither, with so few networks or "
-    "images that not even equal signs of all would be significant; *post hoc*: asked after the results were seen."
+    "images that not even equal signs of all would be significant; *post hoc*: asked after the results were seen. What "
+    "would decide a claim is the smallest sample for which the same means and spreads were significant."
 )
 
 

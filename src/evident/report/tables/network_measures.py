@@ -79,12 +79,14 @@ def interval(values: Tensor) -> tuple[float, float, float]:
 def interval_over_networks(values: Tensor) -> tuple[float, float, float]:
     """Return the mean of several networks and Student's 95 % interval over them, from their `measures` (S, 1 + D).
 
-    A single network has its value and the `interval` of the draws.
+    The networks share their test images, so the variance of the mean over draws of the images is added to that over
+    networks. A single network has its value and the `interval` of the draws.
     """
     if len(values) == 1:
         return interval(values[0])
-    mean, error = values[:, 0].mean().item(), values[:, 0].std().item() / len(values) ** 0.5
-    half = student.ppf(0.975, len(values) - 1) * error
+    mean, drawn = values[:, 0].mean().item(), values[:, 1:].mean(0)
+    variance = values[:, 0].var().item() / len(values) + drawn[~drawn.isnan()].var().item()
+    half = student.ppf(0.975, len(values) - 1) * variance**0.5
     return mean, mean - half, mean + half
 
 

@@ -1,4 +1,4 @@
-"""How well networks predict scores and attributes: measures with intervals over test images, and paired differences."""
+"""How well networks predict scores and attributes: measures with intervals, and paired differences."""
 
 import itertools
 
@@ -16,8 +16,8 @@ DIRECTION = {
 COLUMNS = ["data", "model", "measure", "direction", "value", "ci_low", "ci_high", "std", "n", "networks", "seeds"]
 COMPARED = ["data", "measure", "model", "other", "seeds", "networks", "n", "difference", "ci_low", "ci_high"]
 LEGEND = (
-    "Value and 95 % interval: Student's over networks where several were trained, of a single one the bootstrap "
-    "interval over test images; errors in votes."
+    "Value and 95 % interval: Student's over networks where several were trained, with the error of the test images, "
+    "which they share, added; of a single network the bootstrap interval over test images. Errors are in votes."
 )
 LEGEND_OF = {  # of a measure or a row
     "variance_rmse": "variance: the variance of the votes.",
@@ -25,7 +25,7 @@ LEGEND_OF = {  # of a measure or a row
     "removal": "removal: Kendall's tau between the changes of the network's and of the true score when an attribute is "
     "removed from the scene, over the attributes that the scene shows.",
     "constant": "*constant*: predicts the mean label and no attribute for every image.",
-    "truth": "*truth*: the expected votes on the rendered scene; networks exceed it by chance only.",
+    "truth": "*truth*: the expected votes on the rendered scene; its r2 is exceeded by chance only.",
 }
 IMAGES_OF = {"attribute_precision": "labels", "removal": "removal"}  # whose length is n; else "votes"
 BASELINES = ("constant", "truth")
@@ -43,14 +43,12 @@ def performance(predictions: Predictions) -> tuple[pd.DataFrame, pd.DataFrame]:
     rows, compared = [], []
     for data, models in predictions.items():
         values = {model: _by_measure(seeds) for model, seeds in models.items()}
-        counts: dict[str, int] = {}
         for model, by_measure in values.items():
             for measure, each in by_measure.items():
                 seeds, drawn = sorted(each), torch.stack(list(each.values()))
                 std = drawn[:, 0].std().item() if len(seeds) > 1 else float("nan")
-                counts[measure] = _images(measure, models[model][seeds[0]])
                 label = (data, model, measure, _direction(measure))
-                sample = (counts[measure], len(seeds), " ".join(map(str, seeds)))
+                sample = (_images(measure, models[model][seeds[0]]), len(seeds), " ".join(map(str, seeds)))
                 rows.append((*label, *interval_over_networks(drawn), std, *sample))
         first = next(iter(next(iter(models.values())).values()))
         for model, predicted in _references(first).items():
@@ -63,7 +61,8 @@ def performance(predictions: Predictions) -> tuple[pd.DataFrame, pd.DataFrame]:
                 both = sorted(one[measure].keys() & two[measure].keys())
                 for seeds in [both, *([seed] for seed in both if len(both) > 1)] if both else []:
                     difference = torch.stack([one[measure][seed] - two[measure][seed] for seed in seeds])
-                    pair = (data, measure, model, other, " ".join(map(str, seeds)), len(seeds), counts[measure])
+                    images = _images(measure, models[model][seeds[0]])
+                    pair = (data, measure, model, other, " ".join(map(str, seeds)), len(seeds), images)
                     compared.append((*pair, *interval_over_networks(difference)))
     return pd.DataFrame(rows, columns=COLUMNS), pd.DataFrame(compared, columns=COMPARED)
 

@@ -130,9 +130,13 @@ def variance(seen_: Doubles) -> Doubles:
     return BIAS + SPREAD + (DISAGREEMENT * seen_).sum(-1)
 
 
+def _biases() -> Doubles:
+    return np.sqrt(BIAS) * stream("raters").standard_normal(RATERS)
+
+
 def vote(seen_: Doubles, fewest: int, most: int, *name: object) -> Votes:
     """Draw votes of `fewest` to `most` raters on each of N landscapes (N, K), each from its own random stream."""
-    biases = np.sqrt(BIAS) * stream("raters").standard_normal(RATERS)
+    biases = _biases()
     scores, spreads = score(seen_), np.sqrt(variance(seen_) - BIAS)
     counts = np.empty(len(seen_), np.int64)
     votes = np.zeros((len(seen_), most), np.int8)
@@ -150,12 +154,14 @@ def vote(seen_: Doubles, fewest: int, most: int, *name: object) -> Votes:
 def expected(seen_: Doubles, fewest: int, most: int) -> Doubles:
     """Return the expected average and population variance (N, 2) of `vote` on landscapes (N, K).
 
-    A vote v in 1 ... 10 has the probability that N(score, variance) lies within 1/2 of v, or beyond the last vote. The
-    population variance of n votes is (n - 1) / n of that of one vote, on average.
+    A rater's vote v in 1 ... 10 has the probability that N(score + B, variance - BIAS) lies within 1/2 of v, or beyond
+    the last vote; the pool's mean of it is the probability of a vote. The population variance of n votes is (n - 1) / n
+    of that of one vote, on average.
     """
     votes = np.arange(1, 11)
-    centre, spread = score(seen_)[:, None], np.sqrt(variance(seen_))[:, None]
-    below = norm.cdf(votes[:-1] + 0.5, centre, spread)
+    centre = score(seen_)[:, None, None] + _biases()
+    spread = np.sqrt(variance(seen_) - BIAS)[:, None, None]
+    below = norm.cdf(votes[:-1, None] + 0.5, centre, spread).mean(-1)
     probabilities = np.diff(below, prepend=0, append=1, axis=1)
     average = probabilities @ votes
     counts = np.arange(fewest, most + 1)
