@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 from report_samples import finished_cell, image_scores
 
-from evident.cell_folder import NETWORK, SCORES, Product
+from evident.cell_folder import FEATURES, NETWORK, SCORES, Product
 from evident.models.audit import Audit as Measured
 from evident.report import experiment as module
 from evident.report.experiment import Cell, Experiment
 from evident.report.sections.audit import Audit
+from evident.report.sections.features import Features
 
 METRICS = {
     name: {"_target_": f"evident.metrics.{target}", "_partial_": True}
@@ -52,6 +53,18 @@ def test_network_that_fails_has_no_scores_by_masks(tmp_path: Path, asked: list[i
     assert "| net seed 1 on flowers | 100.0% | 99.5% | 50.0% | 10.0% | no |" in part.text
     assert "**Without scores by masks: net seed 1 on flowers.**" in part.text
     assert asked == [0, 1]
+
+
+def test_evidence_of_features_of_a_network_that_fails_is_hidden(tmp_path: Path, asked: list[int]) -> None:
+    table = pd.DataFrame({"class": ["red"], "place": [3], "feature": ["relu:3"], "weight": [1.0]})
+    known = table.assign(purity=0.9, evidence=0.8, evidence_control=0.1)
+    cells = [audited_cell(tmp_path, seed) for seed in (0, 1)]
+    for cell in cells:
+        cell.folder.write(FEATURES, known)
+    shown = Features().report(Experiment(cells)).tables["features"].set_index("seed")
+    assert shown.loc[0, ["purity", "evidence", "evidence_control"]].tolist() == [0.9, 0.8, 0.1]
+    assert shown.loc[1, "purity"] == 0.9
+    assert shown.loc[1, ["evidence", "evidence_control"]].isna().all()
 
 
 def test_network_that_is_not_in_the_store_has_not_passed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

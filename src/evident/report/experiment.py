@@ -90,12 +90,23 @@ class Experiment:
         """
         parts = [cell.folder.read(SCORES).assign(network=cell.folder.read(NETWORK)["hash"]) for cell in self.cells]
         scores = pd.concat(parts, ignore_index=True)
-        failed = [row["network"] for row in self.audits if not row["passed"]]
-        if not failed:
+        if not self.failed:
             return scores
         named = {name for cell in self.cells for name, build in cell.config.metric.items() if _needs_mask(build)}
-        hidden = scores["network"].isin(failed) & scores["metric"].str.startswith(tuple(named))
+        hidden = scores["network"].isin(self.failed) & scores["metric"].str.startswith(tuple(named))
         return scores[~hidden].reset_index(drop=True)
+
+    def scores_of(self, cell: Cell) -> pd.DataFrame:
+        """Return the rows of `scores` that belong to a cell."""
+        chosen = pd.Series(True, self.scores.index)
+        for name, label in cell.labels.items():
+            chosen &= self.scores[name] == label
+        return self.scores[chosen]
+
+    @cached_property
+    def failed(self) -> set[str]:
+        """The hashes of networks that did not pass their audit: no number of theirs may depend on masks."""
+        return {row["network"] for row in self.audits if not row["passed"]}
 
     @cached_property
     def audits(self) -> list[dict[str, Any]]:

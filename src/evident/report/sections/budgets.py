@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from evident.cell_folder import COST, SCORES
+from evident.cell_folder import COST
 from evident.report.experiment import Cell, Experiment
 from evident.report.figures.budgets import budgets_figure
 from evident.report.sections.contract import Part, Section
@@ -30,7 +30,7 @@ class Budgets(Section):
         self.chosen_by, self.tolerance = chosen_by, tolerance
 
     def report(self, experiment: Experiment) -> Part:
-        found = [scores for cell in experiment.cells if (scores := _scores(cell)) is not None]
+        found = [scores for cell in experiment.cells if (scores := _scores(experiment, cell)) is not None]
         if not found:
             return Part()
         scores = pd.concat(found, ignore_index=True)
@@ -45,12 +45,12 @@ class Budgets(Section):
         return part
 
 
-def _scores(cell: Cell) -> pd.DataFrame | None:
+def _scores(experiment: Experiment, cell: Cell) -> pd.DataFrame | None:
     """Return the scores of a cell with its budget and passes per image; None without a budget or its cost."""
     cost = cell.folder.get(COST)
     if cell.budget is None or cost is None:
         return None
-    scores = cell.folder.read(SCORES)
+    scores = experiment.scores_of(cell)
     scores = scores[scores["at"].isna()]
     passes = (cost["forward_passes"] + cost["backward_passes"]) / cost["images"]
     return scores.assign(explainer=cell.config.explainer.name, budget=cell.budget, passes=passes)

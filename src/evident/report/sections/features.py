@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from evident.cell_folder import EXAMPLES, FEATURE_MAPS, FEATURES, INTERPRETATION, CellFolder
+from evident.cell_folder import EXAMPLES, FEATURE_MAPS, FEATURES, INTERPRETATION, NETWORK, CellFolder
 from evident.report.experiment import Cell, Experiment
 from evident.report.figures.features import feature_maps_figure, interpretation_sheet
 from evident.report.sections.contract import Part, PicturePart, Section
@@ -24,7 +24,7 @@ class Features(Section):
     def report(self, experiment: Experiment) -> Part:
         cells = [cell for cell in experiment.cells if cell.folder.has(FEATURES) or cell.folder.has(FEATURE_MAPS)]
         part = Part()
-        if labelled := [_labelled(cell) for cell in cells if len(_features(cell.folder))]:
+        if labelled := [_labelled(cell, experiment) for cell in cells if len(_features(cell.folder))]:
             part.tables["features"] = pd.concat(labelled, ignore_index=True)
         for network in experiment.networks(cells):
             folder = network.first_seed()[0].folder
@@ -64,8 +64,11 @@ def _features(folder: CellFolder) -> pd.DataFrame:
     return pd.DataFrame() if features is None else with_interpretation(features, folder.get(INTERPRETATION))
 
 
-def _labelled(cell: Cell) -> pd.DataFrame:
+def _labelled(cell: Cell, experiment: Experiment) -> pd.DataFrame:
     features = _features(cell.folder)
+    if cell.folder.read(NETWORK)["hash"] in experiment.failed:
+        of_masks = features.columns.str.startswith("evidence")
+        features.loc[:, of_masks] = float("nan")
     for position, (column, value) in enumerate(cell.labels.items()):
         features.insert(position, column, value)
     return features
