@@ -71,22 +71,21 @@ def few_features_give_the_class(data: str, at: Results) -> Claim:
 
 def features_carry_the_class(data: str, at: Results) -> Claim:
     """(a) ... so that ablating them hurts far more than ablating as many random features."""
-    # Before anything is removed, the three curves of an explainer are equal.
-    curve = at.rows("curves", explainer="vebi", metric="ablation_relevant")
-    whole = curve[curve["at"] == 0]["mean"].iloc[0]
-    rows = at.rows("ablation", explainer="vebi")
+    rows = at.rows("ablation", explainer="vebi").dropna(subset="mean")
     by_class = rows.pivot(index=["seed", "target"], columns="metric", values="mean")
-    of_networks = by_class.groupby("seed").mean()
-    lost, at_random = (whole - of_networks[f"ablation_{kind}"] for kind in ("relevant", "random"))
-    images = int(rows[rows["metric"] == "ablation_relevant"].groupby("seed")["n"].sum().max())
+    weighted = rows.assign(**{column: rows[column] * rows["n"] for column in ("mean", "start")})
+    sums = weighted.groupby(["metric", "seed"])[["mean", "start", "n"]].sum()
+    accuracy, whole = sums["mean"] / sums["n"], sums["start"] / sums["n"]
+    lost, at_random = ((whole - accuracy)[f"ablation_{kind}"] for kind in ("relevant", "random"))
+    images = int(sums["n"].max())
     effects = [over_networks(values, images) for values in (lost - 0.1, lost - 2 * at_random, lost - at_random)]
-    means = by_class.mean()
+    means = accuracy.groupby("metric").mean()
     return Claim(
         f"a, carry: {data}",
         "without its relevant features a class loses at least a tenth of its accuracy, and at least twice what it "
         "loses without as many random features of the same layers",
         at.experiment,
-        f"accuracy {whole:.3f}; without relevant features {means['ablation_relevant']:.3f}, random "
+        f"accuracy {whole.mean():.3f}; without relevant features {means['ablation_relevant']:.3f}, random "
         f"{means['ablation_random']:.3f}, least relevant {means['ablation_least']:.3f} ({len(by_class)} pairs of class "
         f"and network, {(by_class['ablation_relevant'] < 0.5).sum()} of them below 0.5)",
         *judged(effects),
