@@ -268,6 +268,22 @@ def test_image_without_evidence_does_not_change_the_others() -> None:
 # The gradient filters ----------------------------------------------------------------------------------------------
 
 
+class Off(Weighted):
+    """A `Weighted` network whose units are all off at the mean colour, and on for white pixels."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.linear(F.relu(self.normalise(images).flatten(1) - 1))
+
+
+@pytest.mark.parametrize(("game", "silent"), [("generation", False), ("preservation", True)])
+def test_start_without_a_gradient_is_named(game: Any, silent: bool, caplog: pytest.LogCaptureFixture) -> None:
+    mask = FGVis(Off(PATCH), game=game, filter="none", steps=5).evidence(WHITE, 0).mask
+    assert bool(mask.any()) == silent
+    lines = [record.getMessage() for record in caplog.records if record.name == "evident"]
+    start = "fgvis: the score has no gradient where game=generation starts, so 1 of 1 masks stay empty"
+    assert [line.partition(";")[0] for line in lines] == ([] if silent else [start])
+
+
 class Adversarial(nn.Module):
     """Give class 0 a constant score, and class 1 a score of red and of green edges between neighbours."""
 

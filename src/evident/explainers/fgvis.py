@@ -37,6 +37,7 @@ rectifier close to its threshold may switch because of them. In float32, a long 
 about the same size and score.
 """
 
+import logging
 from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import Literal, NamedTuple, get_args
@@ -56,6 +57,7 @@ from evident.models.reference_images import reference_images
 from evident.models.untouched import untouched
 from evident.values import Evidence
 
+log = logging.getLogger("evident")
 Game = Literal["preservation", "generation", "deletion", "repression"]
 Filter = Literal["published", "one_sided", "none"]
 Goal = Literal["own", "best"]
@@ -178,8 +180,17 @@ class FGVis(Attribution, GivesEvidence, Optimises, Signed):
         search = SEARCHES[self.search]
         settings = (self.steps, self.step_size, self.sharpen)
         found = search(lambda mask, noisy: self._evaluate(problem, mask, noisy), start, *settings)
+        unmasked = self._evaluate(problem, nothing)
+        reached = unmasked.margin >= 0
+        stuck = ~reached & (unmasked.direction == 0).flatten(1).all(1) & (self.game not in FULL)
+        if stuck.any():
+            log.warning(
+                "fgvis: the score has no gradient where game=%s starts, so %d of %d masks stay empty; preservation and "
+                "repression start from a full mask",
+                *(self.game, int(stuck.sum()), len(stuck)),
+            )
         # No search ends at exactly zero where the mean colour itself reaches the goal.
-        return torch.where(per_image(self._evaluate(problem, nothing).margin >= 0), nothing, found)
+        return torch.where(per_image(reached), nothing, found)
 
     def _evaluate(self, problem: _Problem, mask: Tensor, noisy: bool = False) -> Evaluated:
         """Return the margin and the direction g / max|g| at a mask of evidence (N, 3, H, W).
