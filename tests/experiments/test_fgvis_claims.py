@@ -32,8 +32,8 @@ def test_numbers_come_from_the_tables(tmp_path: Path) -> None:
         "mass 0.900 [0.880, 0.920]; half 0.900 [0.880, 0.920]; pointing 0.900 [0.880, 0.920]"
     )
     assert numbers["d, baselines, preservation: flowers"] == (
-        "discrimination mass 0.900, above 2 of 2 (best grad_cam 0.610); "
-        "discrimination half 0.900, above 2 of 2 (best grad_cam 0.610)"
+        "discrimination mass 0.900, above 3 of 3 (best grad_cam_layer_4 0.620); "
+        "discrimination half 0.900, above 3 of 3 (best grad_cam_layer_4 0.620)"
     )
     assert numbers["d, overlap, deletion: photographs"] == (
         "class overlap 0.100, below 2 of 2 (best grad_cam 0.790), over the 16 photographs whose second class has a "
