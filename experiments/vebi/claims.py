@@ -65,7 +65,7 @@ def few_features_give_the_class(data: str, at: Results) -> Claim:
         at.experiment,
         f"{counts.mean():.1f} features per class ({counts.min()} to {counts.max()}) of {m:,}; accuracy by these alone "
         f"{at.interval('vebi', 'read_out')}",
-        *(judged(effects) if few else (sample(effects), exactly(False))),
+        *(judged(effects) if few else (sample(effects), exactly(False), "")),
     )
 
 

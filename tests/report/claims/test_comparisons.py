@@ -43,7 +43,8 @@ def test_claim_holds_if_every_other_is_worse_by_every_metric(tmp_path: Path) -> 
 
 def test_claim_is_undecided_if_one_difference_is_insignificant(tmp_path: Path) -> None:
     claim = beats_all("c", results(tmp_path, p_of_near=0.05), "ours", ("iou",), OTHERS)
-    assert (claim.verdict, claim.sample) == ("undecided", "1 network x 20 images, 2 tests; 21 images would decide")
+    assert (claim.verdict, claim.sample) == ("undecided", "1 network x 20 images, 2 tests")
+    assert claim.decided_by == "21 images"
     assert claim.numbers == "iou 0.600, above 1 of 2 (best near 0.500)"
 
 

@@ -46,9 +46,7 @@ def test_every_claim_has_a_row_with_its_verdict() -> None:
 
 
 def test_claims_are_listed_by_verdict_with_what_would_decide_them() -> None:
-    open_ = replace(
-        FEW, name="d", sample="6 networks x 16 images, 2 tests; 9 networks would decide", verdict="undecided"
-    )
+    open_ = replace(FEW, name="d", verdict="undecided", decided_by="9 networks")
     listed = claims_table([open_, FEW, BETTER, LATER, replace(FEW, name="e")], {}).partition("\n\n")[0]
     assert listed.splitlines() == [
         "- *holds* (2): a, few; e",

@@ -27,5 +27,5 @@ def beats_all(
         f"{', '.join(others)}",
         at.experiment,
         "; ".join(numbers for numbers, _ in found),
-        *((sample(effects), "post hoc") if post_hoc else judged(effects)),
+        *((sample(effects), "post hoc", "") if post_hoc else judged(effects)),
     )

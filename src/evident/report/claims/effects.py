@@ -58,17 +58,13 @@ def sample(effects: Sequence[Effect], unit: str = "images") -> str:
     return f"{counted}, {len(effects)} test{'s' * (len(effects) > 1)}{over}"
 
 
-def judged(effects: Sequence[Effect], unit: str = "images") -> tuple[str, Verdict]:
-    """Return sample and verdict of a claim that needs all these effects: the last two fields of `Claim`.
-
-    The sample of a claim that is not decided says how large a sample would decide it.
-    """
+def judged(effects: Sequence[Effect], unit: str = "images") -> tuple[str, Verdict, str]:
+    """Return sample, verdict and `decided_by` of a claim that needs all these effects: the last fields of `Claim`."""
     verdict, text = judge(effects), sample(effects, unit)
     if verdict in DECIDED or min(effect.units for effect in effects) < 2:  # one unit has no spread to go by
-        return text, verdict
+        return text, verdict, ""
     units = "networks" if effects[0].units == effects[0].networks else unit
-    needed = deciding(effects)
-    return f"{text}; {f'{needed} {units}' if needed else f'more than {MOST:,} {units}'} would decide", verdict
+    return text, verdict, f"{deciding(effects) or f'more than {MOST:,}'} {units}"
 
 
 def deciding(effects: Sequence[Effect]) -> int | None:

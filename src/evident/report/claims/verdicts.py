@@ -26,9 +26,10 @@ LEGEND = (
 class Claim:
     """Hold one claim as it is tested: name (`c: mnist`), rule, experiment, measured numbers, sample and verdict.
 
-    `rule` states when the claim holds, so that readers can judge the rule too. `sample` states networks, images and the
-    number of tests in the claim's family. The verdict is `post hoc`, which means none, for a question that was asked
-    after the results were seen.
+    `rule` states when the claim holds, so that readers can judge the rule too. `sample` states networks, images and
+    the number of tests in the claim's family. `decided_by` is the sample that would decide an open claim (`12
+    networks`). The verdict is `post hoc`, which means none, for a question that was asked after the results were
+    seen.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Claim:
     numbers: str
     sample: str
     verdict: Verdict
+    decided_by: str = ""
 
 
 def main(claims: Callable[[Path], Sequence[Claim]], experiments: Sequence[str], script: str) -> None:
@@ -80,7 +82,9 @@ def claims_table(claims: Sequence[Claim], paper: Mapping[str, str]) -> str:
     for claim in claims:
         verdict = f"**{claim.verdict}**" if claim.verdict == "refuted" else claim.verdict
         own = [paper.get(claim.name, "")] if paper else []
-        lines.append([claim.name, f"`{claim.experiment}`", claim.rule, claim.numbers, claim.sample, *own, verdict])
+        lines.append(
+            [claim.name, f"`{claim.experiment}`", claim.rule, claim.numbers, claim.sample, *own, verdict + _open(claim)]
+        )
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     return f"{by_verdict(claims)}\n\n{table}\n\n{LEGEND}\n"
 
@@ -89,9 +93,12 @@ def by_verdict(claims: Sequence[Claim]) -> str:
     """Return a Markdown list: each verdict with the names of its claims, and what would decide open ones."""
     named: dict[str, list[str]] = {verdict: [] for verdict in get_args(Verdict)}
     for claim in claims:
-        _, _, decides = claim.sample.partition("; ")
-        named[claim.verdict].append(f"{claim.name} ({decides})" if decides else claim.name)
+        named[claim.verdict].append(claim.name + _open(claim))
     return "\n".join(f"- *{verdict}* ({len(names)}): {'; '.join(names)}" for verdict, names in named.items() if names)
+
+
+def _open(claim: Claim) -> str:
+    return f" ({claim.decided_by} would decide)" if claim.decided_by else ""
 
 
 def measured_at(experiments: Sequence[Path]) -> str:
