@@ -1,11 +1,12 @@
 """One training stage: the published loss, non-negative templates, and bit-identical frozen parts."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from pytorch_lightning import seed_everything
+from pytorch_lightning import Callback, Trainer, seed_everything
 from pytorch_lightning.utilities import CombinedLoader
 from samples import quiet_trainer
 from scene_world import COLOURS, TinyBackbone, scene_network, scenes
@@ -20,11 +21,11 @@ K = len(COLOURS)
 SCORE = {0: "average", 1: "variance"}
 
 
-def train(stage: SceneStage, *sets: str, steps: int = 6) -> None:
+def train(stage: SceneStage, *sets: str, steps: int = 6, callbacks: Sequence[Callback] = ()) -> None:
     votes, attributes = scenes(40, seed=0)
     given = {"attributes": attributes, "scenicness": votes}
     loaders = {name: random_batches(given[name], 10, steps, seed=0) for name in sets}
-    trainer = quiet_trainer(max_epochs=2, deterministic=True)
+    trainer = quiet_trainer(max_epochs=2, deterministic=True, callbacks=[*callbacks])
     trainer.fit(stage, CombinedLoader(loaders, "min_size"), [loader(votes, 20), loader(attributes, 20)])
 
 
@@ -156,14 +157,20 @@ def test_templates_are_never_negative_in_training() -> None:
     assert min(lowest) == 0
 
 
-def test_learning_rate_falls_to_a_tenth_at_every_milestone() -> None:
-    configured = SceneStage(scene_network(), learning_rate=1e-3, milestones=(1, 3)).configure_optimizers()
-    rates = []
-    for _ in range(5):
-        rates.append(configured["optimizer"].param_groups[0]["lr"])
-        configured["optimizer"].step()
-        configured["lr_scheduler"].step()
-    assert rates == pytest.approx([1e-3, 1e-4, 1e-4, 1e-5, 1e-5])
+def test_learning_rate_rises_and_falls_once_whatever_the_length_of_the_stage() -> None:
+    stage = SceneStage(scene_network(), trained=("scenicness",), learning_rate=0.05)
+    rates: list[float] = []
+
+    class Rates(Callback):
+        def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
+            rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+    train(stage, "scenicness", steps=20, callbacks=[Rates()])
+    highest = rates.index(max(rates))
+    assert max(rates) == pytest.approx(0.05, rel=0.02)
+    assert 0.2 < highest / len(rates) < 0.4
+    assert rates == sorted(rates[:highest]) + sorted(rates[highest:], reverse=True)
+    assert rates[-1] < 0.01 * rates[0]
 
 
 def test_unknown_votes_do_not_count() -> None:

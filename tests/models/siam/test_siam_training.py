@@ -38,7 +38,7 @@ def trainer(**settings: Any) -> Trainer:
 def trained_siam() -> tuple[SIAM, Fitted]:
     network = scene_network()
     assert isinstance(network, SIAM)
-    fitted = SceneTraining(STAGES, steps=15, learning_rate=0.01, milestones=[6]).fit(network, world(), 0, trainer)
+    fitted = SceneTraining(STAGES, steps=15, learning_rate=0.01).fit(network, world(), 0, trainer)
     return network.eval(), fitted
 
 

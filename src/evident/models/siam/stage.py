@@ -8,8 +8,8 @@ r"""One training stage of SIAM or a baseline: its losses and measures (Marcos et
     L = L_son + 0.001 T [L_son / T]                                    if no attributes are learned
     L = L_sun                                                          if no scores are learned
 
-Each loss thus has the weight of its factor, whatever its magnitude. The optimiser is Adam; its learning rate falls to a
-tenth at milestones.
+Each loss thus has the weight of its factor, whatever its magnitude. The optimiser is Adam; its learning rate rises and
+falls once per stage.
 """
 
 from collections.abc import Mapping, Sequence
@@ -56,13 +56,12 @@ class SceneStage(LightningModule):
         name: str = "joint",
         trained: Sequence[str] = (),
         learning_rate: float = 1e-3,
-        milestones: Sequence[int] = (),
         attribute_names: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.network: Any = network
         self.name, self.trained = name, trained
-        self.learning_rate, self.milestones = learning_rate, milestones
+        self.learning_rate = learning_rate
         self.attribute_names = attribute_names
         self._seen: dict[str, list[Tensor]] = {}
 
@@ -108,8 +107,9 @@ class SceneStage(LightningModule):
     def configure_optimizers(self) -> Any:
         learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
         optimiser = torch.optim.Adam(learning, lr=self.learning_rate)
-        schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, list(self.milestones), gamma=0.1)
-        return {"optimizer": optimiser, "lr_scheduler": schedule}
+        steps = int(self.trainer.estimated_stepping_batches)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, self.learning_rate, steps)
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_validation_epoch_start(self) -> None:
         self._seen = {}

@@ -44,16 +44,15 @@ MEASURED_ON = 2000  # training images that give the mean colour of a backbone wi
 class SceneTraining:
     """Train networks of scenes for `stages` (epochs by name), with `steps` per epoch and `batch_size` of each data set.
 
-    Adam's `learning_rate` falls to a tenth at the epochs `milestones` of every stage. `augment` transforms each
-    training image; parts in `frozen` are not trained. Stages of zero epochs are skipped. Raises `UserError` for unknown
-    stages or parts, and if no stage has epochs.
+    Adam's rate rises to `learning_rate` and falls again once per stage. `augment` transforms each training image; parts
+    in `frozen` are not trained. Stages of zero epochs are skipped. Raises `UserError` for unknown stages or parts, and
+    if no stage has epochs.
     """
 
     stages: Mapping[str, int]
     steps: int
     batch_size: int = 10
     learning_rate: float = 1e-3
-    milestones: Sequence[int] = (10, 20)
     augment: Augment | None = None
     frozen: Sequence[str] = ()
 
@@ -106,7 +105,7 @@ class SceneTraining:
                     f"data.training.frozen={list(self.frozen)} leaves nothing to train in the stage {name}; freeze "
                     "fewer parts or give that stage 0 epochs"
                 )
-            stage = SceneStage(network, name, parts, self.learning_rate, self.milestones, splits.attribute_names())
+            stage = SceneStage(network, name, parts, self.learning_rate, splits.attribute_names())
             epochs = self.stages[name]
             settings = {"max_epochs": epochs, "check_val_every_n_epoch": epochs, "num_sanity_val_steps": 0}
             validation = _ordered_loaders(splits.scenicness.val, splits.attributes.val)
