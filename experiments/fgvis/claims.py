@@ -22,9 +22,10 @@ EXPERIMENTS = (*(f"fgvis/{name}" for name in OWN), "imagenet", "an8flower", "mni
 PUBLISHED = ("squeezenet1_1", "mobilenet_v2")  # networks with published weights
 BASELINES = ("grad_cam", "occlusion", "lime", "rise")  # the baselines of the paper (Wagner et al. 2019, claim e)
 COARSE = ("grad_cam", "occlusion", "rise")  # the baselines that score regions
-OTHERS = ("gradient", "grad_cam")  # the finest of the usual maps, and the most discriminative one
+OTHERS = ("gradient", "grad_cam")  # the finest of the usual maps, and a discriminative one
+SIDE_BY_SIDE = (*OTHERS, "guided_grad_cam", "excitation_backprop")
 # FlowerNet's layer for CAMs was chosen to cover one flower; the last layer tells two apart. SqueezeNet's is the last.
-OF_TWO = {"flowers": (*OTHERS, "grad_cam_layer_4"), "photographs": OTHERS}
+OF_TWO = {"flowers": (*SIDE_BY_SIDE, "grad_cam_layer_4"), "photographs": SIDE_BY_SIDE}
 GAMES = {"preservation": "fgvis", "deletion": "fgvis_deletion"}
 ABSENT = {"nearest": "nearest", "least_likely": "least likely", "random": "random"}
 FILTERS = {"published": "fgvis_generation", "one-sided, ours": "fgvis_generation_one_sided"}

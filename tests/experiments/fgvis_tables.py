@@ -61,9 +61,10 @@ SMALL: Scores = {"sparsity": ours_and(BASELINES, 0.05, 0.3)}
 DELETION: Scores = {"deletion_mean_colour": ours_and(BASELINES, 0.1, 0.3)}
 FINE: Scores = {metric: ours_and(BASELINES, 0.7, 0.4) for metric in ("average_precision", "mass_accuracy")}
 OTHERS = ["gradient", "grad_cam"]
+RIVALS = [*OTHERS, "guided_grad_cam", "excitation_backprop"]
 DISCRIMINATION = ["discrimination_mass", "discrimination_half", "discrimination_pointing"]
-SIDE_BY_SIDE: Scores = {metric: ours_and(OTHERS, 0.9, 0.6) for metric in DISCRIMINATION}
-TWO_FLOWERS: Scores = {metric: ours_and([*OTHERS, "grad_cam_layer_4"], 0.9, 0.6) for metric in DISCRIMINATION}
+SIDE_BY_SIDE: Scores = {metric: ours_and(RIVALS, 0.9, 0.6) for metric in DISCRIMINATION}
+TWO_FLOWERS: Scores = {metric: ours_and([*RIVALS, "grad_cam_layer_4"], 0.9, 0.6) for metric in DISCRIMINATION}
 SCORES: dict[str, tuple[list[str], Scores]] = {
     "fgvis/defence": ([SQUEEZE], DEFENCE),
     "fgvis/games": ([SQUEEZE], ALONE),

@@ -23,23 +23,24 @@ def test_numbers_come_from_the_tables(tmp_path: Path) -> None:
     sizes = "preservation 0.40% -> 5.00%; deletion 0.40% -> 4.00%"
     assert numbers["a, mask size: photographs"] == sizes
     assert numbers["b, fine: flowers"] == (
-        "average precision 0.700, above 3 of 3 (best rise 0.430); mass accuracy 0.700, above 3 of 3 (best rise 0.430)"
+        "average precision 0.700, significantly above 3 of 3 (best rise 0.430); "
+        "mass accuracy 0.700, significantly above 3 of 3 (best rise 0.430)"
     )
     assert numbers["c, alone: digits"] == "0.950 [0.930, 0.970] of the score with 5.0% of the mask"
     assert numbers["c, from an empty mask: digits"] == "0.930 [0.910, 0.950] of the score with 6.0% of the mask"
-    assert numbers["c, small: flowers"] == "sparsity 0.050, below 4 of 4 (best rise 0.270)"
+    assert numbers["c, small: flowers"] == "sparsity 0.050, significantly below 4 of 4 (best rise 0.270)"
     assert numbers["d, deletion: flowers"] == (
         "mass 0.900 [0.880, 0.920]; half 0.900 [0.880, 0.920]; pointing 0.900 [0.880, 0.920]"
     )
     assert numbers["d, baselines, preservation: flowers"] == (
-        "discrimination mass 0.900, above 3 of 3 (best grad_cam_layer_4 0.620); "
-        "discrimination half 0.900, above 3 of 3 (best grad_cam_layer_4 0.620)"
+        "discrimination mass 0.900, significantly above 5 of 5 (best grad_cam_layer_4 0.640); "
+        "discrimination half 0.900, significantly above 5 of 5 (best grad_cam_layer_4 0.640)"
     )
     assert numbers["d, overlap, deletion: photographs"] == (
-        "class overlap 0.100, below 2 of 2 (best grad_cam 0.790), over the 16 photographs whose second class has a "
-        "probability of at least 0.1"
+        "class overlap 0.100, significantly below 2 of 2 (best grad_cam 0.790), over the 16 photographs "
+        "whose second class has a probability of at least 0.1"
     )
-    assert numbers["e, deletion: digits"] == "deletion mean colour 0.100, below 4 of 4 (best rise 0.270)"
+    assert numbers["e, deletion: digits"] == "deletion mean colour 0.100, significantly below 4 of 4 (best rise 0.270)"
     assert numbers[f"f: {MOBILE}"] == (
         "0.950 [0.930, 0.970] of the score with 5.0% of the mask; a score of 0.050 without 4.0% of it"
     )

@@ -32,10 +32,14 @@ def test_numbers_come_from_the_tables(tmp_path: Path) -> None:
     for experiment in FLOWERS:
         texts = [claim.numbers for claim in claims if claim.experiment == experiment][3:]
         baselines, all_metrics, stronger, squares, grid, evidence = texts
-        both = "average precision 0.500, above {0} of {0} (best {1}); iou best 0.500, above {0} of {0} (best {1})"
+        both = "; ".join(
+            f"{metric} 0.500, significantly above {{0}} of {{0}} (best {{1}})"
+            for metric in ("average precision", "iou best")
+        )
         assert baselines == both.format(7, "guided_grad_cam_pp 0.250")
         assert all_metrics.split("; ") == [
-            f"{metric.replace('_', ' ')} 0.500, above 7 of 7 (best guided_grad_cam_pp 0.250)" for metric in MASK_METRICS
+            f"{metric.replace('_', ' ')} 0.500, significantly above 7 of 7 (best guided_grad_cam_pp 0.250)"
+            for metric in MASK_METRICS
         ]
         assert stronger == both.format(3, "integrated_gradients 0.100")
         assert squares == both.format(1, "lime_squares 0.100")

@@ -38,14 +38,17 @@ def results(folder: Path, p_of_near: float = 0.001) -> Results:
 def test_claim_holds_if_every_other_is_worse_by_every_metric(tmp_path: Path) -> None:
     claim = beats_all("c", results(tmp_path), "ours", ("iou", "deletion"), OTHERS)
     assert (claim.name, claim.experiment, claim.verdict) == ("c", "paper", "holds")
-    assert claim.numbers == "iou 0.600, above 2 of 2 (best near 0.500); deletion 0.100, below 2 of 2 (best near 0.200)"
+    assert (
+        claim.numbers == "iou 0.600, significantly above 2 of 2 (best near 0.500); "
+        "deletion 0.100, significantly below 2 of 2 (best near 0.200)"
+    )
 
 
 def test_claim_is_undecided_if_one_difference_is_insignificant(tmp_path: Path) -> None:
     claim = beats_all("c", results(tmp_path, p_of_near=0.05), "ours", ("iou",), OTHERS)
     assert (claim.verdict, claim.sample) == ("undecided", "1 network x 20 images, 2 tests")
     assert claim.decided_by == "21 images"
-    assert claim.numbers == "iou 0.600, above 1 of 2 (best near 0.500)"
+    assert claim.numbers == "iou 0.600, significantly above 1 of 2 (best near 0.500)"
 
 
 @pytest.mark.parametrize("p_of_near", [0.001, 0.05])

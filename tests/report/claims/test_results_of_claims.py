@@ -114,7 +114,7 @@ def spread_over_networks(folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("metric", "side"), [("iou", "above"), ("deletion", "below")])
+@pytest.mark.parametrize(("metric", "side"), [("iou", "significantly above"), ("deletion", "significantly below")])
 def test_direction_of_the_metric_decides_who_is_better(tmp_path: Path, metric: str, side: str) -> None:
     of, means = results(written(tmp_path)), MEANS[metric]
     start = f"{metric} {means['ours']:.3f}, {side} "

@@ -118,8 +118,9 @@ class Results:
             for effect, p in zip(effects, holm(np.array([effect.p for effect in effects])), strict=True)
         ]
         words = (
-            f"{in_words(metric)} {self.mean(explainer, metric):.3f}, {'above' if better > 0 else 'below'} "
-            f"{sum(beaten)} of {len(others)} (best {best} {self.mean(best, metric):.3f})"
+            f"{in_words(metric)} {self.mean(explainer, metric):.3f}, significantly "
+            f"{'above' if better > 0 else 'below'} {sum(beaten)} of {len(others)} "
+            f"(best {best} {self.mean(best, metric):.3f})"
         )
         return words, effects
 
