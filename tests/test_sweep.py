@@ -9,14 +9,11 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
 from entry_point import ROOT, Started, axes, command, made_once, options, run, written
-from omegaconf import DictConfig, OmegaConf
 
-from evident import sweep
 from evident.cell_folder import EXAMPLES, SCORES, CellFolder
 
 # As axis of the sweep, so that the report looks for no other explainer.
@@ -273,21 +270,3 @@ def test_default_experiment_runs_every_explainer(tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stderr
     table = pd.read_csv(results_of(tmp_path) / "table.csv")
     assert table["explainer"].nunique() == len(list(tmp_path.glob("cells/*/DONE"))) >= 18
-
-
-def test_config_of_a_job_is_composed_once_for_the_check_and_the_run() -> None:
-    composed: list[list[str]] = []
-
-    class Loader:
-        def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
-            composed.append(sweep_overrides)
-            return OmegaConf.create({"given": sweep_overrides})
-
-    loader: Any = Loader()
-    sweep._compose_once(loader)
-    master, jobs = OmegaConf.create(), [["seed=0"], ["seed=1"]]
-    checked = [loader.load_sweep_config(master, job) for job in jobs]
-    assert [loader.load_sweep_config(master, job) for job in jobs] == checked
-    assert composed == jobs
-    loader.load_sweep_config(master, jobs[0])  # another run in this process is checked again
-    assert composed == [*jobs, jobs[0]]

@@ -11,18 +11,17 @@ from typing import Any
 from hydra import compose
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
-from hydra.types import TaskFunction
 from omegaconf import DictConfig
 
 from evident import store
 from evident.cell_folder import CellFolder
 from evident.errors import UserError
+from evident.groups_once import GroupsOnce
 from evident.progress import bar, bars
 from evident.report.build import write
 from evident.report.experiment import Cell
@@ -81,24 +80,10 @@ def _extend_search_path(config: DictConfig) -> None:
     loader.repository.initialize_sources(folders)
 
 
-def _compose_once(loader: ConfigLoader) -> None:
-    """Let Hydra compose the config of each job once: it does so to check the whole sweep, then again to run the job."""
-    compose_job, kept = loader.load_sweep_config, dict[tuple[str, ...], DictConfig]()
-
-    def kept_until_used(master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
-        key = tuple(sweep_overrides)
-        if key in kept:
-            return kept.pop(key)
-        return kept.setdefault(key, compose_job(master_config, sweep_overrides))
-
-    loader.load_sweep_config = kept_until_used  # type: ignore[method-assign]
-
-
 class Sweep(Callback):
     """Show a bar while cells run, and write the report from their scores once all have been tried."""
 
     def __init__(self) -> None:
-        self._composed: dict[frozenset[str], DictConfig] = {}
         self._bar: Any = None
 
     def __reduce__(self) -> tuple[type["Sweep"], tuple[()]]:
@@ -107,15 +92,10 @@ class Sweep(Callback):
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         _extend_search_path(config)
-        if config.hydra.launcher._target_.endswith("BasicLauncher"):  # others send the loader to other processes
-            _compose_once(GlobalHydra.instance().config_loader())
+        GlobalHydra.instance().config_loader().__class__ = GroupsOnce
         self._bar = bar(config.experiment, len(grid(config).asked))
         bars.start()
         self._progress = self._bar.__enter__()
-
-    def on_job_start(self, config: DictConfig, *, task_function: TaskFunction, **_: Any) -> None:
-        # The report reuses the config that Hydra has composed for the job.
-        self._composed[frozenset(config.hydra.overrides.task)] = config
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
         if self._bar is not None:
@@ -140,7 +120,7 @@ class Sweep(Callback):
         missing, asked = [], False
         wanted = grid(config)
         for overrides in wanted.shown:
-            composed = self._composed.get(frozenset(overrides)) or compose(config_name, overrides)
+            composed = compose(config_name, overrides)
             request = Request(composed)
             if not request.applies:
                 continue

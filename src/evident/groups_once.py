@@ -1,0 +1,57 @@
+"""A loader of configs for sweeps, whose cells differ mostly in values, such as the seed."""
+
+import copy
+from typing import Any
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import ConfigCompositionException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+_composed: dict[tuple[Any, ...], DictConfig] = {}  # of this process, by what selects the files and by their folders
+
+
+class GroupsOnce(ConfigLoaderImpl):
+    """Merge the files of each choice of groups once per process, then set the values of each config.
+
+    Hydra merges some fifty files for every cell, and again to check the sweep and to write the report. A value cannot
+    select a file: the defaults list sees the choices of groups only.
+    """
+
+    def load_configuration(
+        self,
+        config_name: str | None,
+        overrides: list[str],
+        run_mode: RunMode,
+        from_shell: bool = True,
+        validate_sweep_overrides: bool = True,
+    ) -> DictConfig:
+        """Compose the config of one cell, as Hydra does."""
+        mode = (run_mode, from_shell, validate_sweep_overrides)
+        parsed = OverridesParser.create().parse_overrides(overrides)
+        values = [override for override in parsed if self._is_value(override)]
+        files = [str(override.input_line) for override in parsed if not self._is_value(override)]
+        if run_mode != RunMode.RUN or not values:
+            return super().load_configuration(config_name, overrides, *mode)
+        folders = tuple((path.provider, path.path) for path in self.config_search_path.get_path())
+        key = (folders, config_name, *files, *mode)
+        try:
+            if key not in _composed:
+                _composed[key] = super().load_configuration(config_name, files, *mode)
+            config = copy.deepcopy(_composed[key])
+            self._apply_overrides_to_config(values, config)
+        except (ConfigCompositionException, OmegaConfBaseException):
+            return super().load_configuration(config_name, overrides, *mode)  # with Hydra's own message
+        own = [override for override in parsed if not override.is_hydra_override()]
+        config.hydra.overrides.task = [override.input_line for override in own]
+        config.hydra.job.override_dirname = get_overrides_dirname(own, **config.hydra.job.config.override_dirname)
+        return config
+
+    def _is_value(self, override: Override) -> bool:
+        """Return whether an override sets one value that is there already, outside Hydra's own config."""
+        key = override.key_or_group
+        plain = override.type.name == "CHANGE" and override.package is None and not override.is_sweep_override()
+        return plain and not override.is_hydra_override() and not self.repository.group_exists(key)
