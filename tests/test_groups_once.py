@@ -1,6 +1,7 @@
 """The loader of sweeps gives the configs that Hydra gives, and merges files once for each choice of groups."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -54,9 +55,11 @@ def test_files_are_merged_once_for_each_choice_of_groups(monkeypatch: pytest.Mon
     merged: list[list[str]] = []
     merge = ConfigLoaderImpl.load_configuration
 
-    def counted(loader: ConfigLoaderImpl, config_name: str, overrides: list[str], *mode: object) -> DictConfig:
+    def counted(
+        loader: ConfigLoaderImpl, config_name: str, overrides: list[str], *mode: Any, **named: Any
+    ) -> DictConfig:
         merged.append(overrides)
-        return merge(loader, config_name, overrides, *mode)  # type: ignore[arg-type]
+        return merge(loader, config_name, overrides, *mode, **named)
 
     monkeypatch.setattr(ConfigLoaderImpl, "load_configuration", counted)
     use_groups_once()
