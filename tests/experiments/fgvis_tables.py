@@ -85,7 +85,7 @@ SEPARATED = {"fgvis/defence": "photographs", "fgvis/defence_mnist": "digits"}
 # Change in grey by class; the second network of each class repeats it.
 GREY = {
     "fgvis/an8flower": [-0.9, -0.8, -0.7, -0.6, -0.51, -0.1],
-    "fgvis/colour": [-0.9, *[-0.3] * 8, -0.05],
+    "fgvis/colour": [*[-0.9] * 4, *[-0.3] * 2, *[-0.05] * 4],
 }
 
 

@@ -10,6 +10,7 @@ from evident.report.claims.effects import (
     deciding,
     exactly,
     from_interval,
+    from_share,
     judge,
     judged,
     over_networks,
@@ -95,3 +96,13 @@ def test_contrary_effects_are_decided_by_the_clearest_against_the_claim() -> Non
     assert both is not None
     assert 20 < both < only
     assert judged([effect(0, 1)])[2] == "more than 1,000 images"
+
+
+def test_share_is_tested_exactly() -> None:
+    # 4 of 10 where 0.1 is expected: P(X >= 4) = 1 - sum_{k<4} C(10, k) 0.1^k 0.9^(10-k) = 0.0128; no smaller count
+    # is as unlikely.
+    effect = from_share(4, 10, 0.1)
+    assert effect.value == pytest.approx(0.3)
+    assert effect.p == pytest.approx(0.0127952, abs=1e-6)
+    assert (effect.networks, effect.images, effect.units) == (1, 10, 10)
+    assert from_share(0, 10, 0.1).value < 0

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from scipy.stats import binomtest
 from scipy.stats import t as student
 
 from evident.report.tables.statistics import holm, student_p
@@ -100,6 +101,11 @@ def from_interval(row: Mapping[Any, Any] | pd.Series, column: str, least: float)
     units = networks if networks > 1 and "networks" in row else images
     error = (row["ci_high"] - row["ci_low"]) / 2 / student.ppf(0.975, max(units - 1, 1))
     return Effect(value, float(student_p(value, error, units)), networks, images, units)
+
+
+def from_share(count: int, of: int, least: float) -> Effect:
+    """Return how far the share `count` / `of` of single images is above `least`, by the exact binomial test."""
+    return Effect(count / of - least, float(binomtest(count, of, least).pvalue), 1, of, of)
 
 
 def exactly(condition: bool) -> Verdict:
