@@ -123,9 +123,9 @@ def test_few_scores_are_undefined_and_enough_images_are_scored(results: Path) ->
     assert (strict["n_undefined"] <= (0.05 * strict["n"] if scenes else 0)).all()
     # The quick scale has few photographs, because each takes seconds.
     photographs = "imagenet" in table["data"].iloc[0] or table["data"].iloc[0] == "sun_photos"
-    # For the choice of a search, every cell explains the same few images.
-    photographs |= "searches" in results.name
-    least = 4 if results.name == "searches_resnet50" else 8 if photographs else 60
+    # For the choice of a search or of a length of training, every cell explains the same few images.
+    few = photographs or "searches" in results.name or results.name == "lengths"
+    least = 4 if results.name == "searches_resnet50" else 8 if few else 60
     assert (table["n"] + table["n_undefined"]).min() >= least
 
 
