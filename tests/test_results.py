@@ -125,7 +125,7 @@ def test_few_scores_are_undefined_and_enough_images_are_scored(results: Path) ->
     photographs = "imagenet" in table["data"].iloc[0] or table["data"].iloc[0] == "sun_photos"
     # For the choice of a search or of a length of training, every cell explains the same few images.
     few = photographs or "searches" in results.name or results.name == "lengths"
-    least = 4 if results.name == "searches_resnet50" else 8 if few else 60
+    least = 4 if results.name == "searches_resnet50" else 8 if few else 48 if scenes else 60
     assert (table["n"] + table["n_undefined"]).min() >= least
 
 

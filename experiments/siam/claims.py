@@ -26,7 +26,7 @@ def claims(results: Path) -> list[Claim]:
     post_hoc = {"against the black box": Results(results, MAIN, BLACK_BOX), "against post-hoc on SIAM": siam}
     return [
         splits_exactly(siam),
-        finds_what_is_where(siam, Results(results, MAIN, UNCONSTRAINED)),
+        finds_what_is_where(siam, Results(results, PARTS, UNCONSTRAINED)),
         says_how(siam),
         says_it_of_the_scene(siam),
         *(
