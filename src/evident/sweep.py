@@ -4,6 +4,7 @@ import logging
 import sys
 import traceback
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from evident import store
 from evident.cell_folder import CellFolder
 from evident.errors import UserError
 from evident.groups_once import GroupsOnce
-from evident.progress import bar, bars
+from evident.progress import Bar, bar, bars, count_one, counted_elsewhere
 from evident.report.build import write
 from evident.report.experiment import Cell
 from evident.report.replication import against_commit
@@ -84,7 +85,8 @@ class Sweep(Callback):
     """Show a bar while cells run, and write the report from their scores once all have been tried."""
 
     def __init__(self) -> None:
-        self._bar: Any = None
+        self._shown = ExitStack()
+        self._bar: Bar | None = None
 
     def __reduce__(self) -> tuple[type["Sweep"], tuple[()]]:
         # The workers of a parallel launcher get a new callback, without a bar.
@@ -93,16 +95,15 @@ class Sweep(Callback):
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         _extend_search_path(config)
         GlobalHydra.instance().config_loader().__class__ = GroupsOnce
-        self._bar = bar(config.experiment, len(grid(config).asked))
         bars.start()
-        self._progress = self._bar.__enter__()
+        self._bar = self._shown.enter_context(bar(config.experiment, len(grid(config).asked)))
+        self._shown.enter_context(counted_elsewhere(self._bar))
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
-        if self._bar is not None:
-            self._progress.advance()
+        count_one() if self._bar is None else self._bar.advance()
 
     def on_multirun_end(self, config: DictConfig, **named: Any) -> None:
-        self._bar.__exit__(None, None, None)
+        self._shown.close()
         bars.stop()
         try:
             missing = self._report(config, named["config_name"])
