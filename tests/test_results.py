@@ -39,6 +39,8 @@ MAY_BE_UNDEFINED = (
     # A network with contributions close to zero ranks nothing.
     *("stated_rank", "stated_removal_faithful", "stated_removal_true"),
 )
+# Images per row of experiments that explain fewer than the others, because each image or network takes long.
+LEAST_IMAGES = {"searches_resnet50": 4, "lengths": 16, "scenicness": 48}
 # The lowest accuracy of each network on the test images.
 ACCURACY = {
     ("mnist", "mnist_net"): 0.988,
@@ -123,9 +125,9 @@ def test_few_scores_are_undefined_and_enough_images_are_scored(results: Path) ->
     assert (strict["n_undefined"] <= (0.05 * strict["n"] if scenes else 0)).all()
     # The quick scale has few photographs, because each takes seconds.
     photographs = "imagenet" in table["data"].iloc[0] or table["data"].iloc[0] == "sun_photos"
-    # For the choice of a search or of a length of training, every cell explains the same few images.
-    few = photographs or "searches" in results.name or results.name == "lengths"
-    least = 4 if results.name == "searches_resnet50" else 8 if few else 48 if scenes else 60
+    # For the choice of a search, every cell explains the same few images.
+    photographs |= "searches" in results.name
+    least = LEAST_IMAGES.get(results.name, 8 if photographs else 60)
     assert (table["n"] + table["n_undefined"]).min() >= least
 
 
