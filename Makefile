@@ -13,7 +13,7 @@ env: .venv/ready
 	touch $@
 
 run: env
-	$(BIN)/python run.py
+	$(BIN)/python run.py hydra/launcher=processes
 
 test: env
 	$(BIN)/python -m pytest -n 2 --dist worksteal

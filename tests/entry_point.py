@@ -72,7 +72,7 @@ def _enter(arguments: Sequence[str], environment: Mapping[str, str], printed: Se
 def command(*overrides: str, store: Path, results: Path | None = None) -> list[str]:
     """Return the command line of the entry point, for a new process."""
     places = [f"paths.store={store}", f"paths.results={results or store / 'results'}"]
-    return [sys.executable, str(ROOT / "run.py"), "threads=1", *places, *overrides]
+    return [sys.executable, str(ROOT / "run.py"), *places, *overrides]
 
 
 def options() -> dict:

@@ -113,7 +113,7 @@ def test_local_settings_of_a_user_are_optional_and_applied_last(tmp_path: Path) 
     with initialize_config_dir(str(tmp_path / "conf"), version_base="1.3"):
         without = with_hydra("experiment=fgvis/defence")
         with_own = with_hydra("experiment=fgvis/defence", f"hydra.searchpath=[file://{tmp_path / 'own'}]")
-    assert (without.threads, without.explained.examples) == (2, 6)
+    assert (without.threads, without.explained.examples) == (1, 6)
     assert (with_own.threads, with_own.explained.examples) == (7, 5)
 
 

@@ -175,7 +175,7 @@ def test_identity_depends_on_the_settings_of_recorders_that_apply() -> None:
     "changes",
     [
         {"seed": 1},
-        {"threads": 1},
+        {"threads": 2},
         {"experiment": "other"},
         {"data__name": "other"},
         {"model__name": "other"},
