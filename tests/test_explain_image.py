@@ -10,6 +10,7 @@ import pytest
 from entry_point import run, written
 from PIL import Image
 
+from evident.data.files import Square
 from evident.data.pictures import read_picture
 
 RAMP = np.linspace(0, 255, 60 * 40).reshape(40, 60).astype(np.uint8)
@@ -69,7 +70,7 @@ def test_fgvis_adds_explanation_complement_and_mask(tmp_path: Path) -> None:
             assert (opened.mode, opened.size) == ("RGB", (64, 64))
             saved[name] = np.asarray(opened) / 255
     # With mask m and reference r: m x + (1 - m) r + (1 - m) x + m r = x + r, up to rounding to bytes.
-    image = read_picture(picture, 64).permute(1, 2, 0).numpy()
+    image = Square(64).image(read_picture(picture)).permute(1, 2, 0).numpy() / 255
     reference = saved["explanation"] + saved["complement"] - image
     assert np.ptp(reference, axis=(0, 1)).max() <= 4.5 / 255
     mixed = saved["mask"] * image + (1 - saved["mask"]) * reference

@@ -20,9 +20,9 @@ from evident import store
 from evident.cell import fit_explainer, recorders_of, save_network
 from evident.cell_folder import CellFolder
 from evident.contracts import NeedsMask, Regressor, StatesContributions
+from evident.data.files import ImageFiles, Square, Stretch
 from evident.data.images import ImageSet
 from evident.data.loading import base_config, load_data
-from evident.data.pictures import read_picture
 from evident.errors import UserError
 from evident.explainers.shared.targets import probability
 from evident.models.training import Trained, ready
@@ -46,16 +46,15 @@ def explain_image(config: DictConfig) -> None:
     request = Request(_with_data_of_model(config))
     config = request.config
     torch.set_num_threads(config.threads)
-    image = read_picture(Path(config.image), config.data.size, config.data.get("resize"))
     network = ready(request.network)
-    setup = _setup(request, network, image, Path(config.image).name)
+    setup = _setup(request, network)
     if isinstance(setup.explainer, NeedsMask):
         raise UserError(f"explainer={config.explainer.name} needs a mask of the true evidence, which no picture has")
     fit_explainer(request, setup)
     with torch.no_grad():
-        outputs = probability(network.network, network.network(image[None]))[0]
-        target = _target(config, network, outputs)
         batch = setup.images.__getitems__([0])
+        outputs = probability(network.network, network.network(batch["image"]))[0]
+        target = _target(config, network, outputs)
         explained = explain_batch(setup.explainer, network.network, batch, torch.tensor([target]))
         recorders = [recorder for recorder in recorders_of(request, setup) if recorder.of_pictures]
         for recorder in recorders:
@@ -96,13 +95,15 @@ def _with_data_of_model(config: DictConfig) -> DictConfig:
     return base_config(config)
 
 
-def _setup(request: Request, network: Trained, image: Tensor, name: str) -> Setup:
-    pixels = (image[None] * 255).round().byte()
+def _setup(request: Request, network: Trained) -> Setup:
+    config, path = request.config, Path(request.config.image)
+    stretched, size = config.data.get("resize"), config.data.size
+    frame = Square(size) if stretched is None else Stretch(stretched, size)
     return Setup(
-        explainer=instantiate(request.config.explainer.build, _partial_=True)(network.network),
+        explainer=instantiate(config.explainer.build, _partial_=True)(network.network),
         network=network,
-        images=ImageSet(pixels, torch.zeros(1, dtype=torch.long), [name]),
-        splits=partial(load_data, request.config),
+        images=ImageSet(ImageFiles([path], frame), torch.zeros(1, dtype=torch.long), [path.name]),
+        splits=partial(load_data, config),
         labels=request.labels,
         metrics={},
         examples=1,

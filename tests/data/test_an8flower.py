@@ -153,14 +153,14 @@ def test_missing_mask_is_an_error_that_names_the_image(tmp_path):
 def test_truncated_image_is_an_error_that_names_it(tmp_path, folder):
     path = write_authors_files(tmp_path / "data" / "an8Flower_single-6c") / folder / "class2_img10_p1_r2.jpg"
     path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(UserError, match=r"class2_img10_p1_r2.jpg is not a readable image"):
+    with pytest.raises(UserError, match=r"class2_img10_p1_r2.jpg cannot be read"):
         read_authors_files(tmp_path)
 
 
 def test_file_that_is_not_an_image_is_an_error_that_names_it(tmp_path):
     path = write_authors_files(tmp_path / "data" / "an8Flower_single-6c") / "class2" / "class2_img10_p1_r2.jpg"
     path.write_text("<html>")
-    with pytest.raises(UserError, match=r"class2_img10_p1_r2.jpg is not a readable image"):
+    with pytest.raises(UserError, match=r"class2_img10_p1_r2.jpg cannot be read"):
         read_authors_files(tmp_path)
 
 

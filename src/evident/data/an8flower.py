@@ -25,6 +25,7 @@ from torch.nn.functional import max_pool2d
 from evident.contracts import ChangesEvidence
 from evident.data.files import listing
 from evident.data.images import ImageSet, ImageSplits
+from evident.data.pictures import read_picture
 from evident.data.render.flowers import CLASSES, COLOURS, REACH, RENDER_FORMAT, Rendered, check_variant, render
 from evident.errors import UserError
 from evident.store import artefact
@@ -204,11 +205,7 @@ def _mask_path(folder: Path, path: Path) -> Path:
 
 
 def _pixels(path: Path, mode: str, size: int) -> Tensor:
-    try:
-        with Image.open(path) as image:
-            picture = image.convert(mode).resize((size, size), Image.Resampling.BILINEAR)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"{path} is not a readable image ({error}); fetch it again or delete it") from error
+    picture = read_picture(path).convert(mode).resize((size, size), Image.Resampling.BILINEAR)
     return torch.from_numpy(np.array(picture))
 
 

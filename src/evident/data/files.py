@@ -5,30 +5,50 @@ Images are prepared as for torchvision's classifiers: the shorter side is resize
 
 import functools
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 from torchvision.tv_tensors import BoundingBoxes
 
+from evident.data.pictures import read_picture, upright_size
 from evident.errors import UserError
+
+
+def files_below(folder: Path, suffixes: Sequence[str]) -> list[Path]:
+    """Return the files below `folder` with one of these suffixes, sorted; links are followed, hidden files left out.
+
+    macOS puts a hidden file `._name.jpg` beside each file that it copies to a foreign disk.
+    """
+    found, entered = [], set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        entered.add(os.path.realpath(place))
+        # A link to a folder above would never end.
+        folders[:] = [
+            name for name in folders if name[0] != "." and os.path.realpath(os.path.join(place, name)) not in entered
+        ]
+        found += [
+            Path(place, name) for name in names if name[0] != "." and os.path.splitext(name)[1].lower() in suffixes
+        ]
+    return sorted(found)
 
 
 @functools.cache
 def listing(folder: Path, suffixes: tuple[str, ...]) -> str:
-    """Return a hash, 16 hexadecimal digits, of the names and sizes of all files below `folder` with these suffixes."""
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes)
+    """Return a hash, 16 hexadecimal digits, of the names and sizes of all `files_below` the folder."""
+    files = files_below(folder, suffixes)
     lines = [f"{path.relative_to(folder).as_posix()} {path.stat().st_size}" for path in files]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 class Frame(Protocol):
-    """Cut a square of `size` x `size` pixels out of a picture."""
+    """Cut a square of `size` x `size` pixels out of an RGB picture."""
 
     @property
     def size(self) -> int: ...
@@ -50,15 +70,15 @@ class Crop:
 
     def image(self, picture: Image.Image) -> Tensor:
         """Return uint8 (3, size, size)."""
-        resized = transforms.resize(picture.convert("RGB"), [self.shorter])
+        resized = transforms.resize(picture, [self.shorter])
         return transforms.pil_to_tensor(transforms.center_crop(resized, [self.size]))
 
-    def masks(self, boxes: Tensor, picture: Image.Image) -> Tensor:
+    def masks(self, boxes: Tensor, width: int, height: int) -> Tensor:
         """Return bool (K, size, size): the pixels whose centres lie in each of the boxes (K, 4).
 
-        Boxes are left, top, right, bottom in pixels of `picture`, of which only the size is read.
+        Boxes are left, top, right, bottom in pixels of a picture of `width` x `height`.
         """
-        placed = BoundingBoxes(boxes, format="XYXY", canvas_size=(picture.height, picture.width))
+        placed = BoundingBoxes(boxes, format="XYXY", canvas_size=(height, width))
         placed = transforms.center_crop(transforms.resize(placed, [self.shorter]), [self.size])
         left, top, right, bottom = placed.as_subclass(Tensor).view(-1, 4, 1).unbind(1)
         centres = torch.arange(self.size) + 0.5
@@ -82,16 +102,24 @@ class Stretch:
 
     def image(self, picture: Image.Image) -> Tensor:
         """Return uint8 (3, size, size)."""
-        resized = transforms.resize(picture.convert("RGB"), [self.resize, self.resize])
+        resized = transforms.resize(picture, [self.resize, self.resize])
         return transforms.pil_to_tensor(transforms.center_crop(resized, [self.size]))
 
 
 @dataclass(frozen=True)
-class ImageFiles:
-    """Read images, uint8 (N, 3, size, size), from their files on access.
+class Square:
+    """Cut out the largest square in the centre and resize it to `size` x `size` pixels."""
 
-    Access raises `UserError` for a file that is not an image or is truncated.
-    """
+    size: int
+
+    def image(self, picture: Image.Image) -> Tensor:
+        """Return uint8 (3, size, size)."""
+        return transforms.pil_to_tensor(ImageOps.fit(picture, (self.size, self.size), Image.Resampling.BICUBIC))
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """Read images, uint8 (N, 3, size, size), from their files on access; errors are those of `read_picture`."""
 
     paths: Sequence[Path]
     crop: Frame
@@ -103,22 +131,15 @@ class ImageFiles:
     def __getitem__(self, rows: Tensor | slice) -> "ImageFiles | Tensor":
         if isinstance(rows, slice):
             return ImageFiles(self.paths[rows], self.crop)
-        return torch.stack([self._read(self.paths[row]) for row in rows.tolist()])
-
-    def _read(self, path: Path) -> Tensor:
-        try:
-            with Image.open(path) as picture:
-                return self.crop.image(picture)
-        except (OSError, SyntaxError, ValueError) as error:
-            raise UserError(f"{path} is not a readable image ({error}); fetch it again or delete it") from error
+        return torch.stack([self.crop.image(read_picture(self.paths[row])) for row in rows.tolist()])
 
 
 @dataclass(frozen=True)
 class BoxMasks:
     """Compute masks, bool (N, size, size), on access: the union of each image's boxes, cropped like the image.
 
-    `boxes` holds a tensor (K, 4) for each image: left, top, right, bottom in pixels of its file. The mask is empty if
-    the image has no box, or if all its boxes lie outside the crop.
+    `boxes` holds a tensor (K, 4) for each image: left, top, right, bottom in pixels of the upright picture. The mask
+    is empty if the image has no box, or if all its boxes lie outside the crop.
     """
 
     paths: Sequence[Path]
@@ -136,5 +157,4 @@ class BoxMasks:
 
     def each(self, row: int) -> Tensor:
         """Return one mask (K, size, size) for each box of an image."""
-        with Image.open(self.paths[row]) as picture:
-            return self.crop.masks(self.boxes[row], picture)
+        return self.crop.masks(self.boxes[row], *upright_size(self.paths[row]))

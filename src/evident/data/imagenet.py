@@ -2,7 +2,7 @@
 
     imagenet/val/<synset>/<image>.JPEG    torchvision's `ImageFolder`; some of the folders are enough
     imagenet/synsets.txt                  the 1000 synsets in the order of the networks' scores, one per line
-    imagenet/boxes.csv                    image, synset, xmin, ymin, xmax, ymax in pixels of the image's file
+    imagenet/boxes.csv                    image, synset, xmin, ymin, xmax, ymax in pixels of the upright picture
 
 Labels are positions among all 1000 classes, even if only some of the folders exist. Without synsets.txt all 1000
 folders must exist, and the classes are in the order of their sorted names. Without boxes.csv there are no masks.
@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torchvision.models import get_model_weights
 
-from evident.data.files import BoxMasks, Crop, ImageFiles, listing
+from evident.data.files import BoxMasks, Crop, ImageFiles, files_below, listing
 from evident.data.images import ImageSet, ImageSplits
 from evident.errors import UserError
 
@@ -46,7 +46,7 @@ def imagenet(val: int, resize: int, size: int, *, root: Path, store: Path) -> Im
     `UserError` if images are missing, if a synset is unknown, or unless 0 <= val < number of images.
     """
     folder = root / "imagenet"
-    paths = sorted((p for p in folder.glob("val/*/*") if p.suffix.lower() in IMAGES), key=lambda path: path.name)
+    paths = sorted(files_below(folder / "val", IMAGES), key=lambda path: path.name)
     if not paths:
         raise UserError(
             f"imagenet: {folder / 'val'} has no <synset>/<image>.JPEG, and ImageNet cannot be downloaded without an "

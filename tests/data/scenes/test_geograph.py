@@ -12,9 +12,9 @@ from loopback import Site, full_body, in_turn, site, truncated_body
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
+from evident.data.pictures import decoding_error
 from evident.data.scenes import geograph
 from evident.data.scenes.geograph import Tally, fetch_photos, image_address
-from evident.data.scenes.photos import decoding_error
 from evident.data.scenes.rate_limit import RateLimitedSession
 from evident.data.scenes.scenic_or_not import Place
 from evident.errors import UserError

@@ -24,7 +24,8 @@ from urllib.parse import urljoin, urlparse
 
 from omegaconf import DictConfig
 
-from evident.data.scenes.photos import decoding_error, find_photos
+from evident.data.pictures import decoding_error
+from evident.data.scenes.photos import find_photos
 from evident.data.scenes.rate_limit import GoneError, RateLimitedSession, UnreachedError
 from evident.data.scenes.scenic_or_not import Place, places
 from evident.errors import UserError

@@ -13,16 +13,15 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from evident.contracts import Splits, Uncropped
-from evident.data.files import ImageFiles, Stretch, listing
+from evident.data.files import ImageFiles, Stretch, files_below, listing
 from evident.data.images import Rows, block_of
+from evident.data.pictures import decoding_error
 from evident.data.scenes.splits import SPLITS, split_of_scenes
 from evident.errors import UserError
 from evident.progress import bar
@@ -31,7 +30,7 @@ from evident.values import Batch
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 TABLES = (".tsv", ".gz", ".mat")
-CHECK_FORMAT = 1  # increase it when `decoding_error` changes, so that photos are checked again
+CHECK_FORMAT = 2  # increase it when `decoding_error` changes, so that photos are checked again
 log = logging.getLogger("evident")
 
 
@@ -100,7 +99,7 @@ def source_of(root: Path | str, folder: str = "") -> str:
 
 def find_photos(folder: Path) -> dict[str, Path]:
     """Return all photos below `folder` by file name without suffix; of equal names, the first path in sorted order."""
-    paths = sorted((path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES), reverse=True)
+    paths = reversed(files_below(folder, SUFFIXES))
     return {path.stem: path for path in paths}
 
 
@@ -127,18 +126,6 @@ def partition(photos: PhotoSet, data_set: str, splits: Sequence[str]) -> tuple[P
         raise UserError(f"{data_set}: none of the {len(photos)} photos is in {' and '.join(empty)}; add more photos")
     train, val, test = (photos.rows(torch.tensor(rows[name])) for name in SPLITS)
     return train, val, test
-
-
-def decoding_error(file: Path | IO[bytes]) -> str | None:
-    """Return why `file` cannot be decoded completely, or None if it can."""
-    try:
-        with Image.open(file) as picture:
-            # Pillow reads every byte, but decodes a JPEG at an eighth of its width and height, which is faster.
-            picture.draft("RGB", (max(1, picture.width // 8), max(1, picture.height // 8)))
-            picture.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        return str(error) or type(error).__name__
-    return None
 
 
 def drop_unreadable(photos: PhotoSet, data_set: str, limit: float, store: Path) -> PhotoSet:
