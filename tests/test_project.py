@@ -26,7 +26,6 @@ LAYERS = (
 # Files that may look up attributes by name, and why. Explainers, networks and data sets are never probed.
 ATTRIBUTE_LOOKUPS = {
     "allocator.py": "`mallopt` and `malloc_trim` exist in glibc only",
-    "data/scenes/scenic_or_not.py": "a short row of a file has None for a field, whose methods are missing",
     "explainers/shared/excitation_rules.py": "an autograd node of ours remembers the slope of a batch normalisation",
     "metrics/contract.py": "a metric names the fields of `Explanation` that it needs",
     "models/functions.py": "torch's functions and tensor methods are listed by name",

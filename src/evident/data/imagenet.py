@@ -8,22 +8,21 @@ Labels are positions among all 1000 classes, even if only some of the folders ex
 folders must exist, and the classes are in the order of their sorted names. Without boxes.csv there are no masks.
 """
 
-import csv
 import functools
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torchvision.models import get_model_weights
 
+from evident.data.boxes import read_boxes
 from evident.data.files import BoxMasks, Crop, ImageFiles, files_below, listing
 from evident.data.images import ImageSet, ImageSplits
+from evident.data.tables import read_text
 from evident.errors import UserError
 
 IMAGES = (".jpeg", ".jpg", ".png")
 CLASSES = 1000
-CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
 def source_of(root: Path | str) -> str:
@@ -62,26 +61,22 @@ def imagenet(val: int, resize: int, size: int, *, root: Path, store: Path) -> Im
             f"imagenet: {folder / 'val' / min(unknown)} is not a synset of {folder / 'synsets.txt'}; "
             "rename or remove the folder"
         )
-    boxes, crop = _boxes(folder), Crop(resize, size)
-
-    def split(part: list[Path]) -> ImageSet:
-        labels = torch.tensor([index[path.parent.name] for path in part], dtype=torch.long)
-        names, masks = [path.stem for path in part], None
-        if boxes is not None:
-            boxes_of_part = [torch.tensor(boxes.get((path.name, path.parent.name), [])).view(-1, 4) for path in part]
-            masks = BoxMasks(part, boxes_of_part, crop)
-        return ImageSet(ImageFiles(part, crop), labels, names, masks)
-
+    labels = torch.tensor([index[path.parent.name] for path in paths], dtype=torch.long)
+    crop, masks = Crop(resize, size), None
+    if (file := folder / "boxes.csv").is_file():
+        names = [[f"{name}/{path.parent.name}" for name in (path.name, path.stem)] for path in paths]
+        masks = BoxMasks(paths, read_boxes(file, names, ("image", "synset")), crop)
+    whole = ImageSet(ImageFiles(paths, crop), labels, [path.stem for path in paths], masks)
     end = len(paths) - val
-    held_out = split(paths[end:])
-    return ImageSplits(train=held_out, val=held_out, test=split(paths[:end]), classes=class_names())
+    held_out = whole.rows(slice(end, None))
+    return ImageSplits(train=held_out, val=held_out, test=whole.rows(slice(end)), classes=class_names())
 
 
 def _synsets(folder: Path) -> Sequence[str]:
     """Return the 1000 synsets in the order of the networks' scores."""
     file = folder / "synsets.txt"
     if file.is_file():
-        synsets = [line.split()[0] for line in file.read_text().splitlines() if line.strip()]
+        synsets = [line.split()[0] for line in read_text(file).splitlines() if line.strip()]
         if len(set(synsets)) != CLASSES:
             raise UserError(f"imagenet: {file} lists {len(set(synsets))} synsets; list all {CLASSES}, one per line")
         return synsets
@@ -92,21 +87,3 @@ def _synsets(folder: Path) -> Sequence[str]:
             "the classes are unknown; write all synsets to that file, one per line, sorted"
         )
     return synsets
-
-
-def _boxes(folder: Path) -> dict[tuple[str, str], list[list[float]]] | None:
-    """Return the boxes by (image, synset), or None without a file."""
-    path = folder / "boxes.csv"
-    if not path.is_file():
-        return None
-    boxes = defaultdict(list)
-    with open(path, newline="") as file:
-        try:
-            for row in csv.DictReader(file):
-                boxes[row["image"], row["synset"]].append([float(row[corner]) for corner in CORNERS])
-        except (KeyError, ValueError, TypeError) as error:
-            columns = ", ".join(("image", "synset", *CORNERS))
-            raise UserError(
-                f"imagenet: {path} is not readable ({error!r}); every row needs the columns {columns}"
-            ) from error
-    return dict(boxes)

@@ -67,7 +67,10 @@ class ImageSet(Dataset[Batch]):
 
     def block(self, count: int, number: int = 0) -> "ImageSet":
         """Return block `number` of `count` images (`block_of`); raise `UserError` if the set has fewer images."""
-        rows = block_of(len(self), count, number)
+        return self.rows(block_of(len(self), count, number))
+
+    def rows(self, rows: slice) -> "ImageSet":
+        """Return the images of these rows."""
         masks, others = (None if all_rows is None else all_rows[rows] for all_rows in (self.masks, self.others))
         return ImageSet(self.images[rows], self.labels[rows], self.names[rows], masks, others)
 

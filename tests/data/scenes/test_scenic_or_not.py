@@ -115,19 +115,19 @@ def test_invalid_photo_counts_are_an_error(tmp_path: Path, changed: dict[str, in
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("ID\tLat\tLon\n1\t2\t3\n", "has no column Average, Variance, Geograph URI; it has ID, Lat, Lon"),
+        ("ID\tLat\tLon\n1\t2\t3\n", "has no column Average, Variance, Geograph URI; its first line has ID, Lat, Lon"),
         ("", "has no column Average"),
-        (HEADER + row(7, name="1\t") + "2\t51\t-2\tmuch\t1\t5\tx/8\n", r"line 3 is invalid \(could not convert"),
-        (HEADER + "2\t51\t-2\t5\n", "line 2 is invalid"),
+        (HEADER + row(7, name="1\t") + "2\t51\t-2\tmuch\t1\t5\tx/8\n", "line 3, Average: 'much' is not a number"),
+        (HEADER + "2\t51\t-2\t5\n", "line 2: 4 values for 7 columns"),
         (HEADER + row(7, 11.0, "1\t"), "line 2 is invalid .average 11.0"),
-        (HEADER + row(7, float("nan"), "1\t"), "line 2 is invalid .average nan"),
+        (HEADER + row(7, float("nan"), "1\t"), "line 2, Average: 'nan' is not a number"),
         (HEADER + "2\t51\t-2\t5\t1\t5\thttps://geograph.org.uk/about\n", "does not end in a number"),
         (HEADER + row(7, name="../1\t"), "line 2 is invalid .ID '../1' is not a number"),
         (HEADER + row(7, name="1\t") + row(8, name="1\t"), "2 rows but 1 places"),
     ],
 )
 def test_invalid_file_error_names_the_file_and_the_line(tmp_path: Path, text: str, message: str) -> None:
-    with pytest.raises(UserError, match=rf"scenicornot: .*votes.tsv.*{message}"):
+    with pytest.raises(UserError, match=rf"scenicornot.*votes.tsv.*{message}"):
         places(write_votes(tmp_path, text))
 
 

@@ -45,9 +45,13 @@ def test_missing_or_invalid_table_is_a_user_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"thumbnails.csv is missing; set EVIDENT_DATA"):
         read(tmp_path, tmp_path / "store")
     table = write_thumbnails(tmp_path) / "thumbnails.csv"
-    for text in ("file,bin\nb1_000.jpg,1-2\n", "file,predicted_bin\nb1_000.jpg,high\n"):
+    wrong = {
+        "file,bin\nb1_000.jpg,1-2\n": r"thumbnails.csv has no column predicted_bin",
+        "file,predicted_bin\nb1_000.jpg,high\n": r"thumbnails.csv, line 2: predicted_bin is 'high', not such as 3-4",
+    }
+    for text, message in wrong.items():
         table.write_text(text)
-        with pytest.raises(UserError, match=r"thumbnails.csv needs the columns file and predicted_bin .* in every row"):
+        with pytest.raises(UserError, match=message):
             read(tmp_path, tmp_path / "store")
 
 

@@ -14,7 +14,6 @@ kinds of ID apart.
 The splits are those of SIAM's authors: 150,000, 5,000 and 5,000 places with a photo, in the order of the file.
 """
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +21,7 @@ import torch
 
 from evident.data.files import Stretch
 from evident.data.scenes.photos import PhotoSet, PhotoSplits, drop_unreadable, find_photos
+from evident.data.tables import read_rows
 from evident.errors import UserError
 
 COLUMNS = ("Average", "Variance", "Geograph URI")
@@ -48,20 +48,12 @@ def places(folder: Path) -> list[Place]:
             f"scenicornot: {path} is missing; download votes.tsv from scenicornot.datasciencelab.co.uk and put it "
             "there, or set EVIDENT_DATA to the folder that contains scenicornot/, and run again"
         )
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        rows = csv.DictReader(file, delimiter="\t")
-        header = rows.fieldnames or []
-        missing = [column for column in COLUMNS if column not in header]
-        if missing:
-            raise UserError(f"scenicornot: {path} has no column {', '.join(missing)}; it has {', '.join(header)}")
-        listed = []
-        for row in rows:
-            try:
-                listed.append(_place(row))
-            except (TypeError, ValueError, AttributeError) as error:
-                raise UserError(
-                    f"scenicornot: {path}, line {rows.line_num} is invalid ({error}); download it again"
-                ) from error
+    listed = []
+    for line, row in read_rows(path, COLUMNS, ("Average", "Variance")).items():
+        try:
+            listed.append(_place(row))
+        except ValueError as error:
+            raise UserError(f"scenicornot: {path}, line {line} is invalid ({error}); download it again") from error
     names = {place.name for place in listed}
     if len(names) < len(listed):
         raise UserError(f"scenicornot: {path} has {len(listed)} rows but {len(names)} places; download it again")

@@ -7,7 +7,6 @@ The bins are predictions of another group's network, which was trained on Scenic
 to imitate that network. Nobody voted on these images, so there is no variance of votes to learn either.
 """
 
-import csv
 from pathlib import Path
 
 import torch
@@ -22,6 +21,7 @@ from evident.data.scenes.photos import (
     split_of,
     uniform_hash,
 )
+from evident.data.tables import read_rows
 from evident.errors import UserError
 
 
@@ -33,18 +33,13 @@ def thumbnails(resize: int, size: int, seed: int, unreadable: float, *, root: Pa
     """
     folder = root / "scenicornot"
     table = folder / "thumbnails.csv"
-    try:
-        with open(table, newline="", encoding="utf-8-sig") as file:
-            middles = {Path(row["file"]).stem: _middle(row["predicted_bin"]) for row in csv.DictReader(file)}
-    except FileNotFoundError:
+    if not table.is_file():
         raise UserError(
             f"thumbnails: {table} is missing; set EVIDENT_DATA to the folder that contains scenicornot/ with the "
             "thumbnails, or put them there, and run again"
-        ) from None
-    except (KeyError, ValueError) as error:
-        raise UserError(
-            f"thumbnails: {table} needs the columns file and predicted_bin (such as 3-4) in every row"
-        ) from error
+        )
+    rows = read_rows(table, ("file", "predicted_bin"))
+    middles = {Path(row["file"]).stem: _middle(row["predicted_bin"], f"{table}, line {n}") for n, row in rows.items()}
     photos = find_photos(folder / "thumbnails")
     # Shuffled, so that the first images of every split come from several bins.
     names = sorted((name for name in middles if name in photos), key=lambda name: uniform_hash(name, seed))
@@ -55,6 +50,9 @@ def thumbnails(resize: int, size: int, seed: int, unreadable: float, *, root: Pa
     return PhotoSplits(*partition(kept, "thumbnails", [split_of(name, seed) for name in kept.names]))
 
 
-def _middle(predicted_bin: str) -> float:
-    low, high = map(float, predicted_bin.split("-"))
+def _middle(predicted_bin: str, place: str) -> float:
+    try:
+        low, high = map(float, predicted_bin.split("-"))
+    except ValueError:
+        raise UserError(f"thumbnails: {place}: predicted_bin is {predicted_bin!r}, not such as 3-4") from None
     return (low + high) / 2
