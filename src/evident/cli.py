@@ -3,7 +3,7 @@
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
@@ -54,7 +54,7 @@ def run_task(config: DictConfig) -> None:
     prepare()  # the workers of a parallel launcher have not passed through `enter`
     try:
         instantiate(config.task)(config)
-    except (UserError, MissingMandatoryValue) as error:
+    except (UserError, OmegaConfBaseException) as error:
         # Hydra would print lines of its own before an exception, but not before an exit.
         sys.exit(one_line(error))
 
@@ -71,6 +71,13 @@ def prepare() -> None:
     log.setLevel(logging.INFO)
 
 
+def _reasons(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield the exceptions that led to `error`, the first one first: OmegaConf wraps what its resolvers raise."""
+    if error is not None:
+        yield from _reasons(error.__cause__ or error.__context__)
+        yield error
+
+
 def one_line(error: Exception) -> str:
     """Return one line that says what was given and what is allowed, for an error of Evident, Hydra or OmegaConf."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
@@ -84,8 +91,12 @@ def one_line(error: Exception) -> str:
         if folder:  # Hydra lists the files of the group only
             names = sorted(f"{folder}/{file.stem}" for file in (ROOT / "conf" / group / folder).glob("*.yaml"))
         return f"{group}={given} is unknown; use {' '.join(names) or f'one of conf/{group}/*.yaml'}"
-    if isinstance(error, MissingMandatoryValue):
-        return f"{error.full_key} is not given; add {error.full_key}=..."
+    for reason in _reasons(error):
+        if isinstance(reason, UserError):
+            return str(reason)
+        key = str(reason).split("\n")[0].removeprefix("Missing mandatory value: ")
+        if isinstance(reason, MissingMandatoryValue) and "$" not in key:  # OmegaConf fills in $FULL_KEY later
+            return f"{key} is not given; add {key}=..."
     cause = error.__cause__
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.full_key:
         parent = cause.parent_node

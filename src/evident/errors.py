@@ -1,4 +1,10 @@
-"""The error that tells the user about bad input."""
+"""How the user hears of bad input: the error that ends a task, and a warning."""
+
+import functools
+import logging
+
+# Every cell of a sweep loads the data set, so a warning about it would come again and again.
+warn_once = functools.cache(logging.getLogger("evident").warning)
 
 
 class UserError(Exception):

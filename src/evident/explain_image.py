@@ -20,9 +20,10 @@ from evident import store
 from evident.cell import fit_explainer, recorders_of, save_network
 from evident.cell_folder import CellFolder
 from evident.contracts import NeedsMask, Regressor, StatesContributions
-from evident.data.files import ImageFiles, Square, Stretch
+from evident.data.files import Square, Stretch
 from evident.data.images import ImageSet
 from evident.data.loading import base_config, load_data
+from evident.data.pictures import read_picture
 from evident.errors import UserError
 from evident.explainers.shared.targets import probability
 from evident.models.training import Trained, ready
@@ -46,8 +47,9 @@ def explain_image(config: DictConfig) -> None:
     request = Request(_with_data_of_model(config))
     config = request.config
     torch.set_num_threads(config.threads)
+    image = _picture(config)  # before a network is trained
     network = ready(request.network)
-    setup = _setup(request, network)
+    setup = _setup(request, network, image)
     if isinstance(setup.explainer, NeedsMask):
         raise UserError(f"explainer={config.explainer.name} needs a mask of the true evidence, which no picture has")
     fit_explainer(request, setup)
@@ -95,14 +97,18 @@ def _with_data_of_model(config: DictConfig) -> DictConfig:
     return base_config(config)
 
 
-def _setup(request: Request, network: Trained) -> Setup:
-    config, path = request.config, Path(request.config.image)
-    stretched, size = config.data.get("resize"), config.data.size
+def _picture(config: DictConfig) -> ImageSet:
+    path, size, stretched = Path(config.image), config.data.size, config.data.get("resize")
     frame = Square(size) if stretched is None else Stretch(stretched, size)
+    return ImageSet(frame.image(read_picture(path))[None], torch.zeros(1, dtype=torch.long), [path.name])
+
+
+def _setup(request: Request, network: Trained, image: ImageSet) -> Setup:
+    config = request.config
     return Setup(
         explainer=instantiate(config.explainer.build, _partial_=True)(network.network),
         network=network,
-        images=ImageSet(ImageFiles([path], frame), torch.zeros(1, dtype=torch.long), [path.name]),
+        images=image,
         splits=partial(load_data, config),
         labels=request.labels,
         metrics={},

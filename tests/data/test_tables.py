@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evident.data.boxes import read_boxes, warn_once
+from evident.data.boxes import read_boxes
 from evident.data.tables import read_rows
-from evident.errors import UserError
+from evident.errors import UserError, warn_once
 
 PLAIN = "image,xmin,ymin,xmax,ymax\nkätzchen.jpg,1,2,3,4.5\n"
 

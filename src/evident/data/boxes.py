@@ -1,7 +1,5 @@
 """Boxes of objects in pictures, from `boxes.csv`: image, xmin, ymin, xmax, ymax in pixels of the upright picture."""
 
-import functools
-import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,10 +8,9 @@ import torch
 from torch import Tensor
 
 from evident.data.tables import read_rows
-from evident.errors import UserError
+from evident.errors import UserError, warn_once
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
-warn_once = functools.cache(logging.getLogger("evident").warning)  # every cell of a sweep loads the data set
 
 
 def read_boxes(file: Path, pictures: Sequence[Sequence[str]], key: Sequence[str] = ("image",)) -> list[Tensor]:

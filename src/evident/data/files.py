@@ -17,7 +17,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 from torchvision.tv_tensors import BoundingBoxes
 
-from evident.data.pictures import read_picture, upright_size
+from evident.data.pictures import read_mask, read_picture, upright_size
 from evident.errors import UserError
 
 
@@ -132,6 +132,35 @@ class ImageFiles:
         if isinstance(rows, slice):
             return ImageFiles(self.paths[rows], self.crop)
         return torch.stack([self.crop.image(read_picture(self.paths[row])) for row in rows.tolist()])
+
+
+@dataclass(frozen=True)
+class MaskFiles:
+    """Read masks, bool (N, size, size), from their files on access, cropped like the image; empty where it has none.
+
+    Access raises `UserError` for a mask whose size is not that of its picture, and those of `read_picture`.
+    """
+
+    paths: Sequence[Path]
+    masks: Sequence[Path | None]
+    crop: Frame
+
+    @property
+    def shape(self) -> torch.Size:
+        return torch.Size([len(self.paths), self.crop.size, self.crop.size])
+
+    def __getitem__(self, rows: Tensor | slice) -> "MaskFiles | Tensor":
+        if isinstance(rows, slice):
+            return MaskFiles(self.paths[rows], self.masks[rows], self.crop)
+        return torch.stack([self._read(self.paths[row], self.masks[row]) for row in rows.tolist()])
+
+    def _read(self, path: Path, file: Path | None) -> Tensor:
+        if file is None:
+            return torch.zeros(self.crop.size, self.crop.size, dtype=torch.bool)
+        mask = read_mask(file)
+        if mask.size != (size := upright_size(path)):
+            raise UserError(f"{file} has {mask.size[0]} x {mask.size[1]} pixels, its picture {size[0]} x {size[1]}")
+        return self.crop.image(mask)[0] >= 128
 
 
 @dataclass(frozen=True)

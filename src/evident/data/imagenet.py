@@ -54,7 +54,7 @@ def imagenet(val: int, resize: int, size: int, *, root: Path, store: Path) -> Im
         )
     if not 0 <= val < len(paths):
         raise UserError(f"imagenet: val={val} of {len(paths)} images cannot be held out; use 0 to {len(paths) - 1}")
-    index = {synset: number for number, synset in enumerate(_synsets(folder))}
+    index = {synset: number for number, synset in enumerate(synsets_in(folder))}
     unknown = {path.parent.name for path in paths} - set(index)
     if unknown:
         raise UserError(
@@ -72,8 +72,8 @@ def imagenet(val: int, resize: int, size: int, *, root: Path, store: Path) -> Im
     return ImageSplits(train=held_out, val=held_out, test=whole.rows(slice(end)), classes=class_names())
 
 
-def _synsets(folder: Path) -> Sequence[str]:
-    """Return the 1000 synsets in the order of the networks' scores."""
+def synsets_in(folder: Path) -> Sequence[str]:
+    """Return the 1000 synsets in the order of the networks' scores; raise `UserError` if the order is unknown."""
     file = folder / "synsets.txt"
     if file.is_file():
         synsets = [line.split()[0] for line in read_text(file).splitlines() if line.strip()]

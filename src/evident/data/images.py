@@ -12,6 +12,8 @@ from evident.contracts import Splits
 from evident.errors import UserError
 from evident.values import Batch
 
+NO_LABEL = -1  # of an image whose class is unknown
+
 
 class Rows(Protocol):
     """Hold images or masks, one per row: a tensor, or an object that reads the requested rows from files.
@@ -37,7 +39,7 @@ def block_of(length: int, count: int, number: int) -> slice:
 
 
 class ImageSet(Dataset[Batch]):
-    """Hold images uint8 (N, 3 or 1, H, W), labels (N,), names and optional masks bool (N, H, W).
+    """Hold images uint8 (N, 3 or 1, H, W), labels (N,) or `NO_LABEL`, names and optional masks bool (N, H, W).
 
     `others` are masks of the evidence for a second class, for images that show two. A batch is a dictionary of `image`
     float (B, 3, H, W) in [0, 1], `label` (B,), `index` (B,) into `names` and, if the set has them, `mask` and `other`
@@ -88,10 +90,12 @@ class ImageSplits(Splits):
     classes: tuple[str, ...]
 
     def split(self, name: str) -> ImageSet:
-        """Return the split called `name`; raise `UserError` for an unknown name."""
+        """Return the split called `name`; raise `UserError` for an unknown name, or if it has no images."""
         splits = {"train": self.train, "val": self.val, "test": self.test}
         if name not in splits:
             raise UserError(f"unknown split {name!r}; use one of {', '.join(splits)}")
+        if not len(splits[name]):
+            raise UserError(f"the data set has no images in {name}; give it some (data.build) or use another split")
         return splits[name]
 
     def class_names(self) -> tuple[str, ...]:

@@ -42,6 +42,19 @@ def read_picture(path: Path) -> Image.Image:
         return _as_rgb(_upright(picture))
 
 
+def read_mask(path: Path) -> Image.Image:
+    """Read a mask as upright grey picture, 255 for evidence and 0 for all else; errors are those of `read_picture`.
+
+    Evidence is what is not 0 in a mask of classes (a palette, or no value above 1), and what is light in any other.
+    """
+    with _opened(path) as picture:
+        upright = _upright(picture)
+        values = np.asarray(upright)
+        if upright.mode != "P" and (values.ndim > 2 or values.max() > 1):
+            values = np.asarray(_as_rgb(upright).convert("L")) >= 128
+        return Image.fromarray((values != 0).astype(np.uint8) * 255)
+
+
 def upright_size(path: Path) -> tuple[int, int]:
     """Return width and height of the upright picture, without decoding it; errors are those of `read_picture`."""
     with _opened(path) as picture:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torchmetrics.classification import MulticlassAccuracy
 
 from evident.contracts import Splits
-from evident.data.images import loader
+from evident.data.images import NO_LABEL, loader
 from evident.models.fitted import Fitted
 from evident.models.normalise import normalisation
 from evident.values import Batch
@@ -20,7 +20,8 @@ from evident.values import Batch
 class Classifier(LightningModule):
     """Train `network` by cross-entropy with AdamW and a one-cycle schedule; log loss and accuracy in [0, 1].
 
-    Tests also log `test_top5`, the share of images whose class is among the five highest scores.
+    Images without a label do not count. Tests also log `test_top5`, the share of images whose class is among the five
+    highest scores.
     """
 
     def __init__(
@@ -31,7 +32,10 @@ class Classifier(LightningModule):
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
         best = {"train_accuracy": 1, "val_accuracy": 1, "test_accuracy": 1, "test_top5": min(5, classes)}
         self.accuracies = nn.ModuleDict(
-            {name: MulticlassAccuracy(classes, top_k=top, average="micro") for name, top in best.items()}
+            {
+                name: MulticlassAccuracy(classes, top_k=top, average="micro", ignore_index=NO_LABEL)
+                for name, top in best.items()
+            }
         )
 
     def forward(self, images: Tensor) -> Tensor:
@@ -48,7 +52,7 @@ class Classifier(LightningModule):
 
     def _step(self, batch: Batch, stage: str) -> Tensor:
         scores = self(batch["image"])
-        loss = F.cross_entropy(scores, batch["label"])
+        loss = F.cross_entropy(scores, batch["label"], ignore_index=NO_LABEL)
         size = len(batch["label"])
         self.log(f"{stage}loss", loss, on_step=False, on_epoch=True, batch_size=size)
         accuracy: Any

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from evident import store
 from evident.data.imagenet import class_names
-from evident.data.images import loader
+from evident.data.images import NO_LABEL, loader
 from evident.data.loading import base_config, load_data
 from evident.errors import UserError
 from evident.models.classifier import Classifier
@@ -183,6 +183,8 @@ def _measure(spec: NetworkSpec, loggers: list[Logger], folder: Path) -> None:
         trainer.test(Classifier(network, config.data.classes), batches, verbose=False)
     measured = trainer.callback_metrics
     accuracy = {"test": float(measured["test_accuracy"]), "test_top5": float(measured["test_top5"])}
+    if (images.labels == NO_LABEL).all():
+        accuracy = {}
     about = {"accuracy": accuracy, "classes": splits.class_names(), "weights": spec.weights}
     (folder / "about.json").write_text(json.dumps(about, indent=1))
     measures = format_measures(accuracy)

@@ -9,6 +9,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from evident.contracts import GivesEvidence, LearnsRelevance, Regressor, ShowsAttributes, Signed, StatesContributions
+from evident.data.images import NO_LABEL
 from evident.errors import UserError
 from evident.explainers.shared.classes import KINDS, class_of
 from evident.explainers.shared.heatmap import signed
@@ -57,9 +58,17 @@ class Explain(Callback):
 
 
 def target_of(kind: str, network: nn.Module, batch: Batch, seed: int) -> Tensor:
-    """Return the class (N,) that is explained for each image of the batch, as `Explain` describes it."""
+    """Return the class (N,) that is explained for each image of the batch, as `Explain` describes it.
+
+    Raises `UserError` if that depends on labels that images do not have.
+    """
     images = batch["image"]
     target = torch.zeros_like(batch["index"]) if isinstance(network, Regressor) else batch["label"]
+    if kind not in ("predicted", "least_likely") and (target == NO_LABEL).any():
+        raise UserError(
+            f"explained.target={kind} needs labels, which {int((target == NO_LABEL).sum())} of {len(target)} images do "
+            "not have; use explained.target=predicted"
+        )
     if kind == "label":
         return target
     ask_for_classes(network, f"explained.target={kind}")

@@ -6,7 +6,7 @@ import pandas as pd
 from torch import Tensor
 
 from evident.cell_folder import DIRECTIONS, SCORES, CellFolder
-from evident.errors import UserError
+from evident.errors import UserError, warn_once
 from evident.metrics.contract import Curve, applies, direction_of, image_scores, missing_fields
 from evident.recorders.contract import ExplainedBatch, Recorder, Setup
 
@@ -23,11 +23,13 @@ class Scores(Recorder):
     """Score every batch with the configured metrics; SCORES and DIRECTIONS.
 
     A metric that does not apply to the explainer, for example because it needs evidence, gives no rows, and a blank in
-    the table. Raises `UserError` for a metric that needs what the data set does not have, and if no metric applies.
+    the table. Raises `UserError` for a metric that needs what the data set does not have, unless `leave_out` says to
+    leave it out with a warning, and if no metric applies.
     """
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, setup: Setup, leave_out: bool = False) -> None:
         super().__init__(setup)
+        self.leave_out = leave_out
         self.directions: dict[str, str] = {}
         self._rows: list[pd.DataFrame] = []
 
@@ -36,9 +38,10 @@ class Scores(Recorder):
         for name, metric in self.setup.metrics.items():
             missing = missing_fields(metric, explanation)
             for need in [need for need in FROM_DATA if need in missing]:
-                raise UserError(
-                    f"metric {name} needs {FROM_DATA[need]}, which this data set does not have; leave it out of metric"
-                )
+                text = f"metric {name} needs {FROM_DATA[need]}, which this data set does not have"
+                if not self.leave_out:
+                    raise UserError(f"{text}; leave it out of metric")
+                warn_once(f"{text}: left out")
             if not applies(metric, explanation):
                 continue
             result = metric(explanation)

@@ -1,0 +1,74 @@
+"""`experiment=own`: a folder of the user under several explainers, with the metrics that its files allow."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from entry_point import axes, run
+from PIL import Image
+
+SETTINGS = (
+    "experiment=own",
+    "model.weights=random",
+    "scale=smoke",
+    "logger=none",
+    "data.size=64",
+    "data.build.resize=64",
+)
+FEW = axes(explainer="random,gradient")
+FOLDERS = ("tench (fish)", "it's [mine]; 50%, #1={é}")
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write pictures of two class folders, of which the network knows none, with equal file names and awkward ones."""
+    root = tmp_path_factory.mktemp("own") / "my pictures"
+    draws = np.random.default_rng(0)
+    for folder in FOLDERS:
+        (root / folder).mkdir(parents=True)
+        for name in ("IMG(1).png", "a, b & <i>.jpg"):
+            Image.fromarray(draws.integers(0, 256, (70, 90, 3), dtype=np.uint8)).save(root / folder / name)
+    return root
+
+
+def test_folder_is_explained_and_scored_without_masks(pictures: Path, tmp_path: Path) -> None:
+    ended = run(*SETTINGS, *FEW, f'data.root="{pictures}"', store=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert "2 of 2 class folders" in ended.stderr
+    assert "metric pointing_game needs masks, which this data set does not have: left out" in ended.stderr
+    table = pd.read_csv(tmp_path / "results" / "own" / "table.csv")
+    assert set(table["explainer"]) == {"random", "gradient"}
+    assert (table.loc[table["metric"] == "gini", "n"] == 4).all()
+    assert set(table["data"]) == {"my pictures"}
+    assert not {"pointing_game", "mass_accuracy"} & set(table["metric"])
+    page = (tmp_path / "results" / "own" / "index.html").read_text()
+    assert "<i>.jpg" not in page
+
+
+def test_folder_with_masks_has_the_metrics_of_localisation(pictures: Path, tmp_path: Path) -> None:
+    for folder in FOLDERS:
+        (pictures / "masks" / folder).mkdir(parents=True)
+        mask = Image.new("L", (90, 70))
+        mask.paste(255, (20, 20, 50, 50))
+        for name in ("IMG(1).png", "a, b & <i>.png"):
+            mask.save(pictures / "masks" / folder / name)
+    ended = run(*SETTINGS, *FEW, f'data.root="{pictures}"', store=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    table = pd.read_csv(tmp_path / "results" / "own" / "table.csv")
+    scores = table[table["metric"].isin(["pointing_game", "mass_accuracy", "average_precision"])]
+    assert len(scores) == 6
+    assert scores["mean"].notna().all()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ((), "data.root is not given; add data.root=..."),
+        (("data.root=nowhere",), "data.root=nowhere is not a folder; give a folder of pictures, or of class folders"),
+    ],
+)
+def test_missing_folder_is_refused_in_one_line(tmp_path: Path, overrides: tuple[str, ...], message: str) -> None:
+    ended = run(*SETTINGS, *FEW, *overrides, store=tmp_path)
+    assert ended.returncode == 1
+    assert ended.stderr.strip() == message
