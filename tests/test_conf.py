@@ -131,7 +131,7 @@ def targets_in(value: Any) -> Iterator[str]:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CONF)))
 def test_targets_of_a_config_can_be_imported(path: Path) -> None:
     for target in targets_in(yaml.safe_load(path.read_text())):
-        assert callable(get_object(target)), target
+        assert target == "???" or callable(get_object(target)), target
 
 
 def networks() -> Iterator[tuple[str, DictConfig]]:
@@ -145,6 +145,8 @@ def networks() -> Iterator[tuple[str, DictConfig]]:
 
 @pytest.mark.parametrize(("name", "model"), list(networks()), ids=[name for name, _ in networks()])
 def test_layers_of_a_network_are_its_modules_and_hold_the_chosen_ones(name: str, model: DictConfig) -> None:
+    if name == "model/checkpoint.yaml":
+        return  # its layers are those of the user's network
     assert len(set(model.layers)) == len(model.layers) == 4
     assert model.layer in model.layers
     # The last layer is not a middle layer.

@@ -1,21 +1,17 @@
 """`experiment=own`: a folder of the user under several explainers, with the metrics that its files allow."""
 
+import importlib
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from entry_point import axes, run
 from PIL import Image
 
-SETTINGS = (
-    "experiment=own",
-    "model.weights=random",
-    "scale=smoke",
-    "logger=none",
-    "data.size=64",
-    "data.build.resize=64",
-)
+SMALL = ("scale=smoke", "data.size=64", "data.build.resize=64")
+SETTINGS = ("experiment=own", "model.weights=random", "logger=none", *SMALL)
 FEW = axes(explainer="random,gradient")
 FOLDERS = ("tench (fish)", "it's [mine]; 50%, #1={é}")
 
@@ -64,7 +60,7 @@ def test_folder_with_masks_has_the_metrics_of_localisation(pictures: Path, tmp_p
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ((), "data.root is not given; add data.root=..."),
+        ((), "data.root is not given; add data.root=DIR, a folder of pictures, or of class folders"),
         (("data.root=nowhere",), "data.root=nowhere is not a folder; give a folder of pictures, or of class folders"),
     ],
 )
@@ -72,3 +68,56 @@ def test_missing_folder_is_refused_in_one_line(tmp_path: Path, overrides: tuple[
     ended = run(*SETTINGS, *FEW, *overrides, store=tmp_path)
     assert ended.returncode == 1
     assert ended.stderr.strip() == message
+
+
+NETWORK = """
+from torch import nn
+
+
+class Own(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.features = nn.Conv2d(3, 4, 3)
+        self.fc = nn.Linear(4, num_classes)
+
+    def forward(self, images):
+        return {"scores": self.fc(self.features(images).relu().mean((2, 3))).softmax(1)}
+"""
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    """Write a network of the user and its checkpoint; return the overrides that name them."""
+    (tmp_path / "own_network.py").write_text(NETWORK)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    network = importlib.import_module("own_network").Own(len(FOLDERS))
+    state = {f"module.{name}": value for name, value in network.state_dict().items()}
+    torch.save({"state_dict": state}, tmp_path / "own.ckpt")
+    build = ("model=checkpoint", f"model.weights={tmp_path / 'own.ckpt'}", "model.build._target_=own_network.Own")
+    return (*build, "model.layer=network.features", "model.own.reference=[0.5,0.5,0.5]")
+
+
+def test_network_of_the_user_is_explained_and_measured(
+    pictures: Path, checkpoint: tuple[str, ...], tmp_path: Path
+) -> None:
+    settings = ("experiment=own", f'data.root="{pictures}"', *checkpoint, "logger=none", *SMALL)
+    few = axes(explainer="gradient,grad_cam")
+    ended = run(*settings, *few, store=tmp_path)
+    assert ended.returncode == 1
+    assert "Own returns a dict with scores; say which part the class scores are: model.own.output=..." in ended.stderr
+    ended = run(*settings, *few, "model.own.output=scores", store=tmp_path)
+    assert "give model.own.gives=probabilities" in ended.stderr
+    right = ("model.own.output=scores", "model.own.gives=probabilities")
+    ended = run(*settings, *few, *right, store=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert "test accuracy" in ended.stdout
+    table = pd.read_csv(tmp_path / "results" / "own" / "table.csv")
+    assert set(table["explainer"]) == {"gradient", "grad_cam"}
+    picture = next(pictures.glob("*/*.png"))
+    explained = run(
+        "task=explain", f'image="{picture}"', "explainer=grad_cam", "data=folder", f'data.root="{pictures}"', *checkpoint,
+        *right, "logger=none", *SMALL, store=tmp_path,
+    )  # fmt: skip
+    assert explained.returncode == 0, explained.stderr
+    assert any(folder in explained.stderr for folder in FOLDERS)

@@ -8,6 +8,7 @@ from typing import Any
 
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from evident import store
 from evident.contracts import ForSomeNetworks
@@ -72,6 +73,7 @@ class Request:
         """
         config, explainer = self.config, self.explainer
         network = get_object(config.model.build._target_)
+        network = network if isinstance(network, type) else nn.Module  # a function of the user
         if config.seed != config.network_seed and "seed" not in config.explainer.build:
             return False
         kind = explainer if isinstance(explainer, type) else object

@@ -20,7 +20,7 @@ from evident.errors import UserError, warn_once
 
 @pytest.fixture(autouse=True)
 def nothing_remembered() -> None:
-    for remembered in (folders.pictures, folders._content, folders._mask_files, warn_once):
+    for remembered in (folders._pictures, folders._content, folders._mask_files, warn_once):
         remembered.cache_clear()
 
 
@@ -85,7 +85,7 @@ def test_shares_divide_by_content_and_keep_copies_together(tmp_path: Path) -> No
     assert len(place) == 300
     assert all(place[f"cats/copy of {number}.png"] == place[f"cats/{number}.png"] for number in range(0, 200, 2))
     (tmp_path / "cats" / "0.png").rename(tmp_path / "cats" / "renamed.png")
-    folders.pictures.cache_clear()
+    folders._pictures.cache_clear()
     again = {name: split for split, names in named(read(tmp_path, train=0.5, val=0.2)).items() for name in names}
     assert again.pop("cats/renamed.png") == place.pop("cats/0.png")
     assert again == place

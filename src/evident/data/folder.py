@@ -39,9 +39,15 @@ class Picture:
     split: str | None
 
 
-@functools.cache
-def pictures(root: Path) -> tuple[Picture, ...]:
+def pictures(root: Path | str | None) -> tuple[Picture, ...]:
     """Return all pictures below `root` but masks, sorted by name; raise `UserError` if their classes are unclear."""
+    if root is None:
+        raise UserError("data.root is not given; add data.root=DIR, a folder of pictures, or of class folders")
+    return _pictures(Path(root).expanduser())
+
+
+@functools.cache
+def _pictures(root: Path) -> tuple[Picture, ...]:
     if not root.is_dir():
         raise UserError(f"data.root={root} is not a folder; give a folder of pictures, or of class folders")
     parts = {file: file.relative_to(root).parts for file in files_below(root, _suffixes())}
@@ -79,43 +85,49 @@ def _content(file: Path) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
-def source_of(root: Path | str) -> str:
-    """Return a digest, 16 hexadecimal digits, of the names and contents of all pictures, masks and boxes."""
-    folder = Path(root)
+def source_of(root: Path | str | None) -> str:
+    """Return a digest, 16 hexadecimal digits, of the names and contents of all pictures, masks and boxes.
+
+    Without a folder it is "none": a single picture needs no others (`task=explain`).
+    """
+    if root is None:
+        return "none"
+    folder = Path(root).expanduser()
     files = [picture.file for picture in pictures(folder)] + files_below(folder / MASKS, _suffixes())
     files += [folder / BOXES] if (folder / BOXES).is_file() else []
     lines = [f"{file.relative_to(folder).as_posix()} {_content(file)}" for file in files]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
-def name_of(root: Path | str) -> str:
+def name_of(root: Path | str | None) -> str:
     """Return the name of the folder, for tables."""
-    return Path(root).resolve().name
+    return "folder" if root is None else Path(root).resolve().name
 
 
 def names_for(data: str, weights: str | None, names: str | None) -> str | None:
     """Return what says the classes of a network: its own `names`, or ImageNet for published weights of ImageNet."""
-    return "imagenet" if names is None and weights is not None and data == "imagenet" else names
+    published = weights is not None and not Path(weights).is_file() and data == "imagenet"
+    return "imagenet" if names is None and published else names
 
 
-def class_names(root: Path | str, names: str | None) -> tuple[str, ...]:
+def class_names(root: Path | str | None, names: str | None) -> tuple[str, ...]:
     """Return the classes in the order of the network's outputs: those that `names` says, else the class folders."""
     if names is not None:
         return names_of(names)
-    return tuple(sorted({picture.folder for picture in pictures(Path(root)) if picture.folder is not None}))
+    return tuple(sorted({p.folder for p in pictures(root) if p.folder is not None}))
 
 
-def class_count(root: Path | str, names: str | None) -> int:
+def class_count(root: Path | str | None, names: str | None) -> int:
     """Return the number of `class_names`."""
     return len(class_names(root, names))
 
 
-def count_test_images(root: Path | str, train: float, val: float) -> int:
+def count_test_images(root: Path | str | None, train: float, val: float) -> int:
     """Return the number of test images."""
-    return len(_split(Path(root), train, val)["test"])
+    return len(_split(root, train, val)["test"])
 
 
-def _split(root: Path, train: float, val: float) -> dict[str, list[Picture]]:
+def _split(root: Path | str | None, train: float, val: float) -> dict[str, list[Picture]]:
     if min(train, val) < 0 or train + val > 1:
         raise UserError(f"data.build.train={train} and val={val} are no shares; use 0 to 1, with a sum of at most 1")
     splits: dict[str, list[Picture]] = {name: [] for name in SPLITS}
@@ -127,7 +139,7 @@ def _split(root: Path, train: float, val: float) -> dict[str, list[Picture]]:
 
 
 def folder(
-    folder: Path | str,
+    folder: Path | str | None,
     names: str | None,
     source: str,
     resize: int,
@@ -146,8 +158,8 @@ def folder(
     are none at all without such files. `source` is part of the identity only. Raises `UserError` for a folder whose
     classes or splits are unclear, and for masks or boxes that fit no picture.
     """
-    place = Path(folder)
-    found, classes, crop = pictures(place), class_names(place, names), Crop(resize, size)
+    found, classes, crop = pictures(folder), class_names(folder, names), Crop(resize, size)
+    place = Path(folder or "").expanduser()
     if found[0].split is not None and train + val > 0:
         raise UserError(f"{place} is split into folders already; leave out data.build.train and data.build.val")
     folders = {picture.folder for picture in found}

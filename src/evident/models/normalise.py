@@ -32,6 +32,16 @@ class Normalise(nn.Module):
             self.std[0, channel] = (share * (levels - mean) ** 2).sum().sqrt().clamp(min=1) / 255
 
 
+class NeutralColour(Normalise):
+    """State the neutral colour of a network that normalises its images on its own: they pass unchanged."""
+
+    def __init__(self, colour: tuple[float, ...]) -> None:
+        super().__init__(mean=colour)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images
+
+
 def normalisation(model: nn.Module) -> Normalise:
     """Return the `Normalise` module of `model`; raise `UserError` if it has none."""
     for module in model.modules():
@@ -39,7 +49,8 @@ def normalisation(model: nn.Module) -> Normalise:
             return module
     raise UserError(
         f"{type(model).__name__} has no Normalise module, so its mean colour is unknown; "
-        "make evident.models.normalise.Normalise its first module"
+        "make evident.models.normalise.Normalise its first module, or give model.own.mean and std, or "
+        "model.own.reference"
     )
 
 

@@ -8,8 +8,6 @@ The weights of a network are named by one line of its config (`weights`) and are
     random                                     the initial weights for seed 0, for tests
 """
 
-import functools
-import hashlib
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +20,7 @@ from torch import Tensor, nn
 from torchvision.models import WeightsEnum, get_model, get_model_weights, list_models
 
 from evident.errors import UserError
+from evident.models.checkpoint import digest_of
 from evident.models.normalise import Normalise
 
 State = dict[str, Tensor]
@@ -108,7 +107,7 @@ Pretrained = TorchvisionClassifier | TimmClassifier
 def weights_of(root: Path | str, architecture: str, library: Literal["torchvision", "timm"] = "torchvision") -> str:
     """Return the name of the default weights: the file under `root` if it exists, else the published weights."""
     if (file := _file(Path(root), architecture)).is_file():
-        return f"file {_digest(file)}"
+        return f"file {digest_of(file)}"
     if library == "timm":
         try:
             return f"timm {version('timm')}"
@@ -143,12 +142,6 @@ def load_weights(network: Pretrained, weights: str, root: Path) -> None:
 
 def _file(root: Path, architecture: str) -> Path:
     return root / "weights" / f"{architecture}.safetensors"
-
-
-@functools.cache
-def _digest(file: Path) -> str:
-    with open(file, "rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()[:16]
 
 
 def _read(file: Path) -> State:

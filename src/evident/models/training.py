@@ -22,13 +22,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from evident import store
+from evident.data.folder import class_names as names_of_folder
 from evident.data.imagenet import class_names
 from evident.data.images import NO_LABEL, loader
 from evident.data.loading import base_config, load_data
 from evident.errors import UserError
+from evident.models.building import network_of, published, stored
+from evident.models.checkpoint import digest_of, is_file
 from evident.models.classifier import Classifier
 from evident.models.fitted import Fitted
-from evident.models.pretrained import load_weights
 from evident.models.siam.backbones import load_published_backbone
 from evident.progress import Bar, bar
 
@@ -58,11 +60,14 @@ class NetworkSpec:
         """Resolve the network of the config of a cell."""
         own = base_config(config)
         weights = own.model.get("weights")
+        if weights is not None and is_file(weights):
+            weights = f"file {digest_of(Path(weights))}"
         identity = {
             "format": MODEL_FORMAT,
             "data": plain(own.data),
             "model": plain(own.model.build),
             "trainer": plain(own.trainer),
+            **({"own": plain(own.model.own)} if "own" in own.model else {}),
         }
         if weights is not None:
             return cls(own, weights, {**identity, "weights": weights})
@@ -132,7 +137,7 @@ def trained(spec: NetworkSpec, loggers: list[Logger]) -> Trained:
     make = partial(_measure if spec.published else _train, spec, loggers)
     folder = store.artefact(Path(config.paths.store), "models", spec.identity, make)
     about = json.loads((folder / "about.json").read_text())
-    network = _published(config) if spec.published else _stored(config, folder)
+    network = published(config) if spec.published else stored(config, folder)
     predictions = load_file(file) if (file := folder / "predictions.safetensors").exists() else {}
     return Trained(folder.name, network, **about, predictions=predictions)
 
@@ -143,8 +148,13 @@ def ready(spec: NetworkSpec) -> Trained:
     Other networks are `trained` if the store does not have them yet.
     """
     if spec.published:
-        return Trained("", _published(spec.config), {}, class_names(), spec.weights)
+        return Trained("", published(spec.config), {}, _class_names(spec.config.data), spec.weights)
     return trained(spec, [])
+
+
+def _class_names(data: DictConfig) -> Sequence[str]:
+    """Return the classes of a network with published weights, without loading its data set."""
+    return names_of_folder(data.root, data.names) if "names" in data else class_names()
 
 
 def format_measures(accuracy: Mapping[str, float]) -> str:
@@ -154,29 +164,9 @@ def format_measures(accuracy: Mapping[str, float]) -> str:
     return f"{first} ({', '.join(further)})" if further else first
 
 
-def _network(config: DictConfig) -> nn.Module:
-    network = instantiate(config.model.build, _partial_=True)(classes=config.data.classes)
-    # Two to four times as fast on a CPU as the default layout.
-    return network.to(memory_format=torch.channels_last)
-
-
-def _stored(config: DictConfig, folder: Path) -> nn.Module:
-    network = _network(config)
-    network.load_state_dict(load_file(folder / "network.safetensors"))
-    return network.eval()
-
-
-def _published(config: DictConfig) -> nn.Module:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)  # so that random weights are always the same
-        network: Any = _network(config)
-    load_weights(network, config.model.weights, Path(config.paths.data))
-    return network.eval()
-
-
 def _measure(spec: NetworkSpec, loggers: list[Logger], folder: Path) -> None:
     config, splits = spec.config, spec.load_data()
-    network, images = _published(config), splits.split("test")
+    network, images = published(config), splits.split("test")
     batches = loader(images, 32)
     with bar(f"measuring {config.model.name}", len(batches)) as progress:
         trainer = _trainer(config, loggers, progress)
@@ -197,7 +187,7 @@ def _train(spec: NetworkSpec, loggers: list[Logger], folder: Path) -> None:
         raise UserError(f"data={config.data.name} has no training settings; choose a model with published weights")
     splits, training = spec.load_data(), training_of(config)
     seed_everything(config.network_seed, verbose=False)
-    network = _network(config)
+    network = network_of(config)
     load_published_backbone(network, Path(config.paths.data))
     with bar(f"training {config.model.name}", training.batches(splits)) as progress:
         accuracy, predictions = training.fit(
