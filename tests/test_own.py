@@ -115,9 +115,8 @@ def test_network_of_the_user_is_explained_and_measured(
     table = pd.read_csv(tmp_path / "results" / "own" / "table.csv")
     assert set(table["explainer"]) == {"gradient", "grad_cam"}
     picture = next(pictures.glob("*/*.png"))
-    explained = run(
-        "task=explain", f'image="{picture}"', "explainer=grad_cam", "data=folder", f'data.root="{pictures}"', *checkpoint,
-        *right, "logger=none", *SMALL, store=tmp_path,
-    )  # fmt: skip
+    data = ("data=folder", f'data.root="{pictures}"', "logger=none", *SMALL)
+    one = ("task=explain", f'image="{picture}"', "explainer=grad_cam")
+    explained = run(*one, *data, *checkpoint, *right, store=tmp_path)
     assert explained.returncode == 0, explained.stderr
     assert any(folder in explained.stderr for folder in FOLDERS)
