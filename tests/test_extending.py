@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,25 @@ def test_paper_joins_another_experiment_without_changing_its_rows(paper: Path, s
     assert set(after["explainer"]) == {"random", "gradient", "rings"}
     assert set(after["metric"]) == set(before["metric"]), "the paper's own metric is not in other tables"
     pd.testing.assert_frame_equal(after[after["explainer"] != "rings"].reset_index(drop=True), before)
+
+
+def test_edited_code_makes_only_the_cells_anew_that_depend_on_it(
+    paper: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edited = tmp_path / "edited"
+    shutil.copytree(paper, edited)
+    with open(edited / "rings" / "explainer.py", "a") as file:
+        file.write("# edited\n")
+    few = axes(explainer="gradient,rings", seed="0")
+    for folder in (paper, edited):
+        monkeypatch.setenv("PYTHONPATH", str(folder))
+        ended = run(search_path(folder), "experiment=rings", *few, *QUIET, store=store, results=tmp_path)
+        assert ended.returncode == 0, ended.stderr
+        lines = {line.split()[2]: line for line in ended.stderr.splitlines() if " seed " in line}
+        assert "there already" in lines["gradient"]
+        assert ("there already" in lines["rings"]) is (folder == paper)
+    ended = run(search_path(edited), "experiment=rings", *few, "recompute=true", *QUIET, store=store, results=tmp_path)
+    assert "there already" not in ended.stderr
 
 
 def test_paper_is_unknown_without_the_search_path(store: Path, tmp_path: Path) -> None:

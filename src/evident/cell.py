@@ -38,14 +38,17 @@ warnings.filterwarnings("ignore", ".*isinstance\\(treespec, LeafSpec\\).*")
 
 
 def run(config: DictConfig) -> None:
-    """Compute the cell unless the store has it; if it fails, log the error, write it to `FAILED` and return.
+    """Compute the cell unless the store has it, or again with `recompute`.
 
-    The error is one line for a `UserError`, else the traceback. With `raise_errors` the exception is raised.
+    If it fails, log the error, write it to `FAILED` and return: one line for a `UserError`, else the traceback. With
+    `raise_errors` the exception is raised.
     """
     request = Request(config)
     if not request.applies:
         return
     try:
+        if config.recompute:
+            store.forget(request.root, "cells", request.identity)
         known = store.is_whole(request.folder)
         folder = store.artefact(request.root, "cells", request.identity, partial(compute, request))
         log.info("%s: %s", request.name, f"there already ({folder})" if known else folder)

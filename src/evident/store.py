@@ -17,6 +17,7 @@ import yaml
 from filelock import FileLock
 
 from evident.errors import UserError
+from evident.own_code import own_sources
 
 Identity = dict[str, Any]
 PACKAGES = (
@@ -25,9 +26,15 @@ PACKAGES = (
 )
 
 
+def _with_code(identity: Identity) -> Identity:
+    """Return the identity with the sources of the user's modules that it names, if there are any."""
+    sources = own_sources(identity)
+    return {**identity, "code": sources} if sources else identity
+
+
 def digest(identity: Identity) -> str:
-    """Return the first 16 hexadecimal digits of the SHA-256 of the identity."""
-    text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+    """Return the first 16 hexadecimal digits of the SHA-256 of the identity, code of the user included."""
+    text = json.dumps(_with_code(identity), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -78,6 +85,13 @@ def artefact(root: Path, kind: str, identity: Identity, make: Callable[[Path], N
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
     return folder
+
+
+def forget(root: Path, kind: str, identity: Identity) -> None:
+    """Delete the artefact, if there is one, damaged or not."""
+    folder = location(root, kind, identity)
+    with _lock(folder):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def record_failure(root: Path, kind: str, identity: Identity, report: str) -> Path:
@@ -138,7 +152,7 @@ def _lock(folder: Path) -> Iterator[None]:
 
 
 def _describe(folder: Path, identity: Identity) -> None:
-    (folder / "config.yaml").write_text(yaml.safe_dump(identity, sort_keys=False))
+    (folder / "config.yaml").write_text(yaml.safe_dump(_with_code(identity), sort_keys=False))
     (folder / "environment.json").write_text(json.dumps(environment(), indent=1))
 
 

@@ -23,9 +23,11 @@ def learn(
     """
     if not isinstance(explainer, Fits):
         return
+    name = f"{type(explainer).__module__}.{type(explainer).__qualname__}"
     identity = {
         "format": RELEVANCE_FORMAT,
-        "explainer": f"{type(explainer).__module__}.{type(explainer).__qualname__}",
+        "explainer": name,
+        **({} if name.startswith("evident.") else {"_target_": name}),  # code of the user is part of the identity
         "learns": explainer.learned_settings(),
         "network": network_identity,
     }
