@@ -1,5 +1,7 @@
 """Loggers: mean scores are logged, loggers are closed even if the cell fails, and a broken logger is only a warning."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -56,8 +58,32 @@ def test_failing_logger_causes_a_warning(
         monkeypatch.setattr(loggers[0], "log_metrics", down)
         monkeypatch.setattr(loggers[0], "finalize", down)
         log_scores(loggers, scores(), {})
-    assert "CSVLogger could not log the scores: the server is gone" in caplog.text
-    assert "CSVLogger could not be closed: the server is gone" in caplog.text
+    for work in ("log the scores", "be closed"):
+        assert f"CSVLogger could not {work}, and the cell goes on without it: the server is gone" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["csv", "wandb"])
+def test_logger_that_cannot_start_costs_a_warning_and_not_the_cell(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    (tmp_path / "logs").write_text("a file where the folder should be")
+    with loggers_of(request(tmp_path, f"logger={name}")) as loggers:
+        log_scores(loggers, scores(), {})
+    assert loggers == []
+    [record] = caplog.records
+    assert record.message.startswith(f"logger={name} could not be started, and the cell goes on without it: ")
+    assert "\n" not in record.message
+
+
+def test_first_run_of_wandb_prints_nothing(tmp_path: Path) -> None:
+    code = (
+        "from pathlib import Path; import sys; from test_loggers import *\n"
+        "with loggers_of(request(Path(sys.argv[1]), 'logger=wandb')) as loggers:\n"
+        "    log_scores(loggers, scores(), {})\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    ended = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout + ended.stderr) == (0, "")
 
 
 def test_wandb_run_is_kept_offline_if_the_server_cannot_be_reached(

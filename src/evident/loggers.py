@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import wandb as weights_and_biases
@@ -25,6 +25,7 @@ def csv(folder: str, *, experiment: str, name: str, config: dict[str, Any]) -> C
     """Log metrics as CSV to folder/experiment/cell."""
     # The files of a killed run of the same cell would be mixed with the new ones.
     shutil.rmtree(Path(folder) / experiment / config["cell"], ignore_errors=True)
+    (Path(folder) / experiment / config["cell"]).mkdir(parents=True)  # so that an error is raised here
     return CSVLogger(folder, name=experiment, version=config["cell"])
 
 
@@ -32,12 +33,12 @@ def wandb(folder: str, project: str, *, experiment: str, name: str, config: dict
     """Log one run of `project` in the group of the experiment; offline unless the user is logged in."""
     Path(folder).mkdir(parents=True, exist_ok=True)
 
-    def start(mode: str | None) -> WandbLogger:
+    def start(mode: Literal["offline"] | None) -> WandbLogger:
         described: dict[str, Any] = {"name": name, "project": project, "group": experiment, "config": config}
         quiet = weights_and_biases.Settings(silent=True)
-        logger = WandbLogger(save_dir=folder, mode=mode, settings=quiet, **described)
-        _ = logger.experiment  # starts the run, so that an error is raised here
-        return logger
+        # Lightning would start the run later, with settings of its own that cause warnings.
+        run = weights_and_biases.init(dir=folder, mode=mode, settings=quiet, **described)
+        return WandbLogger(experiment=run)
 
     if "WANDB_MODE" in os.environ:
         return start(None)
@@ -51,13 +52,17 @@ def wandb(folder: str, project: str, *, experiment: str, name: str, config: dict
 
 @contextmanager
 def loggers_of(request: Request) -> Iterator[list[Logger]]:
-    """Yield the configured loggers of the cell, and close them at the end, as failed if the cell failed."""
+    """Yield the configured loggers of the cell, and close them at the end, as failed if the cell failed.
+
+    A logger that cannot be started costs a warning, not the cell.
+    """
     described = {**request.identity, "cell": store.digest(request.identity)}
     loggers: list[Logger] = []
     try:
-        for logger in request.config.logger.values():
-            build = instantiate(logger, _partial_=True)
-            loggers.append(build(experiment=request.config.experiment, name=request.name, config=described))
+        for name, logger in request.config.logger.items():
+            with _warned(f"logger={name}", "be started"):
+                build = instantiate(logger, _partial_=True)
+                loggers.append(build(experiment=request.config.experiment, name=request.name, config=described))
         yield loggers
     except BaseException:
         close(loggers, failed=True)
@@ -71,16 +76,17 @@ def log_scores(loggers: list[Logger], scores: pd.DataFrame, examples: dict[str, 
     If a logger fails, log a warning and continue: the scores are stored by the cell.
     """
     for logger in loggers:
-        with _warned(logger, "log the scores"):
+        with _warned(type(logger).__name__, "log the scores"):
             _log(logger, scores, examples)
 
 
 @contextmanager
-def _warned(logger: Logger, work: str) -> Iterator[None]:
+def _warned(logger: str, work: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # a failure of a logger's server, disk or library must not fail the cell
-        log.warning("%s could not %s: %s", type(logger).__name__, work, error)
+        reason = " ".join(str(error).split()) or type(error).__name__
+        log.warning("%s could not %s, and the cell goes on without it: %s", logger, work, reason)
 
 
 def _log(logger: Logger, scores: pd.DataFrame, examples: dict[str, Tensor]) -> None:
@@ -99,7 +105,7 @@ def close(loggers: list[Logger], failed: bool) -> None:
     If a logger cannot be closed, log a warning and close the others.
     """
     for logger in loggers:
-        with _warned(logger, "be closed"):
+        with _warned(type(logger).__name__, "be closed"):
             logger.finalize("failed" if failed else "success")
             if isinstance(logger, WandbLogger):
                 logger.experiment.finish(exit_code=int(failed))
