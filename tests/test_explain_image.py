@@ -49,7 +49,13 @@ def test_explanation_has_prediction_overlay_and_heatmap(ramp: Path, tmp_path: Pa
     assert prediction["target"]["index"] == 2
     assert len(prediction["best"]) == 5
     assert {"features", "evidence", "contributions"}.isdisjoint(prediction)
-    refused = [("target=6", "use 0 to 5"), ("target=1.0", "use 0 to 5"), ("explainer=oracle", "needs a mask")]
+    ended = run(*overrides, "explainer=grad_cam", "target=Petals_turquoise", store=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    bad_targets = ("6", "true", "daisy")
+    refused = [
+        *((f"target={bad}", "use 0 to 5, or a name such as petals red") for bad in bad_targets),
+        ("explainer=oracle", "needs a mask"),
+    ]
     for bad, message in refused:
         ended = run(*overrides, bad, store=tmp_path)
         assert ended.returncode == 1

@@ -20,7 +20,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 LAYERS = (
     *("cli", "sweep", "explain_image", "cell", "loggers", "request"),
     *("report", "recorders", "cell_folder", "metrics", "benchmark", "explainers", "relevance", "models", "data"),
-    *("contracts", "values", "store", "own_code", "progress", "errors", "allocator", "groups_once"),
+    *("contracts", "values", "store", "own_code", "progress", "errors", "allocator", "groups_once", "quoting"),
 )
 
 # Files that may look up attributes by name, and why. Explainers, networks and data sets are never probed.

@@ -15,6 +15,7 @@ from rich.logging import RichHandler
 
 from evident.errors import UserError
 from evident.progress import bars, console
+from evident.quoting import quoted
 
 ROOT = Path(__file__).parents[2]
 
@@ -34,6 +35,7 @@ def composed(*overrides: str) -> DictConfig:
 def enter(main: Callable[[], None]) -> None:
     """Run Hydra's `main`; an error caused by the user becomes one line and exit code 1."""
     prepare()
+    sys.argv[1:] = quoted(sys.argv[1:])
     # Without it Hydra prints several lines of its own and exits before the error can be shown in one line.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     try:

@@ -1,5 +1,6 @@
 """`task=explain`: the explanation of one picture that the user provides."""
 
+import itertools
 import json
 import logging
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from evident import store
 from evident.cell import fit_explainer, recorders_of, save_network
 from evident.cell_folder import CellFolder
 from evident.contracts import NeedsMask, Regressor, StatesContributions
+from evident.data.class_names import label_of
 from evident.data.files import Square, Stretch
 from evident.data.images import ImageSet
 from evident.data.loading import base_config, load_data
@@ -61,10 +63,10 @@ def explain_image(config: DictConfig) -> None:
         recorders = [recorder for recorder in recorders_of(request, setup) if recorder.of_pictures]
         for recorder in recorders:
             recorder.record(explained)
-    prediction: dict[str, Any] = {"image": str(config.image), **_names(request), **_predicted(network, outputs, target)}
-    folder = Path(config.paths.results) / "explain"
-    folder /= f"{Path(config.image).stem}_{config.model.name}_{config.explainer.name}_class{target}"
-    folder.mkdir(parents=True, exist_ok=True)
+    path = str(Path(config.image).resolve())
+    prediction: dict[str, Any] = {"image": path, **_names(request), **_predicted(network, outputs, target)}
+    name = f"{Path(path).stem}_{config.model.name}_{config.explainer.name}_class{target}"
+    folder = _free_folder(Path(config.paths.results) / "explain", name, path)
     files: set[str] = set()
     with TemporaryDirectory() as scratch:
         kept = CellFolder(Path(scratch))
@@ -86,6 +88,20 @@ def explain_image(config: DictConfig) -> None:
     score = outputs[target]
     value = f"{score:.2f}" if isinstance(network.network, Regressor) else f"{100 * score:.1f} %"
     log.info("%s: %s (%s) -> %s", config.image, network.classes[target], value, folder)
+
+
+def _free_folder(parent: Path, name: str, image: str) -> Path:
+    """Make the folder `name` for the picture, or `name_2` and so on where a picture of another folder has it."""
+    for number in itertools.count(1):
+        folder = parent / (name if number == 1 else f"{name}_{number}")
+        known = folder / "prediction.json"
+        if not known.is_file() or json.loads(known.read_text()).get("image") == image:
+            break
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write to {parent}: {error}; set paths.results to a writable folder") from error
+    return folder
 
 
 def _with_data_of_model(config: DictConfig) -> DictConfig:
@@ -126,13 +142,16 @@ def _splits(request: Request, setup: Setup) -> Any:
 
 
 def _target(config: DictConfig, network: Trained, outputs: Tensor) -> int:
-    target = config.target
-    if target is None:
-        target = 0 if isinstance(network.network, Regressor) else int(outputs.argmax())
-    if not isinstance(target, int) or target not in range(len(network.classes)):
-        last = len(network.classes) - 1
-        raise UserError(f"target={target} is not a class of {config.model.name}; use 0 to {last}")
-    return target
+    given, classes = config.target, network.classes
+    if given is None:
+        return 0 if isinstance(network.network, Regressor) else int(outputs.argmax())
+    index = label_of(given, classes, Path(config.paths.data)) if isinstance(given, str) else given
+    if isinstance(index, bool) or not isinstance(index, int) or index not in range(len(classes)):
+        raise UserError(
+            f"target={given} is not a class of {config.model.name}; use 0 to {len(classes) - 1}, or a name such as "
+            f"{classes[0]}"
+        )
+    return index
 
 
 def _predicted(network: Trained, outputs: Tensor, target: int) -> dict[str, Any]:

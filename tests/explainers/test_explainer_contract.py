@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from evident.contracts import Fits, ForSomeNetworks, NeedsMask
 from evident.data.images import loader
+from evident.errors import UserError
 from evident.models.flower_net import FlowerNet
 from evident.models.training import plain
 
@@ -245,6 +246,20 @@ def test_same_seed_gives_same_bytes_for_any_state_of_the_global_generator(file: 
 def test_single_target_applies_to_all_images(file: Path, model: nn.Module) -> None:
     explainer, images = make(file, model), smooth_noise()
     assert_close(explain(explainer, images, 1), explain(explainer, images, torch.tensor([1, 1, 1])))
+
+
+BAD_TARGETS = (-1, 1.7, True, torch.tensor([0, 1, -2]), torch.tensor([0.0, 1, 0]), torch.tensor([0, 1]))
+IGNORE_THE_NETWORK = ("random", "centre", "edges", "oracle")
+
+
+@every_explainer
+def test_bad_target_is_refused_in_one_line(file: Path, model: nn.Module) -> None:
+    explainer, images = make(file, model), smooth_noise()
+    outside = () if file.stem in IGNORE_THE_NETWORK else (99, torch.tensor([0, 1, 99]))
+    for target in (*BAD_TARGETS, *outside):
+        with pytest.raises(UserError, match=r"target") as error:
+            explain(explainer, images, target)
+        assert "\n" not in str(error.value)
 
 
 @every_explainer

@@ -64,9 +64,12 @@ def imagenet(val: int, resize: int, size: int, *, root: Path, store: Path) -> Im
     labels = torch.tensor([index[path.parent.name] for path in paths], dtype=torch.long)
     crop, masks = Crop(resize, size), None
     if (file := folder / "boxes.csv").is_file():
-        names = [[f"{name}/{path.parent.name}" for name in (path.name, path.stem)] for path in paths]
-        masks = BoxMasks(paths, read_boxes(file, names, ("image", "synset")), crop)
-    whole = ImageSet(ImageFiles(paths, crop), labels, [path.stem for path in paths], masks)
+        known = [[f"{name}/{path.parent.name}" for name in (path.name, path.stem)] for path in paths]
+        masks = BoxMasks(paths, read_boxes(file, known, ("image", "synset")), crop)
+    names = [path.stem for path in paths]
+    if len(set(names)) < len(names):  # files of ImageNet have names of their own, but those of other sets may not
+        names = [f"{path.parent.name}/{path.name}" for path in paths]
+    whole = ImageSet(ImageFiles(paths, crop), labels, names, masks)
     end = len(paths) - val
     held_out = whole.rows(slice(end, None))
     return ImageSplits(train=held_out, val=held_out, test=whole.rows(slice(end)), classes=class_names())

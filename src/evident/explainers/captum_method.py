@@ -25,7 +25,7 @@ from evident.errors import UserError
 from evident.explainers.shared.heatmap import reduction
 from evident.explainers.shared.module_hooks import ask_for_hooked_modules
 from evident.explainers.shared.seeding import global_state, seeded
-from evident.explainers.shared.targets import targets
+from evident.explainers.shared.targets import targets, within_classes
 from evident.models.reference_images import Reference, reference_images
 from evident.models.untouched import untouched
 
@@ -90,7 +90,8 @@ class CaptumMethod(Attribution):
             warnings.filterwarnings("ignore", "Setting (forward, )?backward hooks", UserWarning)
             classes = targets(target, len(inputs)).to(inputs.device)
             parts = zip(inputs.detach().split(size), classes.split(size), strict=True)
-            return torch.cat([self._explain(*part) for part in parts])
+            with within_classes(self.model, classes):
+                return torch.cat([self._explain(*part) for part in parts])
 
     def _explain(self, images: Tensor, target: Tensor) -> Tensor:
         if self.seed is not None:

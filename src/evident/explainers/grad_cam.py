@@ -125,5 +125,6 @@ class Activations(Attribution):
 
     def attribute(self, inputs: Tensor, target: Tensor | int) -> Tensor:
         with untouched(self.model), torch.no_grad():
-            activations, _ = run_to_layer(self.model, self.layer, inputs.detach().clone())
+            activations, outputs = run_to_layer(self.model, self.layer, inputs.detach().clone())
+            target_scores(outputs, target)  # refuses a class that the network does not have, as every method does
         return self.placement(activations.clamp(min=0).mean(1, keepdim=True), inputs)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from evident.errors import UserError
 from evident.explainers.shared.heatmap import positive_sum
-from evident.explainers.shared.targets import targets
+from evident.explainers.shared.targets import targets, within_classes
 from evident.models.reference_images import Reference, reference_images
 from evident.models.untouched import untouched
 
@@ -43,8 +43,9 @@ class Occlusion(Attribution):
 
     def attribute(self, inputs: Tensor, target: Tensor | int) -> Tensor:
         window, stride = (max(1, round(share * min(inputs.shape[-2:]))) for share in (self.window, self.stride))
-        with untouched(self.model), torch.no_grad():
-            classes = targets(target, len(inputs)).to(inputs.device).split(self.batch_size)
+        index = targets(target, len(inputs)).to(inputs.device)
+        with untouched(self.model), torch.no_grad(), within_classes(self.model, index):
+            classes = index.split(self.batch_size)
             drops = [
                 CaptumOcclusion(self.model).attribute(
                     images,

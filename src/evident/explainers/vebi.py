@@ -28,7 +28,7 @@ from evident.data.images import ImageSet
 from evident.errors import UserError
 from evident.explainers.shared.backward_rules import BackwardRules
 from evident.explainers.shared.heatmap import channel_norm, positive_sum
-from evident.explainers.shared.targets import targets
+from evident.explainers.shared.targets import targets, within_classes
 from evident.models.calls import LayerCall, LayerCalls
 from evident.models.untouched import untouched
 from evident.relevance.interpretation import interpret
@@ -157,5 +157,7 @@ class VEBI(Attribution, Fits, LearnsRelevance, ShowsFeatures, Interprets):
         """Return f (N, m) of images for their classes."""
         weights = self.relevance().weights.to(images.device)
         layers = list(self.relevance().layers)
-        x = torch.cat([joined(layer_responses(self.model, part, layers)[0]) for part in images.split(self.batch_size)])
+        with within_classes(self.model, classes):
+            parts = [layer_responses(self.model, part, layers)[0] for part in images.split(self.batch_size)]
+        x = torch.cat([joined(part) for part in parts])
         return (x * (weights / weights.sum(0).clamp(min=1e-300)).T[classes]).float()
