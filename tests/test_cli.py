@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from entry_point import axes, run
+from PIL import Image
 
 
 @pytest.mark.parametrize(
@@ -38,3 +39,30 @@ def test_bad_input_ends_with_one_line(tmp_path: Path, given: str, message: str) 
     assert "Traceback" not in ended.stderr
     cells_without_scores = 1 if given == "task=report" else 0
     assert len(ended.stderr.strip().splitlines()) == 1 + cells_without_scores
+
+
+QUICK = ("metric=[gini]", "recorder=[scores]", "section=[]", "scale=smoke", "logger=none")
+
+
+def test_failing_cell_of_a_single_run_ends_with_an_error(tmp_path: Path) -> None:
+    ended = run("hydra.mode=RUN", "explainer=gradient", "+explainer.build.nothing=1", *QUICK, store=tmp_path)
+    assert ended.returncode == 1
+    ended = run("hydra.mode=RUN", "explainer=gradient", *QUICK, store=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stderr.splitlines()[-1].startswith("hydra.mode=RUN computes one cell and writes no table")
+
+
+def test_several_explanations_of_a_picture_are_one_command(tmp_path: Path) -> None:
+    Image.new("RGB", (30, 30), (10, 200, 30)).save(tmp_path / "a, b.png")
+    one = (
+        "hydra.mode=MULTIRUN",
+        "task=explain",
+        f"image={tmp_path / 'a, b.png'}",
+        "explainer=centre,edges",
+        "model=flower_net",
+    )
+    ended = run(*one, "scale=smoke", "logger=none", "data.training.epochs=1", store=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    folders = sorted(path.name.partition("_flower_net_")[2] for path in (tmp_path / "results" / "explain").iterdir())
+    assert [name.partition("_")[0] for name in folders] == ["centre", "edges"]
+    assert ended.stderr.count(" -> ") == 2

@@ -1,6 +1,7 @@
 """One cell: load the network and the images, explain them, save the products of the recorders."""
 
 import logging
+import sys
 import traceback
 import warnings
 from collections.abc import Sequence
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from pytorch_lightning import Trainer, seed_everything
@@ -52,12 +55,21 @@ def run(config: DictConfig) -> None:
         known = store.is_whole(request.folder)
         folder = store.artefact(request.root, "cells", request.identity, partial(compute, request))
         log.info("%s: %s", request.name, f"there already ({folder})" if known else folder)
+        if _alone():
+            log.info("hydra.mode=RUN computes one cell and writes no table; leave it out for the table")
     except Exception as error:  # a failed cell must not stop the sweep
         if config.raise_errors:
             raise
         report = str(error) if isinstance(error, UserError) else traceback.format_exc()
         file = store.record_failure(request.root, "cells", request.identity, report)
         log.error("%s: FAILED (%s)\n%s", request.name, file, report)
+        if _alone():
+            sys.exit(1)
+
+
+def _alone() -> bool:
+    """Return whether the command computes this cell only, so that no report follows and says what failed."""
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.RUN
 
 
 def skip(config: DictConfig) -> None:

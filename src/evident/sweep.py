@@ -29,6 +29,7 @@ from evident.report.experiment import Cell
 from evident.report.replication import against_commit
 from evident.request import Request, search_path
 
+CELLS = ("evident.cell.run", "evident.cell.skip")  # the tasks whose runs are cells of a table
 log = logging.getLogger("evident")
 
 
@@ -46,7 +47,7 @@ def grid(config: DictConfig) -> Grid:
     An override of an axis restricts which cells are computed, but not which cells the table shows: it shows a new
     baseline beside all finished explainers.
     """
-    params = config.hydra.sweeper.params
+    params = config.hydra.sweeper.params or {}
     # The loader lists the files for `glob(*)`.
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     own = parser.parse_overrides([f"{key}={params[key]}" for key in params])
@@ -105,6 +106,8 @@ class Sweep(Callback):
     def on_multirun_end(self, config: DictConfig, **named: Any) -> None:
         self._shown.close()
         bars.stop()
+        if config.task._target_ not in CELLS:
+            return
         try:
             missing = self._report(config, named["config_name"])
         except UserError as error:
