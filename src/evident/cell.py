@@ -20,6 +20,7 @@ from pytorch_lightning.loggers import Logger
 from evident import store
 from evident.cell_folder import EXAMPLES, NETWORK, PREDICTIONS, SCORES, CellFolder
 from evident.contracts import NamesAttributes, Regressor, Removable, Splits
+from evident.data.class_names import index_of
 from evident.data.images import loader
 from evident.data.loading import load_data
 from evident.errors import UserError
@@ -120,14 +121,15 @@ def explain(request: Request, setup: Setup, loggers: list[Logger]) -> Sequence[R
     Lightning's test loop is used because it moves network and batches to the device and disables gradients. The
     measures of the test are logged, but not stored.
     """
-    config, network = request.config, setup.network.network
+    config, network, target = request.config, setup.network.network, request.config.explained.target
+    index = index_of(target, setup.network.classes, Path(config.paths.data))
     recorders = recorders_of(request, setup)
     needs_removals = any("removals" in needs_of(metric) for metric in setup.metrics.values())
     with bar(request.name, len(setup.images)) as progress:
         callback = Explain(
             setup.explainer,
             recorders,
-            config.explained.target,
+            target if index is None else index,
             config.seed,
             removals=setup.images.removals if needs_removals and isinstance(setup.images, Removable) else None,
             prepare=partial(fit_explainer, request, setup),

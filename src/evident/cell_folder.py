@@ -46,6 +46,8 @@ SAMENESS: Product[dict[str, float | None]] = Product("sameness.json")
 """correlation: its mean over all pairs of heatmaps, None for fewer than two; constant: the share of such heatmaps."""
 PREDICTIONS: Product[Tensors] = Product("predictions.safetensors")
 """The network's outputs for all test images with their labels, if its training keeps them."""
+OUTCOMES: Product[pd.DataFrame] = Product("outcomes.csv")
+"""Of every image: image, label (or none), predicted and its probability, target (the explained class) and its own."""
 EXAMPLES: Product[Tensors] = Product("examples.safetensors")
 """Of the first n images: images uint8 (n, 3, H, W), target (n,), heatmaps (n, H, W); if known, masks and signed."""
 EVIDENCE: Product[Tensors] = Product("evidence.safetensors")

@@ -21,7 +21,7 @@ from evident import store
 from evident.cell import fit_explainer, recorders_of, save_network
 from evident.cell_folder import CellFolder
 from evident.contracts import NeedsMask, Regressor, StatesContributions
-from evident.data.class_names import label_of
+from evident.data.class_names import index_of
 from evident.data.files import Square, Stretch
 from evident.data.images import ImageSet
 from evident.data.loading import base_config, load_data
@@ -145,8 +145,8 @@ def _target(config: DictConfig, network: Trained, outputs: Tensor) -> int:
     given, classes = config.target, network.classes
     if given is None:
         return 0 if isinstance(network.network, Regressor) else int(outputs.argmax())
-    index = label_of(given, classes, Path(config.paths.data)) if isinstance(given, str) else given
-    if isinstance(index, bool) or not isinstance(index, int) or index not in range(len(classes)):
+    index = index_of(given, classes, Path(config.paths.data))
+    if index is None:
         raise UserError(
             f"target={given} is not a class of {config.model.name}; use 0 to {len(classes) - 1}, or a name such as "
             f"{classes[0]}"

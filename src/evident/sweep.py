@@ -23,6 +23,7 @@ from evident import store
 from evident.cell_folder import CellFolder
 from evident.errors import UserError
 from evident.groups_once import GroupsOnce
+from evident.kept_experiment import kept_experiment
 from evident.progress import Bar, bar, bars, count_one, counted_elsewhere
 from evident.report.build import write
 from evident.report.experiment import Cell
@@ -155,6 +156,9 @@ class Sweep(Callback):
                     [*search_path(config.hydra.overrides.hydra), *config.hydra.overrides.task],
                 )
             )
+            if name := config.get("kept_as"):
+                kept = kept_experiment(name, "own", config.hydra.overrides.task, config.hydra.sweeper.params)
+                print(f"The same as conf/experiment/{name}.yaml, for experiment={name}:\n\n{kept}")
             if found := against_commit(Path(config.paths.results), config.experiment):
                 print(f"{found.line()} (python run.py task=replicate experiment={config.experiment} lists them)")
         return missing

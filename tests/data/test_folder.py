@@ -33,7 +33,7 @@ def write(root: Path, *names: str, size: tuple[int, int] = (40, 30)) -> None:
 
 
 def read(root: Path, names: str | None = None, train: float = 0, val: float = 0, size: int = 30) -> ImageSplits:
-    return folder(root, names, "", size, size, train, val, root=root.parent, store=root)
+    return folder(root, names, [], size, size, train, val, root=root.parent, store=root)
 
 
 def named(splits: ImageSplits) -> dict[str, Sequence[str]]:
@@ -89,6 +89,15 @@ def test_shares_divide_by_content_and_keep_copies_together(tmp_path: Path) -> No
     again = {name: split for split, names in named(read(tmp_path, train=0.5, val=0.2)).items() for name in names}
     assert again.pop("cats/renamed.png") == place.pop("cats/0.png")
     assert again == place
+
+
+def test_pictures_of_another_folder_are_for_training(tmp_path: Path) -> None:
+    write(tmp_path / "own", "cats/a.png", "dogs/b.png")
+    write(tmp_path / "more", "dogs/a.png", "dogs/c.png", "birds/d.png")
+    splits = folder(tmp_path / "own", None, [], 30, 30, 0, 0, tmp_path / "more", root=tmp_path, store=tmp_path)
+    assert named(splits)["test"] == ("cats/a.png", "dogs/b.png")
+    found = dict(zip(splits.train.names, splits.train.labels.tolist(), strict=True))
+    assert found == {"birds/d.png": NO_LABEL, "dogs/a.png": 1, "dogs/c.png": 1}
 
 
 @pytest.mark.parametrize("shares", [(-0.1, 0), (0.7, 0.4)])

@@ -63,5 +63,12 @@ def label_of(folder: str | None, classes: Sequence[str], root: Path) -> int:
     return NO_LABEL
 
 
+def index_of(given: Any, classes: Sequence[str], root: Path) -> int | None:
+    """Return the class that the user means by an index or by what `label_of` understands, or None."""
+    index = label_of(given, classes, root) if isinstance(given, str) else given
+    is_index = isinstance(index, int) and not isinstance(index, bool)
+    return index if is_index and index in range(len(classes)) else None
+
+
 def _words(name: str) -> str:
     return " ".join(re.findall(r"\w+", name.casefold().replace("_", " ")))

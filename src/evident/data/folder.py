@@ -141,11 +141,12 @@ def _split(root: Path | str | None, train: float, val: float) -> dict[str, list[
 def folder(
     folder: Path | str | None,
     names: str | None,
-    source: str,
+    source: Sequence[str],
     resize: int,
     size: int,
     train: float,
     val: float,
+    train_images: Path | str | None = None,
     *,
     root: Path,
     store: Path,
@@ -155,8 +156,9 @@ def folder(
     Unless the folder has `train`, `val` or `test`, the shares `train` and `val` of the pictures, drawn by their
     contents, are for training and validation, and all others for tests. `names` are those of `class_names`; a picture
     whose class folder is not among them has no label. Masks of pictures without a mask file or a box are empty; there
-    are none at all without such files. `source` is part of the identity only. Raises `UserError` for a folder whose
-    classes or splits are unclear, and for masks or boxes that fit no picture.
+    are none at all without such files. `train_images` is another folder, whose pictures are for training. `source` is
+    part of the identity only. Raises `UserError` for a folder whose classes or splits are unclear, and for masks or
+    boxes that fit no picture.
     """
     found, classes, crop = pictures(folder), class_names(folder, names), Crop(resize, size)
     place = Path(folder or "").expanduser()
@@ -170,13 +172,17 @@ def folder(
             "the network, so their pictures have no label; explained.target=predicted needs none"
         )
 
-    def images(part: Sequence[Picture]) -> ImageSet:
+    def images(part: Sequence[Picture], below: Path = place) -> ImageSet:
         files = [picture.file for picture in part]
         own = torch.tensor([labels[picture.folder] for picture in part], dtype=torch.long)
-        return ImageSet(ImageFiles(files, crop), own, [p.name for p in part], _masks(place, part, crop))
+        return ImageSet(ImageFiles(files, crop), own, [p.name for p in part], _masks(below, part, crop))
 
-    parts = _split(place, train, val)
-    return ImageSplits(**{name: images(part) for name, part in parts.items()}, classes=classes)
+    sets = {name: images(part) for name, part in _split(place, train, val).items()}
+    if train_images is not None:
+        further = pictures(train_images)
+        labels |= {name: label_of(name, classes, root) for name in {picture.folder for picture in further}}
+        sets["train"] = images(further, Path(train_images).expanduser())
+    return ImageSplits(**sets, classes=classes)
 
 
 def _masks(folder: Path, part: Sequence[Picture], crop: Crop) -> MaskFiles | BoxMasks | None:

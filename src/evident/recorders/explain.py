@@ -25,8 +25,9 @@ Removed = Callable[[Tensor], Removals]
 class Explain(Callback):
     """Explain every test batch of `module.network` and hand it to the recorders.
 
-    `target` is the class that is explained: `label`, or a class chosen by the network's scores
-    (`explainers.shared.classes`), with `seed` where it is random; for a regression it is the first output. `prepare`
+    `target` is the class that is explained: `label`, a class chosen by the network's scores
+    (`explainers.shared.classes`), with `seed` where it is random, or an index; for a regression it is the first output.
+    `prepare`
     runs before the first batch, when the network is on its device; `advance` gets the number of images after each
     batch; `removals` renders images without their attributes, if a metric needs that.
     """
@@ -35,14 +36,17 @@ class Explain(Callback):
         self,
         explainer: Attribution,
         recorders: Sequence[Recorder],
-        target: str = "label",
+        target: str | int = "label",
         seed: int = 0,
         removals: Removed | None = None,
         prepare: Callable[[], None] = lambda: None,
         advance: Callable[[int], None] = lambda images: None,
     ) -> None:
-        if target not in ("label", *KINDS):
-            raise UserError(f"explained.target={target!r} is unknown; use {', '.join(('label', *KINDS))}")
+        if isinstance(target, str) and target not in ("label", *KINDS):
+            raise UserError(
+                f"explained.target={target!r} is unknown; use {', '.join(('label', *KINDS))}, or the index or name of "
+                "a class"
+            )
         self.explainer, self.recorders, self.target, self.seed = explainer, recorders, target, seed
         self.removals, self.prepare, self.advance = removals, prepare, advance
 
@@ -57,13 +61,16 @@ class Explain(Callback):
         self.advance(len(batch["image"]))
 
 
-def target_of(kind: str, network: nn.Module, batch: Batch, seed: int) -> Tensor:
+def target_of(kind: str | int, network: nn.Module, batch: Batch, seed: int) -> Tensor:
     """Return the class (N,) that is explained for each image of the batch, as `Explain` describes it.
 
     Raises `UserError` if that depends on labels that images do not have.
     """
     images = batch["image"]
     target = torch.zeros_like(batch["index"]) if isinstance(network, Regressor) else batch["label"]
+    if isinstance(kind, int):
+        ask_for_classes(network, f"explained.target={kind}")
+        return torch.full_like(target, kind)
     if kind not in ("predicted", "least_likely") and (target == NO_LABEL).any():
         raise UserError(
             f"explained.target={kind} needs labels, which {int((target == NO_LABEL).sum())} of {len(target)} images do "

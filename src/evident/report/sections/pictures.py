@@ -1,0 +1,53 @@
+"""Every kept image under every explainer, with what the network says of it."""
+
+import pandas as pd
+
+from evident.cell_folder import EXAMPLES, OUTCOMES
+from evident.report.experiment import Experiment
+from evident.report.figures.examples import examples_figure
+from evident.report.sections.contract import Part, Section
+
+
+class Pictures(Section):
+    """Report `outcomes`, and draw the images, `on_a_sheet` at a time, of the first seed of each network."""
+
+    def __init__(self, on_a_sheet: int = 10) -> None:
+        self.on_a_sheet = on_a_sheet
+
+    def report(self, experiment: Experiment) -> Part:
+        part, tables = Part(), []
+        for network in experiment.networks():
+            cells = [cell for cell in network.first_seed() if cell.folder.has(OUTCOMES)]
+            if not cells:
+                continue
+            # The network says the same whatever the explainer.
+            outcomes = cells[0].folder.read(OUTCOMES).fillna({"label": ""})
+            tables.append(outcomes.assign(data=network.data, model=network.model))
+            kept = {cell.labels["explainer"]: cell.folder.read(EXAMPLES) for cell in cells if cell.folder.has(EXAMPLES)}
+            count = min((len(examples["images"]) for examples in kept.values()), default=0)
+            for start in range(0, count, self.on_a_sheet):
+                end = min(start + self.on_a_sheet, count)
+                sheet = {
+                    name: {key: values[start:end] for key, values in examples.items()}
+                    for name, examples in kept.items()
+                }
+                name = f"pictures_{start + 1:03}_{end:03}{network.suffix}"
+                part.figures[name] = examples_figure(
+                    sheet, [_caption(row) for _, row in outcomes[start:end].iterrows()]
+                )
+        if tables:
+            part.tables["outcomes"] = pd.concat(tables, ignore_index=True)
+        return part
+
+
+def _caption(row: pd.Series) -> str:
+    lines = [row["image"], f"{row['predicted']} {row['probability']:.2f}"]
+    if row["label"] and row["label"] != row["predicted"]:
+        lines.append(f"labelled {row['label']}")
+    if row["target"] != row["predicted"]:
+        lines.append(f"explained: {row['target']} {row['target_probability']:.2f}")
+    return "\n".join(_short(line) for line in lines)
+
+
+def _short(text: str, longest: int = 26) -> str:
+    return text if len(text) <= longest else f"...{text[3 - longest :]}"
