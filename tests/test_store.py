@@ -1,5 +1,6 @@
 """Artefacts of the store: complete or absent, named by their identity, and written by one process."""
 
+import errno
 import json
 import multiprocessing
 import time
@@ -107,10 +108,32 @@ def test_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         store.artefact(tmp_path, "cells", IDENTITY, write_text)
 
 
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("No space left (28)")]
+)
+def test_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path: Path, error: Exception) -> None:
+    def fill(folder: Path) -> None:
+        (folder / "half.txt").write_text("half")
+        raise error
+
+    with pytest.raises(UserError, match=r"cannot write to .*: no space is left; free some space or set EVIDENT_STORE"):
+        store.artefact(tmp_path, "cells", IDENTITY, fill)
+    assert not list(tmp_path.rglob("half.txt"))
+    assert (store.artefact(tmp_path, "cells", IDENTITY, write_text) / "DONE").is_file()
+
+
+def test_other_errors_of_what_is_made_are_kept(tmp_path: Path) -> None:
+    def read(folder: Path) -> None:
+        (tmp_path / "missing.txt").read_text()
+
+    with pytest.raises(FileNotFoundError):
+        store.artefact(tmp_path, "cells", IDENTITY, read)
+
+
 def test_lock_that_cannot_be_acquired_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError("read-only")
 
     monkeypatch.setattr(store.FileLock, "acquire", refuse)
-    with pytest.raises(UserError, match=r"cannot write to .*cells: read-only; set EVIDENT_STORE"):
+    with pytest.raises(UserError, match=r"cannot write to .*cells: read-only; .* set EVIDENT_STORE"):
         store.artefact(tmp_path, "cells", IDENTITY, write_text)

@@ -62,10 +62,17 @@ def run(config: DictConfig) -> None:
         if config.raise_errors:
             raise
         report = str(error) if isinstance(error, UserError) else traceback.format_exc()
-        file = store.record_failure(request.root, "cells", request.identity, report)
-        log.error("%s: FAILED (%s)\n%s", request.name, file, report)
+        log.error("%s: FAILED (%s)\n%s", request.name, _recorded(request, report), report)
         if _alone():
             sys.exit(1)
+
+
+def _recorded(request: Request, report: str) -> Path | str:
+    """Return the file that keeps the error, or why there is none: the disk may be full."""
+    try:
+        return store.record_failure(request.root, "cells", request.identity, report)
+    except UserError:
+        return "not recorded"
 
 
 def _alone() -> bool:

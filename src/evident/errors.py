@@ -2,6 +2,9 @@
 
 import functools
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 # Every cell of a sweep loads the data set, so a warning about it would come again and again.
 warn_once = functools.cache(logging.getLogger("evident").warning)
@@ -9,3 +12,25 @@ warn_once = functools.cache(logging.getLogger("evident").warning)
 
 class UserError(Exception):
     """Report bad input in one line: what was given, where, and what is allowed."""
+
+
+@contextmanager
+def writing(place: Path | str, setting: str, only_full: bool = False) -> Iterator[None]:
+    """Turn an error of the disk in the body into a `UserError` that names the place and the setting that moves it.
+
+    With `only_full`, for a body that does more than writing, only that of a full disk. Libraries that write files on
+    their own report it by exceptions of their own, with its text.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        full = "No space left" in str(error) or "quota exceeded" in str(error)
+        if not full and (only_full or not isinstance(error, OSError)):
+            raise
+        reason = "no space is left" if full else " ".join(str(error).split())
+        raise UserError(
+            f"cannot write to {place}: {reason}; free some space or set {setting} to a writable folder, and the same "
+            "command goes on"
+        ) from error

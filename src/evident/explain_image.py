@@ -26,7 +26,7 @@ from evident.data.files import Square, Stretch
 from evident.data.images import ImageSet
 from evident.data.loading import base_config, load_data
 from evident.data.pictures import read_picture
-from evident.errors import UserError
+from evident.errors import UserError, writing
 from evident.explainers.shared.targets import probability
 from evident.models.training import Trained, ready
 from evident.recorders.contract import Setup
@@ -97,10 +97,8 @@ def _free_folder(parent: Path, name: str, image: str) -> Path:
         known = folder / "prediction.json"
         if not known.is_file() or json.loads(known.read_text()).get("image") == image:
             break
-    try:
+    with writing(parent, "paths.results"):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot write to {parent}: {error}; set paths.results to a writable folder") from error
     return folder
 
 

@@ -16,10 +16,11 @@ import torch
 import yaml
 from filelock import FileLock
 
-from evident.errors import UserError
+from evident.errors import UserError, writing
 from evident.own_code import own_sources
 
 Identity = dict[str, Any]
+STORE = "EVIDENT_STORE"  # names the folder of all artefacts
 PACKAGES = (
     *("evident", "torch", "torchvision", "pytorch-lightning", "captum", "numpy", "scipy", "pandas"),
     *("scikit-image", "scikit-learn", "pillow"),
@@ -64,7 +65,7 @@ def artefact(root: Path, kind: str, identity: Identity, make: Callable[[Path], N
     """Return the folder of the artefact; if it is absent, `make(temporary folder)` writes it.
 
     One process writes it while others wait. A process that dies leaves only a temporary folder, which nobody reads and
-    which the next process deletes. Raises `UserError` if the artefact is damaged.
+    which the next process deletes. Raises `UserError` if the artefact is damaged, or the disk is full.
     """
     folder = location(root, kind, identity)
     if is_whole(folder):
@@ -74,14 +75,15 @@ def artefact(root: Path, kind: str, identity: Identity, make: Callable[[Path], N
             return folder
         scratch = folder.with_name(f".{folder.name}.making")
         shutil.rmtree(scratch, ignore_errors=True)
-        scratch.mkdir()
-        _describe(scratch, identity)
         try:
-            make(scratch)
-            hashes = {path.name: _file_hash(path) for path in sorted(scratch.iterdir())}
-            (scratch / "DONE").write_text(json.dumps(hashes, indent=1))
-            shutil.rmtree(folder, ignore_errors=True)  # only the record of an earlier failure can be here
-            scratch.rename(folder)
+            with writing(root, STORE, only_full=True):
+                scratch.mkdir()
+                _describe(scratch, identity)
+                make(scratch)
+                hashes = {path.name: _file_hash(path) for path in sorted(scratch.iterdir())}
+                (scratch / "DONE").write_text(json.dumps(hashes, indent=1))
+                shutil.rmtree(folder, ignore_errors=True)  # only the record of an earlier failure can be here
+                scratch.rename(folder)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
     return folder
@@ -100,7 +102,7 @@ def record_failure(root: Path, kind: str, identity: Identity, report: str) -> Pa
     `report` is the error: one line for a `UserError`, else the traceback.
     """
     folder = location(root, kind, identity)
-    with _lock(folder):
+    with _lock(folder), writing(root, STORE):
         # The files of a damaged artefact are kept: the user may inspect or delete them.
         folder.mkdir(exist_ok=True)
         if not (folder / "DONE").exists():
@@ -138,13 +140,11 @@ def commit() -> str:
 
 @contextmanager
 def _lock(folder: Path) -> Iterator[None]:
-    try:
+    with writing(folder.parent, STORE):
         folder.parent.mkdir(parents=True, exist_ok=True)
         # The system releases the lock of a process that was killed.
         lock = FileLock(folder.with_name(f".{folder.name}.lock"))
         lock.acquire()
-    except OSError as error:
-        raise UserError(f"cannot write to {folder.parent}: {error}; set EVIDENT_STORE to a writable folder") from error
     try:
         yield
     finally:

@@ -108,7 +108,7 @@ def test_provenance_names_command_environments_networks_and_cells(tmp_path: Path
 
 def test_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"cannot write to .*; set paths.results to a writable folder"):
+    with pytest.raises(UserError, match=r"cannot write to .*set paths.results to a writable folder"):
         report([cell_of(tmp_path, "cam", {})], tmp_path / "file" / "results")
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from hydra.utils import instantiate
 from matplotlib.figure import Figure
 
-from evident.errors import UserError
+from evident.errors import writing
 from evident.models.training import format_measures
 from evident.report.experiment import Cell, Experiment
 from evident.report.figures.files import write_figures, write_whole
@@ -22,10 +22,8 @@ def write(cells: Sequence[Cell], results: Path, overrides: Sequence[str]) -> str
 
     `overrides` are those of the command. Raises `UserError` if `results` cannot be written.
     """
-    try:
+    with writing(results, "paths.results"):
         (results / "figures").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot write to {results}: {error}; set paths.results to a writable folder") from error
     experiment = Experiment(cells)
     tables: dict[str, pd.DataFrame] = {}
     figures: dict[str, Figure] = {}

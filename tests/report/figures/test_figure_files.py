@@ -1,5 +1,6 @@
 """Figures as files: format, colours, names."""
 
+import errno
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +11,9 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from evident.errors import UserError
 from evident.report.figures.canvas import canvas_figure
-from evident.report.figures.files import LONGEST, encode, write_figures
+from evident.report.figures.files import LONGEST, encode, write_figures, write_whole
 from evident.report.figures.scores import scores_figure
 
 CHECKERBOARD = (np.indices((64, 64)).sum(0) % 2).astype(float)[..., None]
@@ -127,3 +129,13 @@ def test_figures_of_an_earlier_run_are_removed(tmp_path: Path) -> None:
 def test_without_figures_nothing_is_written(tmp_path: Path) -> None:
     assert write_figures({}, tmp_path) == {}
     assert list(tmp_path.iterdir()) == []
+
+
+def test_full_disk_is_one_line_and_leaves_no_scratch_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(UserError, match=r"cannot write to .*: no space is left; free some space or set paths.results"):
+        write_whole(tmp_path / "table.csv", "numbers")
+    assert not list(tmp_path.iterdir())

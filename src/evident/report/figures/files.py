@@ -8,6 +8,8 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from PIL import Image
 
+from evident.errors import writing
+
 QUALITY = 85  # of WebP
 LONGEST = 16383  # pixels of a side that WebP can have
 SUFFIXES = (".png", ".webp")
@@ -54,7 +56,11 @@ def write_figures(figures: dict[str, Figure], folder: Path) -> dict[str, str]:
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file atomically: under a temporary name, then renamed."""
+    """Write a file atomically: under a temporary name, then renamed; raise `UserError` if the disk does not let it."""
     scratch = path.with_name(f".{path.name}.{os.getpid()}.making")
-    scratch.write_bytes(content.encode() if isinstance(content, str) else content)
-    scratch.replace(path)
+    try:
+        with writing(path.parent, "paths.results"):
+            scratch.write_bytes(content.encode() if isinstance(content, str) else content)
+            scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
