@@ -147,6 +147,8 @@ def test_quick_scale_has_the_budgets_at_the_knees() -> None:
     knees = table[table["knee"]].drop_duplicates("explainer").set_index("explainer")["budget"]
     quick = yaml.safe_load((ROOT / "conf" / "scale" / "quick.yaml").read_text())["scale"]["explainer"]
     budgets = {name: next(iter(settings.values())) for name, settings in quick.items() if name != "fgvis"}
+    # On another training of the network its knee was 15: docs/fairness.md says why that is kept.
+    assert (budgets.pop("extremal_perturbation"), knees.pop("extremal_perturbation")) == (15, "120 steps per area")
     assert budgets == {name: int(knees[name].split()[0]) for name in budgets}
     assert set(knees.index) == {*budgets, "rise_centred"}
 
