@@ -263,6 +263,18 @@ def test_bad_target_is_refused_in_one_line(file: Path, model: nn.Module) -> None
 
 
 @every_explainer
+def test_images_of_another_number_type_are_refused_in_one_line(file: Path, model: nn.Module) -> None:
+    explainer, images = make(file, model), smooth_noise()
+    refused = {(images * 255).to(torch.uint8): "images of torch.uint8 cannot be explained; give floats"}
+    if file.stem not in IGNORE_THE_NETWORK:
+        refused[images.double()] = "the images are torch.float64, the weights of .* torch.float32; convert one of them"
+    for wrong, message in refused.items():
+        with pytest.raises(UserError, match=message) as error:
+            explain(explainer, wrong, 1)
+        assert "\n" not in str(error.value)
+
+
+@every_explainer
 def test_model_and_images_are_unchanged_afterwards(file: Path, model: nn.Module) -> None:
     images = smooth_noise().requires_grad_()
     before, pixels = snapshot(model), images.detach().clone()

@@ -49,7 +49,7 @@ class CAM(Attribution, HasOwnMap, ForSomeNetworks, ShowsAttributes):
 
     def attribute_maps(self, inputs: Tensor) -> Tensor | None:
         """Return the network's attribute maps (N, K, h, w), which its score does not depend on, or None."""
-        with untouched(self.model), torch.no_grad():
+        with untouched(self.model, inputs), torch.no_grad():
             return self.model.attribute_maps(inputs.detach()) if isinstance(self.model, HasAttributeMaps) else None
 
     def place_maps(self, maps: Tensor, inputs: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ from evident.explainers.shared.module_hooks import ask_for_hooked_modules
 from evident.explainers.shared.seeding import global_state, seeded
 from evident.explainers.shared.targets import targets, within_classes
 from evident.models.reference_images import Reference, reference_images
-from evident.models.untouched import untouched
+from evident.models.untouched import check_images, untouched
 
 
 def _find(method: str | type[Attribution]) -> type[Attribution]:
@@ -83,9 +83,10 @@ class CaptumMethod(Attribution):
         self.baseline, self.seed, self.batch_size = baseline, seed, batch_size
 
     def attribute(self, inputs: Tensor, target: Tensor | int) -> Tensor:
+        check_images(inputs, self.model)
         ask_for_hooked_modules(self.method, self.model, inputs)
         size = self.batch_size if self.seed is None else 1
-        with untouched(self.model), warnings.catch_warnings():
+        with untouched(self.model, inputs), warnings.catch_warnings():
             # Captum warns that it sets hooks; `untouched` removes them.
             warnings.filterwarnings("ignore", "Setting (forward, )?backward hooks", UserWarning)
             classes = targets(target, len(inputs)).to(inputs.device)

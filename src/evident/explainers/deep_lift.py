@@ -45,7 +45,7 @@ class DeepLift(Attribution):
         return torch.cat([self._attribute(*part) for part in parts])
 
     def _attribute(self, inputs: Tensor, target: Tensor) -> Tensor:
-        with untouched(self.model):
+        with untouched(self.model, inputs):
             images = inputs.clone().requires_grad_()
             references = reference_images(inputs, self.model, self.baseline).clone().requires_grad_()
             with ReferencePass() as reference:

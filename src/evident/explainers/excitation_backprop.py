@@ -29,7 +29,7 @@ def winning_probability(
     Raises `UserError` for a layer whose output is not feature maps, for a layer without a convolution, fully connected
     layer, average or sum above it, and for a contrastive map of a layer without the former two.
     """
-    with untouched(model):
+    with untouched(model, inputs):
         images = inputs.detach().clone().requires_grad_()
         with ExcitationRules() as rules:
             activations, outputs = run_to_layer(model, layer, images)

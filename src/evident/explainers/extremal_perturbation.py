@@ -138,7 +138,7 @@ class ExtremalPerturbation(Attribution):
     def masks(self, inputs: Tensor, target: Tensor | int) -> Tensor:
         """Return the mask of each area (N, A, H, W) in [0, 1], of the last step."""
         at_once = max(1, self.batch_size // len(self.areas))
-        with untouched(self.model):
+        with untouched(self.model, inputs):
             images = inputs.detach().clone().split(at_once)
             classes = targets(target, len(inputs)).to(inputs.device).split(at_once)
             found = [self._last(*part).masks for part in zip(images, classes, strict=True)]

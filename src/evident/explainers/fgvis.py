@@ -128,7 +128,7 @@ class FGVis(Attribution, GivesEvidence, Optimises, Signed):
         return attribution.mean(1)
 
     def attribute(self, inputs: Tensor, target: Tensor | int) -> Tensor:
-        with untouched(self.model):
+        with untouched(self.model, inputs):
             return torch.cat([self._optimise(problem) for problem in self._problems(inputs, target)])
 
     def evidence(self, inputs: Tensor, target: Tensor | int) -> Evidence:

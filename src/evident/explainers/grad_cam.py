@@ -100,7 +100,7 @@ class GradCAM(Attribution):
         self.guided = GuidedBackprop(model) if guided else None
 
     def attribute(self, inputs: Tensor, target: Tensor | int) -> Tensor:
-        with untouched(self.model):
+        with untouched(self.model, inputs):
             images = inputs.detach().clone().requires_grad_()
             activations, outputs = run_to_layer(self.model, self.layer, images)
             scores = target_scores(outputs, target)
@@ -124,7 +124,7 @@ class Activations(Attribution):
         self.model, self.layer, self.placement = model, layer, Placement(model, layer, placement)
 
     def attribute(self, inputs: Tensor, target: Tensor | int) -> Tensor:
-        with untouched(self.model), torch.no_grad():
+        with untouched(self.model, inputs), torch.no_grad():
             activations, outputs = run_to_layer(self.model, self.layer, inputs.detach().clone())
             target_scores(outputs, target)  # refuses a class that the network does not have, as every method does
         return self.placement(activations.clamp(min=0).mean(1, keepdim=True), inputs)

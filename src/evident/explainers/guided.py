@@ -25,7 +25,7 @@ def input_gradient(model: nn.Module, inputs: Tensor, target: Tensor | int, relu:
 
     Raises `UserError` for a rule and a network that calls no rectifier and no other activation.
     """
-    with untouched(model):
+    with untouched(model, inputs):
         images = inputs.detach().clone().requires_grad_()
         with BackwardRules(relu=relu) as rules:
             scores = target_scores(model(images), target)

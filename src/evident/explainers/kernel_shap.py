@@ -122,7 +122,7 @@ class KernelSHAP(Attribution):
         self.compactness, self.value = compactness, value
 
     def attribute(self, inputs: Tensor, target: Tensor | int) -> Tensor:
-        with untouched(self.model), torch.no_grad():
+        with untouched(self.model, inputs), torch.no_grad():
             classes = targets(target, len(inputs)).tolist()
             return torch.stack([self._explain(*one) for one in zip(inputs.detach(), classes, strict=True)])
 

@@ -61,7 +61,7 @@ class LIME(Attribution):
         return (-(distance**2) / self.kernel_width**2).exp().sqrt()
 
     def attribute(self, inputs: Tensor, target: Tensor | int) -> Tensor:
-        with untouched(self.model), torch.no_grad():
+        with untouched(self.model, inputs), torch.no_grad():
             classes = targets(target, len(inputs)).tolist()
             return torch.cat([self._explain(*one) for one in zip(inputs.detach(), classes, strict=True)])
 

@@ -39,7 +39,7 @@ class LRP(Attribution):
         self.model = model
 
     def attribute(self, inputs: Tensor, target: Tensor | int) -> Tensor:
-        with untouched(self.model):
+        with untouched(self.model, inputs):
             images = inputs.detach().clone().requires_grad_()
             with RelevanceRules() as rules:
                 outputs = self.model(images)

@@ -98,7 +98,7 @@ class MeaningfulPerturbation(Attribution):
         self.reference, self.seed, self.batch_size = reference, seed, batch_size
 
     def attribute(self, inputs: Tensor, target: Tensor | int) -> Tensor:
-        with untouched(self.model):
+        with untouched(self.model, inputs):
             images = inputs.detach().clone().split(self.batch_size)
             classes = targets(target, len(inputs)).to(inputs.device).split(self.batch_size)
             return torch.cat([self._optimised(*part) for part in zip(images, classes, strict=True)])

@@ -44,7 +44,7 @@ class Occlusion(Attribution):
     def attribute(self, inputs: Tensor, target: Tensor | int) -> Tensor:
         window, stride = (max(1, round(share * min(inputs.shape[-2:]))) for share in (self.window, self.stride))
         index = targets(target, len(inputs)).to(inputs.device)
-        with untouched(self.model), torch.no_grad(), within_classes(self.model, index):
+        with untouched(self.model, inputs), torch.no_grad(), within_classes(self.model, index):
             classes = index.split(self.batch_size)
             drops = [
                 CaptumOcclusion(self.model).attribute(

@@ -15,6 +15,13 @@ from evident.errors import UserError
 from evident.explainers.shared.heatmap import positive_sum
 from evident.explainers.shared.seeding import image_generator
 from evident.explainers.shared.targets import targets
+from evident.models.untouched import check_images
+
+
+def _check(images: Tensor, target: Tensor | int) -> None:
+    """Refuse the images and targets that every method refuses."""
+    check_images(images)
+    targets(target, len(images))
 
 
 class Random(Attribution):
@@ -27,7 +34,7 @@ class Random(Attribution):
         self.seed = seed
 
     def attribute(self, inputs: Tensor, target: Tensor | int) -> Tensor:
-        targets(target, len(inputs))  # refuses what no method understands
+        _check(inputs, target)
         noise = [torch.rand(1, *x.shape[1:], generator=image_generator(x, self.seed)) for x in inputs]
         return torch.stack(noise).to(inputs)
 
@@ -42,7 +49,7 @@ class Centre(Attribution):
         self.width = width
 
     def attribute(self, inputs: Tensor, target: Tensor | int) -> Tensor:
-        targets(target, len(inputs))
+        _check(inputs, target)
         rows, columns = (
             torch.exp(-0.5 * (((torch.arange(side).to(inputs) + 0.5) / side - 0.5) / self.width) ** 2)
             for side in inputs.shape[-2:]
@@ -56,7 +63,7 @@ class Edges(Attribution):
     heatmap = staticmethod(positive_sum)
 
     def attribute(self, inputs: Tensor, target: Tensor | int) -> Tensor:
-        targets(target, len(inputs))
+        _check(inputs, target)
         luminance = (inputs.detach() * inputs.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, True)
         sobel = inputs.new_tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]])
         filters = torch.stack([sobel, sobel.T])[:, None]
@@ -73,7 +80,7 @@ class Oracle(Attribution, NeedsMask):
     heatmap = staticmethod(positive_sum)
 
     def attribute_mask(self, inputs: Tensor, target: Tensor | int, mask: Tensor) -> Tensor:
-        targets(target, len(inputs))
+        _check(inputs, target)
         return mask[:, None].to(inputs)
 
     def attribute(self, inputs: Tensor, target: Tensor | int) -> Tensor:

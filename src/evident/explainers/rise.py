@@ -91,7 +91,7 @@ class RISE(Attribution):
     def attribute(self, inputs: Tensor, target: Tensor | int) -> Tensor:
         height, width = inputs.shape[-2:]
         drawn = zip(*(part.split(self.batch_size) for part in self.draw(height, width)), strict=True)
-        with untouched(self.model), torch.no_grad():
+        with untouched(self.model, inputs), torch.no_grad():
             classes = targets(target, len(inputs)).tolist()
             saliency = torch.zeros_like(inputs[:, :1])
             total, visible = saliency.new_zeros(len(inputs), 1, 1, 1), torch.zeros_like(saliency[:1])

@@ -45,7 +45,7 @@ class ScoreCAM(Attribution):
         self.reference, self.batch_size = reference, batch_size
 
     def attribute(self, inputs: Tensor, target: Tensor | int) -> Tensor:
-        with untouched(self.model), torch.no_grad():
+        with untouched(self.model, inputs), torch.no_grad():
             images, classes = inputs.detach(), targets(target, len(inputs)).to(inputs.device)
             maps, _ = run_to_layer(self.model, self.layer, images.clone())
             unseen = reference_images(images, self.model, self.reference)

@@ -48,7 +48,7 @@ class SIAM(Attribution, HasOwnMap, ForSomeNetworks, ShowsAttributes, StatesContr
 
     def attribute_maps(self, inputs: Tensor) -> Tensor:
         """Return the network's attribute maps (N, K, h, w), non-negative."""
-        with untouched(self.model), torch.no_grad():
+        with untouched(self.model, inputs), torch.no_grad():
             return self.model.outputs(inputs.detach()).attribute_maps
 
     def place_maps(self, maps: Tensor, inputs: Tensor) -> Tensor:
@@ -58,13 +58,13 @@ class SIAM(Attribution, HasOwnMap, ForSomeNetworks, ShowsAttributes, StatesContr
     def contributions(self, inputs: Tensor, target: Tensor | int) -> Tensor:
         """Return the contribution of each attribute to the score (N, K)."""
         index = score_index(target, inputs, len(SCORES))[:, None]
-        with untouched(self.model), torch.no_grad():
+        with untouched(self.model, inputs), torch.no_grad():
             outputs = self.model.outputs(inputs.detach())
         return torch.where(index == SCORES.index("average"), outputs.contributions, outputs.variance_contributions)
 
     def contribution_maps(self, inputs: Tensor, target: Tensor | int) -> Tensor:
         """Return the contribution map of each attribute (N, K, h, w), at the size of the templates."""
         index = score_index(target, inputs, len(SCORES))
-        with untouched(self.model), torch.no_grad():
+        with untouched(self.model, inputs), torch.no_grad():
             maps = torch.stack([self.model.contribution_maps(inputs.detach(), score) for score in SCORES])
         return maps[index, torch.arange(len(index), device=index.device)]

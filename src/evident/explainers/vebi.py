@@ -30,7 +30,7 @@ from evident.explainers.shared.backward_rules import BackwardRules
 from evident.explainers.shared.heatmap import channel_norm, positive_sum
 from evident.explainers.shared.targets import targets, within_classes
 from evident.models.calls import LayerCall, LayerCalls
-from evident.models.untouched import untouched
+from evident.models.untouched import check_images, untouched
 from evident.relevance.interpretation import interpret
 from evident.relevance.relevance import Feature, Labels, Relevance, learn_relevance
 from evident.relevance.responses import Layers, joined, layer_responses
@@ -142,6 +142,7 @@ class VEBI(Attribution, Fits, LearnsRelevance, ShowsFeatures, Interprets):
 
     def feature_maps(self, inputs: Tensor, target: Tensor | int) -> FeatureMaps:
         """Return the heatmaps of the top features, and their shares f."""
+        check_images(inputs, self.model)
         images, classes = inputs.detach(), targets(target, len(inputs)).to(inputs.device)
         shares, features = self._shares(images, classes).topk(min(self.top, len(self.relevance().features)))
         features = torch.where(shares > 0, features, -1)

@@ -18,7 +18,7 @@ from evident.explainers.shared.placement import Placement, run_to_layer
 from evident.models.reference_images import reference_images
 from evident.models.untouched import untouched
 
-MODELS = sorted(file.stem for file in (ROOT / "conf" / "model").glob("*.yaml"))
+MODELS = sorted(file.stem for file in (ROOT / "conf" / "model").glob("*.yaml") if file.stem != "checkpoint")
 # Centres of planted patches, as shares of the side of the image.
 PLACES = (0.06, 0.3, 0.5, 0.77, 0.94)
 

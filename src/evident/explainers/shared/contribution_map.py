@@ -19,7 +19,7 @@ def require(network_class: type, model: nn.Module, explainer: str) -> None:
 
 def own_map(model: Any, images: Tensor, target: Tensor | int) -> Tensor:
     """Return the network's contribution map (N, 1, h, w) of the target's score."""
-    with untouched(model), torch.no_grad():
+    with untouched(model, images), torch.no_grad():
         maps = model.contribution_map(images.detach())
         index = score_index(target, images, maps.shape[1])
         return maps[torch.arange(len(images), device=images.device), index][:, None]
