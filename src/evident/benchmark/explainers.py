@@ -6,7 +6,7 @@ import torch
 from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import get_class, instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from evident.benchmark.timing import Row, ratios, row, seconds
@@ -76,6 +76,8 @@ def _first_supported(explainer: type[ForSomeNetworks], config: DictConfig) -> Di
             *(f"model={name}", *UNUSED),
         ]
         composed = compose("config", own)
+        if OmegaConf.is_missing(composed.model.build, "_target_"):
+            continue  # a network of the user
         if explainer.supports(get_class(composed.model.build._target_)):
             return compose("config", [*own, f"data={composed.model.data}"])
     raise UserError(f"{explainer.__name__} supports no network of conf/model; add one")
