@@ -74,8 +74,8 @@ def requests(experiment: str, count: int | None = None) -> list[Request]:
     # Without the groups that do not matter here, composing takes half the time.
     rest = ["metric=[]", "recorder=[]", "section=[]"]
     asked = [f"experiment={experiment}", "scale=smoke", "paths.data=none", "seed=0", *rest]
-    if experiment == "own":  # any folder of pictures will do
-        asked.append(f"data.root={ROOT / 'results' / 'an8flower' / 'figures'}")
+    if experiment == "own":  # any folder of pictures will do; its recorder of scores has a setting
+        asked += [f"data.root={ROOT / 'results' / 'an8flower' / 'figures'}", "recorder=[scores]"]
     first = [*asked, f"explainer={explainers[0]}"]
     with configs():
         by_model = [compose("config", [*first, f"model={name}"]) for name in models] or [compose("config", first)]
