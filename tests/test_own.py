@@ -7,8 +7,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from entry_point import axes, run
+import yaml
+from entry_point import ROOT, axes, run
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
 from PIL import Image
+
+from evident import cell, cli
+from evident.errors import UserError
+from evident.quoting import quoted
 
 SMALL = ("scale=smoke", "data.size=64", "data.build.resize=64")
 SETTINGS = ("experiment=own", "model.weights=random", "logger=none", *SMALL)
@@ -70,6 +77,36 @@ def test_missing_folder_is_refused_in_one_line(tmp_path: Path, overrides: tuple[
     assert ended.stderr.strip() == message
 
 
+def compared(*overrides: str) -> DictConfig:
+    """Return the config of a single cell with these overrides, at the sizes of these tests."""
+    cli.prepare()
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        return compose("config", [*quoted(overrides), "explainer=gradient", "model.weights=random", *SMALL])
+
+
+def test_folder_is_compared_without_yaml_and_the_yaml_is_printed(pictures: Path, tmp_path: Path) -> None:
+    one = ("task=compare", f"images={pictures}", "model=mobilenet_v2", "target=tench")
+    few = ("explainer=gradient,random", "model.weights=random", "explained.examples=3", "logger=none")
+    ended = run(*quoted(one), *few, *SMALL, store=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    results = tmp_path / "results" / "compare"
+    outcomes = pd.read_csv(results / "outcomes.csv")
+    assert len(outcomes) == 4
+    assert set(outcomes["target"]) == {"tench"}
+    assert (outcomes["target_probability"] <= outcomes["probability"]).all()
+    assert [file.name for file in results.glob("figures/pictures*")] == ["pictures_001_003.webp"]
+    printed = ended.stdout.split("for experiment=mine:\n\n")[1]
+    own = tmp_path / "conf" / "experiment" / "mine.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text(printed[: printed.index("\n\n")])
+    kept = compared(f"hydra.searchpath=[file://{tmp_path / 'conf'}]", "experiment=mine")
+    asked = compared(*one)
+    for part in ("data.root", "data.build.resize", "model.name", "metric", "recorder", "explained.target"):
+        assert OmegaConf.select(kept, part) == OmegaConf.select(asked, part), part
+    assert (kept.explained.examples, kept.data.size, kept.scale.name) == (3, 64, "smoke")
+    assert yaml.safe_load(own.read_text())["hydra"]["sweeper"]["params"]["explainer"] == "gradient,random"
+
+
 NETWORK = """
 from torch import nn
 
@@ -120,3 +157,11 @@ def test_network_of_the_user_is_explained_and_measured(
     explained = run(*one, *data, *checkpoint, *right, store=tmp_path)
     assert explained.returncode == 0, explained.stderr
     assert any(folder in explained.stderr for folder in FOLDERS)
+
+
+@pytest.mark.parametrize("target", ["-1", "1000", "1.7", "true", "no such class"])
+def test_class_that_the_network_does_not_have_is_refused(pictures: Path, tmp_path: Path, target: str) -> None:
+    places = (f"paths.store={tmp_path}", f"paths.data={tmp_path}", f"data.root={pictures}")
+    config = compared("experiment=own", "logger=none", "raise_errors=true", *places, f"explained.target={target}")
+    with pytest.raises(UserError, match=r"explained.target=.* is unknown; use label, .* an index from 0 to 999"):
+        cell.run(config)

@@ -24,6 +24,7 @@ from evident.data.class_names import index_of
 from evident.data.images import loader
 from evident.data.loading import load_data
 from evident.errors import UserError
+from evident.explainers.shared.classes import KINDS
 from evident.explainers.shared.learning import learn
 from evident.loggers import log_scores, loggers_of
 from evident.metrics.contract import needs_of
@@ -128,15 +129,14 @@ def explain(request: Request, setup: Setup, loggers: list[Logger]) -> Sequence[R
     Lightning's test loop is used because it moves network and batches to the device and disables gradients. The
     measures of the test are logged, but not stored.
     """
-    config, network, target = request.config, setup.network.network, request.config.explained.target
-    index = index_of(target, setup.network.classes, Path(config.paths.data))
+    config, network = request.config, setup.network.network
     recorders = recorders_of(request, setup)
     needs_removals = any("removals" in needs_of(metric) for metric in setup.metrics.values())
     with bar(request.name, len(setup.images)) as progress:
         callback = Explain(
             setup.explainer,
             recorders,
-            target if index is None else index,
+            _target(config, setup.network),
             config.seed,
             removals=setup.images.removals if needs_removals and isinstance(setup.images, Removable) else None,
             prepare=partial(fit_explainer, request, setup),
@@ -156,6 +156,21 @@ def explain(request: Request, setup: Setup, loggers: list[Logger]) -> Sequence[R
         module = training_of(request.network.config).module(network, request.network.config.data.classes)
         trainer.test(module, loader(setup.images, config.explained.batch_size), verbose=False)
     return recorders
+
+
+def _target(config: DictConfig, network: Trained) -> str | int:
+    """Return the kind of class to explain, or the index of the class that the config names."""
+    target = config.explained.target
+    if target in ("label", *KINDS):
+        return target
+    index = index_of(target, network.classes, Path(config.paths.data))
+    if index is None:
+        kinds = ", ".join(("label", *KINDS))
+        raise UserError(
+            f"explained.target={target} is unknown; use {kinds}, the name of a class, or an index from 0 to "
+            f"{len(network.classes) - 1}"
+        )
+    return index
 
 
 def fit_explainer(request: Request, setup: Setup) -> None:

@@ -25,7 +25,7 @@ def writing(place: Path | str, setting: str, only_full: bool = False) -> Iterato
         yield
     except UserError:
         raise
-    except Exception as error:
+    except Exception as error:  # safetensors and others report a full disk by exceptions of their own
         full = "No space left" in str(error) or "quota exceeded" in str(error)
         if not full and (only_full or not isinstance(error, OSError)):
             raise

@@ -6,7 +6,6 @@ from typing import Any
 import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
 
 # What `task=compare` calls settings of an experiment.
@@ -33,7 +32,7 @@ def kept_experiment(name: str, base: str, overrides: Sequence[str], axes: Mappin
         elif repository.group_exists(key):
             chosen[key] = text
         else:
-            OmegaConf.update(values, SETTINGS.get(key, key), _value(override), force_add=True)
+            OmegaConf.update(values, SETTINGS.get(key, key), override.value(), force_add=True)
     content: dict[str, Any] = {
         "defaults": [base, *({f"override /{group}": file} for group, file in chosen.items()), "_self_"],
         **OmegaConf.to_container(values),  # type: ignore[dict-item]
@@ -41,7 +40,3 @@ def kept_experiment(name: str, base: str, overrides: Sequence[str], axes: Mappin
     if swept:
         content["hydra"] = {"sweeper": {"params": swept}}
     return f"# @package _global_\n{yaml.safe_dump(content, sort_keys=False, allow_unicode=True)}"
-
-
-def _value(override: Override) -> Any:
-    return OmegaConf.create({"value": override.value()}).value if override.value() is not None else None

@@ -165,7 +165,7 @@ class OwnNetwork(nn.Module):
             draws[place] = colour
         try:
             values: Any = self._values(draws)
-        except Exception as error:
+        except Exception as error:  # a network of the user may raise anything
             kind = "" if self.output is None else f" or has no model.own.output={self.output}"
             raise UserError(
                 f"{name} does not accept images of {size} x {size} pixels{kind} "
