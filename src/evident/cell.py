@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from hydra.core.hydra_config import HydraConfig
@@ -23,7 +23,7 @@ from evident.contracts import NamesAttributes, Regressor, Removable, Splits
 from evident.data.class_names import index_of
 from evident.data.images import loader
 from evident.data.loading import load_data
-from evident.errors import UserError
+from evident.errors import NotApplicable, UserError
 from evident.explainers.shared.classes import KINDS
 from evident.explainers.shared.learning import learn
 from evident.loggers import log_scores, loggers_of
@@ -46,7 +46,8 @@ def run(config: DictConfig) -> None:
     """Compute the cell unless the store has it, or again with `recompute`.
 
     If it fails, log the error, write it to `FAILED` and return: one line for a `UserError`, else the traceback. With
-    `raise_errors` the exception is raised.
+    `raise_errors` the exception is raised. With `leave_out`, an explainer that does not apply to the network is no
+    failure; the line is written to `LEFT_OUT`, and the report has it.
     """
     request = Request(config)
     if not request.applies:
@@ -63,15 +64,19 @@ def run(config: DictConfig) -> None:
         if config.raise_errors:
             raise
         report = str(error) if isinstance(error, UserError) else traceback.format_exc()
-        log.error("%s: FAILED (%s)\n%s", request.name, _recorded(request, report), report)
+        if config.leave_out and isinstance(error, NotApplicable):
+            _record(request, report, "LEFT_OUT")
+            log.info("%s: left out: %s", request.name, report)
+            return
+        log.error("%s: FAILED (%s)\n%s", request.name, _record(request, report, "FAILED"), report)
         if _alone():
             sys.exit(1)
 
 
-def _recorded(request: Request, report: str) -> Path | str:
+def _record(request: Request, report: str, name: Literal["FAILED", "LEFT_OUT"]) -> Path | str:
     """Return the file that keeps the error, or why there is none: the disk may be full."""
     try:
-        return store.record_failure(request.root, "cells", request.identity, report)
+        return store.record_failure(request.root, "cells", request.identity, report, name)
     except UserError:
         return "not recorded"
 

@@ -14,6 +14,10 @@ class UserError(Exception):
     """Report bad input in one line: what was given, where, and what is allowed."""
 
 
+class NotApplicable(UserError):
+    """Report in one line that a method does not apply to a network, and what does."""
+
+
 @contextmanager
 def writing(place: Path | str, setting: str, only_full: bool = False) -> Iterator[None]:
     """Turn an error of the disk in the body into a `UserError` that names the place and the setting that moves it.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import yaml
@@ -96,8 +96,10 @@ def forget(root: Path, kind: str, identity: Identity) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def record_failure(root: Path, kind: str, identity: Identity, report: str) -> Path:
-    """Write why an artefact could not be made to `FAILED` in its folder, and return that file.
+def record_failure(
+    root: Path, kind: str, identity: Identity, report: str, name: Literal["FAILED", "LEFT_OUT"] = "FAILED"
+) -> Path:
+    """Write why an artefact could not be made to `FAILED` or `LEFT_OUT` in its folder, and return that file.
 
     `report` is the error: one line for a `UserError`, else the traceback.
     """
@@ -107,8 +109,10 @@ def record_failure(root: Path, kind: str, identity: Identity, report: str) -> Pa
         folder.mkdir(exist_ok=True)
         if not (folder / "DONE").exists():
             _describe(folder, identity)
-        (folder / "FAILED").write_text(report)
-    return folder / "FAILED"
+        for other in ("FAILED", "LEFT_OUT"):
+            (folder / other).unlink(missing_ok=True)
+        (folder / name).write_text(report)
+    return folder / name
 
 
 @functools.cache

@@ -122,7 +122,7 @@ class Sweep(Callback):
     def _report(self, config: DictConfig, config_name: str) -> list[str]:
         """Write the report and return one line for each requested cell that is missing or failed."""
         cells: dict[Path, Cell] = {}
-        missing, asked = [], False
+        missing, left_out, asked = [], [], False
         wanted = grid(config)
         for overrides in wanted.shown:
             composed = compose(config_name, overrides)
@@ -137,6 +137,8 @@ class Sweep(Callback):
                 log.error("%s", error)
             if whole:
                 cells[request.folder] = Cell(composed, CellFolder(request.folder))
+            elif composed.leave_out and (why := request.folder / "LEFT_OUT").is_file():
+                left_out.append((composed.row, composed.model.name, why.read_text()))
             elif overrides in wanted.asked:
                 state = "FAILED" if (request.folder / "FAILED").exists() else "missing"
                 missing.append(f"{request.name}: {state} ({request.folder})")
@@ -147,6 +149,9 @@ class Sweep(Callback):
                 "no explainer asked for supports a network of the sweep, or explainers_by_model excludes it; "
                 "choose another"
             )
+        left_out = list(dict.fromkeys(left_out))
+        if left_out and not cells:
+            raise UserError("no explainer applies to the network:\n" + "\n".join(why for _, _, why in left_out))
         if cells:
             results = Path(config.paths.results) / config.experiment
             print(
@@ -154,6 +159,7 @@ class Sweep(Callback):
                     list(cells.values()),
                     results,
                     [*search_path(config.hydra.overrides.hydra), *config.hydra.overrides.task],
+                    left_out,
                 )
             )
             if name := config.get("kept_as"):

@@ -15,7 +15,7 @@ import torch
 from captum.attr import Attribution
 from torch import Tensor, nn
 
-from evident.errors import UserError
+from evident.errors import NotApplicable
 from evident.explainers.shared.heatmap import positive_sum
 from evident.explainers.shared.rescale_rule import ReferencePass, RescaleRules
 from evident.explainers.shared.targets import target_scores, targets
@@ -65,7 +65,7 @@ class DeepLift(Attribution):
         rounding = _OF_ATTRIBUTION * attribution.abs().sum((1, 2, 3)) + _OF_SCORES * (score.abs() + before.abs())
         if (wrong := gap > rounding).any():
             index = int(wrong.nonzero()[0, 0])
-            raise UserError(
+            raise NotApplicable(
                 f"DeepLift of {type(self.model).__name__} sums to {attribution[index].sum():.4g}, but the score is "
                 f"{difference[index]:.4g} above the reference's: the network makes calls that Python does not see; use "
                 "integrated_gradients"

@@ -13,7 +13,7 @@ import torch
 from captum.attr import Attribution
 from torch import Tensor, nn
 
-from evident.errors import UserError
+from evident.errors import NotApplicable
 from evident.explainers.shared.backward_rules import BackwardRules, ReluRule
 from evident.explainers.shared.heatmap import channel_norm
 from evident.explainers.shared.targets import target_scores
@@ -30,7 +30,7 @@ def input_gradient(model: nn.Module, inputs: Tensor, target: Tensor | int, relu:
         with BackwardRules(relu=relu) as rules:
             scores = target_scores(model(images), target)
         if relu is not None and not rules.activations:
-            raise UserError(
+            raise NotApplicable(
                 f"{type(model).__name__} calls no rectifier or other activation, so {relu} would be the plain "
                 "gradient; use explainer=gradient"
             )

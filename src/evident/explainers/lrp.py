@@ -19,7 +19,7 @@ import torch
 from captum.attr import Attribution
 from torch import Tensor, nn
 
-from evident.errors import UserError
+from evident.errors import NotApplicable
 from evident.explainers.shared.heatmap import positive_sum
 from evident.explainers.shared.relevance_rules import RelevanceRules
 from evident.explainers.shared.targets import target_scores
@@ -44,7 +44,7 @@ class LRP(Attribution):
             with RelevanceRules() as rules:
                 outputs = self.model(images)
             if not rules.layers:
-                raise UserError(
+                raise NotApplicable(
                     f"{type(self.model).__name__} calls no convolution and no fully connected layer, so LRP has no "
                     "rule to apply; use integrated_gradients"
                 )

@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from evident.errors import UserError
+from evident.errors import NotApplicable, UserError
 from evident.models.untouched import untouched
 from evident.relevance.receptive_fields import Extent, boxes, extents_of_pixels
 
@@ -83,7 +83,7 @@ def cell_centres(model: nn.Module, layer: str, size: tuple[int, int]) -> tuple[T
                 rows, columns = _lines(model, layer, same_remainder)
             if rows is not None and columns is not None:
                 return rows.centres(height), columns.centres(width)
-    raise UserError(
+    raise NotApplicable(
         f"the cells of layer={layer!r} have no places: each sees the whole image or the distances differ; "
         "name an earlier layer, or use placement=resized"
     )

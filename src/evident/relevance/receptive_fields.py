@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import resolve_name
 
-from evident.errors import UserError
+from evident.errors import NotApplicable, UserError
 from evident.models.calls import LayerCall, LayerCalls
 from evident.models.functions import spellings
 from evident.models.untouched import untouched
@@ -106,7 +106,7 @@ def _reduced(input: Tensor, dim: Any = None, keepdim: bool = False, *, axis: Any
     dim = axis if dim is None else dim
     dims = list(range(input.dim())) if dim is None else [dim] if isinstance(dim, int) else list(dim)
     if any(d % input.dim() == 0 for d in dims):
-        raise UserError(
+        raise NotApplicable(
             "a receptive field is in one image, but the forward pass reduces over the batch; use another network"
         )
     return input.amax(dims, keepdim)
@@ -203,7 +203,7 @@ class Extent(Tensor):
         reach = _OF_MANY.get(func) or (_OF_ONE.get(func) if first and not any(others) else None)
         # An in-place operation cannot write extents to a plain tensor.
         if reach is None or (in_place and not first) or kwargs.get("out") is not None:
-            raise UserError(
+            raise NotApplicable(
                 f"the receptive field of {resolve_name(func) or func.__name__} is unknown; use a network of "
                 "convolutions, poolings, normalisations, pointwise and shape operations"
             )

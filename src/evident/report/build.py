@@ -17,10 +17,13 @@ from evident.report.gallery.page import gallery
 from evident.report.sections.contract import Section
 
 
-def write(cells: Sequence[Cell], results: Path, overrides: Sequence[str]) -> str:
+def write(
+    cells: Sequence[Cell], results: Path, overrides: Sequence[str], left_out: Sequence[tuple[str, str, str]] = ()
+) -> str:
     """Write tables, figures, gallery and provenance of `cells` to the folder `results`; return the table to read.
 
-    `overrides` are those of the command. Raises `UserError` if `results` cannot be written.
+    `overrides` are those of the command; `left_out` holds explainer, network and reason where one does not apply.
+    Raises `UserError` if `results` cannot be written.
     """
     with writing(results, "paths.results"):
         (results / "figures").mkdir(parents=True, exist_ok=True)
@@ -35,6 +38,9 @@ def write(cells: Sequence[Cell], results: Path, overrides: Sequence[str]) -> str
         tables |= part.tables
         figures |= part.figures
         text += part.text
+    if left_out:
+        text += "\n## Left out\n\n| explainer | network | why |\n|---|---|---|\n"
+        text += "".join(f"| {' | '.join(part.replace('|', '/') for part in line)} |\n" for line in left_out)
     for name, table in tables.items():
         write_whole(results / f"{name}.csv", table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
     write_whole(results / "table.md", text)

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from evident.errors import UserError
+from evident.errors import NotApplicable, UserError
 from evident.explainers.shared.targets import targets
 from evident.models.untouched import untouched
 
@@ -14,7 +14,7 @@ def require(network_class: type, model: nn.Module, explainer: str) -> None:
     """Raise `UserError` unless `model` is a `network_class`, which this explainer needs."""
     if not isinstance(model, network_class):
         given, needed = type(model).__name__, network_class.__name__
-        raise UserError(f"explainer={explainer} explains networks of class {needed}; {given} is not one of them")
+        raise NotApplicable(f"explainer={explainer} explains networks of class {needed}; {given} is not one of them")
 
 
 def own_map(model: Any, images: Tensor, target: Tensor | int) -> Tensor:

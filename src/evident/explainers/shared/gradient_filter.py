@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.overrides import TorchFunctionMode
 
-from evident.errors import UserError
+from evident.errors import NotApplicable, UserError
 from evident.models.calls import is_weighted, nonlinearity, rectifier
 
 Filter = Literal["published", "one_sided"]
@@ -58,7 +58,7 @@ def activation_bounds(model: nn.Module, images: Tensor) -> Bounds:
     with torch.no_grad(), _Record() as record:
         model(images)
     if not any(call.bound is not None for call in record.calls[: record.last]):
-        raise UserError(
+        raise NotApplicable(
             f"the gradient filter has no effect on {type(model).__name__}, which calls no known nonlinearity before "
             "its last layer; use filter=none, or a layer of torch.nn"
         )
@@ -167,7 +167,7 @@ class GradientFilter(TorchFunctionMode):
     ) -> None:
         super().__exit__(kind, error, trace)
         if kind is None and self._next < len(self._bounds):
-            raise UserError(self._mismatch("its end"))
+            raise NotApplicable(self._mismatch("its end"))
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -196,7 +196,7 @@ class GradientFilter(TorchFunctionMode):
     def _bound_of(self, kind: str, shape: torch.Size) -> Tensor | None:
         before = self._bounds[self._next] if self._next < len(self._bounds) else None
         if before is None or (before.kind, before.shape) != (kind, shape):
-            raise UserError(self._mismatch(f"{kind} of {tuple(shape)}"))
+            raise NotApplicable(self._mismatch(f"{kind} of {tuple(shape)}"))
         self._next += 1
         return before.bound
 

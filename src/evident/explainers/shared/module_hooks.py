@@ -20,7 +20,7 @@ from captum.attr import Attribution
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from evident.errors import UserError
+from evident.errors import NotApplicable
 from evident.models import functions
 from evident.models.calls import is_activation, is_weighted, nonlinearity
 from evident.models.functions import image_operands
@@ -88,7 +88,7 @@ def ask_for_hooked_modules(method: type[Attribution], model: nn.Module, images: 
         model(images[:1].detach().clone().requires_grad_())
     missed = watch.missed or (_without_rule(model, hooks.classes) if hooks.every else None)
     if missed is not None:
-        raise UserError(
+        raise NotApplicable(
             f"captum's {method.__name__} hooks modules and misses {missed}: its result on {type(model).__name__} would "
             f"be wrong; use {hooks.ours}, which sees calls"
         )

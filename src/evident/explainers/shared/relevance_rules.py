@@ -33,7 +33,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.overrides import TorchFunctionMode, resolve_name
 
-from evident.errors import UserError
+from evident.errors import NotApplicable
 from evident.explainers.shared.excitation_rules import Unchanged
 from evident.models import functions
 from evident.models.calls import nonlinearity
@@ -228,5 +228,7 @@ class RelevanceRules(TorchFunctionMode):
         output = func(*args, **kwargs)
         if functions.carries_signal(output):
             name = resolve_name(func) or func.__name__
-            raise UserError(f"LRP has no rule for {name} of these operands; use integrated_gradients, which needs none")
+            raise NotApplicable(
+                f"LRP has no rule for {name} of these operands; use integrated_gradients, which needs none"
+            )
         return output

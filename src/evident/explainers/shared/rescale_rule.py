@@ -30,7 +30,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.overrides import TorchFunctionMode, resolve_name
 
-from evident.errors import UserError
+from evident.errors import NotApplicable
 from evident.models import functions
 from evident.models.calls import nonlinearity
 from evident.models.functions import depends_on_image, image_operands
@@ -185,7 +185,7 @@ class _Calls(TorchFunctionMode, ABC):
     def _without_rule(self, func: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         output = func(*args, **kwargs)
         if functions.carries_signal(output):
-            raise UserError(f"DeepLift has no rule for {_name(func)}; use integrated_gradients, which needs none")
+            raise NotApplicable(f"DeepLift has no rule for {_name(func)}; use integrated_gradients, which needs none")
         return output
 
 
@@ -227,7 +227,7 @@ class RescaleRules(_Calls):
     def _apply(self, rule: _Rule, call: Call, made: _RuleCall) -> Any:
         before = self._calls[self._next] if self._next < len(self._calls) else None
         if before is None or not made.like(before):
-            raise UserError(
+            raise NotApplicable(
                 f"call {self._next + 1} that needs a rule of DeepLift is {made} for the image, but "
                 f"{before or 'no call'} for the reference; use integrated_gradients, which needs no equal calls"
             )

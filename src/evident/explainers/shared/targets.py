@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from evident.contracts import Regressor
-from evident.errors import UserError
+from evident.errors import NotApplicable, UserError
 
 
 def targets(target: Tensor | int, count: int) -> Tensor:
@@ -69,4 +69,6 @@ def probability(model: nn.Module, outputs: Tensor) -> Tensor:
 def ask_for_classes(model: nn.Module, what: str) -> None:
     """Raise `UserError` if `model` is a regression, because `what` needs class probabilities."""
     if isinstance(model, Regressor):
-        raise UserError(f"{what} needs class probabilities, but {type(model).__name__} is a regression; leave it out")
+        raise NotApplicable(
+            f"{what} needs class probabilities, but {type(model).__name__} is a regression; leave it out"
+        )
