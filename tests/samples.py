@@ -101,3 +101,50 @@ def quiet_trainer(**settings: Any) -> Trainer:
 def no_splits() -> Splits:
     """Fail: what is tested needs the explained images only."""
     raise AssertionError("the data set was loaded")
+
+
+class TinyTransformer(nn.Module):
+    """A vision transformer without places: patches of 8 x 8 pixels and a class token, in two blocks of two heads."""
+
+    def __init__(self, classes: int = 4, width: int = 16) -> None:
+        super().__init__()
+        self.normalise = Normalise()
+        self.patches = nn.Conv2d(3, width, 8, 8)
+        self.class_token = nn.Parameter(torch.zeros(1, 1, width))
+        self.blocks = nn.Sequential(_Block(width), _Block(width))
+        self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, classes))
+
+    def forward(self, images: Tensor) -> Tensor:
+        tokens = self.patches(self.normalise(images)).flatten(2).transpose(1, 2)
+        tokens = torch.cat((self.class_token.expand(len(images), -1, -1), tokens), 1)
+        return self.head(self.blocks(tokens)[:, 0])
+
+
+class _Block(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.keys, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        q, k, v = self.keys(self.norm1(tokens)).unflatten(2, (3, 2, -1)).permute(2, 0, 3, 1, 4)
+        attended = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        tokens = tokens + self.out(attended)
+        return tokens + self.mlp(self.norm2(tokens))
+
+
+def huggingface_vit(classes: int = 5, size: int = 32, blocks: int = 2) -> Any:
+    """Return a small vision transformer of transformers: patches of 8 x 8 pixels, blocks of two heads."""
+    import transformers  # takes seconds
+
+    config: Any = transformers.ViTConfig(
+        hidden_size=24,
+        num_hidden_layers=blocks,
+        num_attention_heads=2,
+        intermediate_size=48,
+        image_size=size,
+        patch_size=8,
+    )
+    config.num_labels = classes
+    return transformers.ViTForImageClassification(config)

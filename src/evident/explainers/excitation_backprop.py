@@ -13,10 +13,11 @@ import torch
 from captum.attr import Attribution
 from torch import Tensor, nn
 
-from evident.errors import UserError
+from evident.errors import NotApplicable
 from evident.explainers.shared.excitation_rules import ExcitationRules
+from evident.explainers.shared.feature_maps import run_to_layer
 from evident.explainers.shared.heatmap import positive_sum
-from evident.explainers.shared.placement import Kind, Placement, run_to_layer
+from evident.explainers.shared.placement import Kind, Placement
 from evident.explainers.shared.targets import target_scores
 from evident.models.untouched import untouched
 
@@ -32,13 +33,15 @@ def winning_probability(
     with untouched(model, inputs):
         images = inputs.detach().clone().requires_grad_()
         with ExcitationRules() as rules:
-            activations, outputs = run_to_layer(model, layer, images)
+            run = run_to_layer(model, layer, images)
         if contrastive and rules.last is not None:
             rules.last.contrastive = True
-        (probability,) = torch.autograd.grad(target_scores(outputs, target).sum(), activations)
+        (probability,) = torch.autograd.grad(target_scores(run.output, target).sum(), run.maps)
     needed = {"contrastive"} if contrastive else {"weights", "weights of one"}
     if not needed & rules.used:
-        raise UserError(f"layer={layer!r} has no convolution or fully connected layer above it; name an earlier layer")
+        raise NotApplicable(
+            f"layer={layer!r} has no convolution or fully connected layer above it; name an earlier layer"
+        )
     return probability
 
 

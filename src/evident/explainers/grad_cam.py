@@ -36,8 +36,9 @@ from torch import Tensor, nn
 
 from evident.errors import UserError
 from evident.explainers.guided import GuidedBackprop
+from evident.explainers.shared.feature_maps import run_to_layer
 from evident.explainers.shared.heatmap import channel_norm, positive_sum
-from evident.explainers.shared.placement import Kind, Placement, run_to_layer
+from evident.explainers.shared.placement import Kind, Placement
 from evident.explainers.shared.targets import target_scores
 from evident.models.untouched import untouched
 
@@ -102,10 +103,9 @@ class GradCAM(Attribution):
     def attribute(self, inputs: Tensor, target: Tensor | int) -> Tensor:
         with untouched(self.model, inputs):
             images = inputs.detach().clone().requires_grad_()
-            activations, outputs = run_to_layer(self.model, self.layer, images)
-            scores = target_scores(outputs, target)
-            (gradients,) = torch.autograd.grad(scores.sum(), activations)
-        activations = activations.detach()
+            run = run_to_layer(self.model, self.layer, images)
+            gradients = run.gradients(target_scores(run.output, target), self.layer)
+        activations = run.maps.detach()
         weights = self.weights(activations, gradients)
         cam = self.placement((weights * activations).sum(1, keepdim=True).clamp(min=0), inputs)
         return cam if self.guided is None else cam * self.guided.attribute(inputs, target)
@@ -125,6 +125,6 @@ class Activations(Attribution):
 
     def attribute(self, inputs: Tensor, target: Tensor | int) -> Tensor:
         with untouched(self.model, inputs), torch.no_grad():
-            activations, outputs = run_to_layer(self.model, self.layer, inputs.detach().clone())
-            target_scores(outputs, target)  # refuses a class that the network does not have, as every method does
-        return self.placement(activations.clamp(min=0).mean(1, keepdim=True), inputs)
+            run = run_to_layer(self.model, self.layer, inputs.detach().clone())
+            target_scores(run.output, target)  # refuses a class that the network does not have, as every method does
+        return self.placement(run.maps.clamp(min=0).mean(1, keepdim=True), inputs)

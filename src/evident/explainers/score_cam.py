@@ -17,8 +17,9 @@ import torch
 from captum.attr import Attribution
 from torch import Tensor, nn
 
+from evident.explainers.shared.feature_maps import run_to_layer
 from evident.explainers.shared.heatmap import positive_sum
-from evident.explainers.shared.placement import Kind, Placement, run_to_layer
+from evident.explainers.shared.placement import Kind, Placement
 from evident.explainers.shared.targets import target_scores, targets
 from evident.models.reference_images import Reference, reference_images
 from evident.models.untouched import untouched
@@ -47,7 +48,7 @@ class ScoreCAM(Attribution):
     def attribute(self, inputs: Tensor, target: Tensor | int) -> Tensor:
         with untouched(self.model, inputs), torch.no_grad():
             images, classes = inputs.detach(), targets(target, len(inputs)).to(inputs.device)
-            maps, _ = run_to_layer(self.model, self.layer, images.clone())
+            maps = run_to_layer(self.model, self.layer, images.clone()).maps
             unseen = reference_images(images, self.model, self.reference)
             increases = torch.stack([self._scores(*one) for one in zip(images, unseen, maps, classes, strict=True)])
             shown = maps.amax((2, 3)) > maps.amin((2, 3))

@@ -146,11 +146,13 @@ class LayerCalls(TorchFunctionMode):
     whose outputs are (N, K, h, w) or (N, K). An in-place layer may overwrite an earlier output: a `visit` that keeps an
     output must return a copy. The replacement has no effect if the network ignores the return value of an in-place
     layer. Use one `with` block per forward pass.
+    `unread` names the modules with layers on tokens or with channels last, whose outputs may be visited wrongly or not.
     """
 
     def __init__(self, model: nn.Module, visit: Callable[[LayerCall], Tensor]) -> None:
         super().__init__()
         self._model, self._visit = model, visit
+        self.unread: list[str] = []
         self._path: list[str] = []
         self._count: Counter[str] = Counter()
 
@@ -185,6 +187,8 @@ class LayerCalls(TorchFunctionMode):
         kwargs = kwargs or {}
         kind = _kind(func, args, kwargs) if self._path else None
         output = func(*args, **kwargs)
+        if func in (F.linear, F.layer_norm) and output.dim() > 2 and self._path:
+            self.unread.append(self._path[-1])
         if kind is None or not isinstance(output, Tensor) or output.dim() not in (2, 4):
             return output
         name = self._name(kind)

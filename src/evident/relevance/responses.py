@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from evident.errors import UserError
+from evident.errors import NotApplicable
 from evident.models.calls import LayerCall, LayerCalls
 from evident.models.untouched import untouched
 
@@ -28,7 +28,7 @@ def responses(model: nn.Module, images: Tensor, layers: Layers = "relu") -> Tens
 
     `layers` is `relu` (outputs of all rectifiers), `all` (all intermediate layers, as the authors use), another kind
     (`conv2d`, `max_pool2d`, ...), the name of a layer as in `layer_responses`, or a list of these. Raises `UserError`
-    for unknown layers. Layers with channels last (N, h, w, K) are not supported and give wrong responses.
+    for unknown layers, and `NotApplicable` for a network on tokens or with channels last.
     """
     return joined(layer_responses(model, images, layers)[0])
 
@@ -48,15 +48,20 @@ def layer_responses(model: nn.Module, images: Tensor, layers: Layers = "relu") -
             energies[call.name] = _energy(call.output)
         return call.output
 
-    with untouched(model), torch.no_grad(), LayerCalls(model, visit):
+    with untouched(model), torch.no_grad(), LayerCalls(model, visit) as seen:
         output = model(images)
+    if seen.unread:
+        raise NotApplicable(
+            f"{seen.unread[0]} of {type(model).__name__} computes on tokens or on maps with channels last, which have "
+            "no filters to choose from; use a network of convolutions, or another explainer than VEBI"
+        )
     names = list(calls)
     last = max((position for position, name in enumerate(names) if calls[name] in WEIGHTED), default=len(names))
     features = set(names[:last])
     unknown = [name for name in named if name not in {"all", *features, *map(calls.get, features)}]
     if unknown or not energies.keys() & features:
         known = ", ".join(names[:last])
-        raise UserError(
+        raise NotApplicable(
             f"layers={', '.join(unknown or named) or named} names no intermediate layer of {type(model).__name__}; "
             f"use relu, all, or a list of {known}"
         )

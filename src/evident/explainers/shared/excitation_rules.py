@@ -21,7 +21,7 @@ The rule of each call of a forward pass (the paper's networks have the first thr
     a * b, a / b                    all of R to the operand with more values: the map, not its gate
 
 As in `backward_rules`, the rules replace calls, so functions and reused or in-place modules are handled alike. Every
-other call uses its gradient.
+other call uses its gradient. Attention, a product of several parts of the image, has no rule and is refused.
 """
 
 from collections.abc import Callable
@@ -33,14 +33,16 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.overrides import TorchFunctionMode
 
+from evident.errors import NotApplicable
 from evident.models import functions
 from evident.models.calls import nonlinearity
-from evident.models.functions import depends_on_image
+from evident.models.functions import depends_on_image, image_operands
 
 Call = Callable[..., Any]
 
 _WEIGHTED = functions.CONVOLUTIONS | {F.linear}
 _PRODUCTS = functions.PRODUCTS | functions.QUOTIENTS
+_ATTENTION = functions.MATRIX_PRODUCTS | {F.scaled_dot_product_attention, F.multi_head_attention_forward}
 
 
 def winning(x: Tensor, excited: Callable[[Tensor], Tensor], signal: Tensor) -> Tensor:
@@ -161,6 +163,8 @@ class ExcitationRules(TorchFunctionMode):
             return _Sum.apply(*args, func, self.used)
         if func in functions.SUMS or func in _PRODUCTS:
             return self._through_the_largest(func, args, kwargs)
+        if func in _ATTENTION and len(image_operands([args, list(kwargs.values())])) > 1:
+            raise NotApplicable("excitation backpropagation has no rule for attention; use attention_relevance")
         if not args or not depends_on_image(args[0]):
             return func(*args, **kwargs)
         if func is F.batch_norm:

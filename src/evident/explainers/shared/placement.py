@@ -1,4 +1,4 @@
-r"""Feature maps of a layer: reading them in a forward pass, and placing them in the image.
+r"""Feature maps of a layer, placed in the image.
 
 A cell of a map describes the pixels of its receptive field. `Placement` therefore puts its value at the centre of this
 field (`evident.relevance.cell_centres`) and interpolates linearly between the centres c_0 < c_1 < ...; pixels beyond
@@ -9,6 +9,8 @@ linear interpolation at the pixels' centres p + 1/2:
 
 `placement: resized` is the customary bilinear resize instead, which assumes that the cells divide the image evenly:
 c_i = (i + 1/2) H / h. Convolutions and poolings without full padding shift the true centres by up to half a cell.
+Tokens, and maps with channels last, are patches that divide the image evenly: the two are the same there, and nothing
+is measured.
 """
 
 from typing import Literal, get_args
@@ -18,45 +20,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from evident.errors import UserError
+from evident.explainers.shared.feature_maps import layout_of, submodule
 from evident.relevance.cell_centres import cell_centres
 
 Kind = Literal["measured", "resized"]
-
-
-def submodule(model: nn.Module, layer: str) -> nn.Module:
-    """Return the module named `layer`; raise `UserError` for an unknown name."""
-    names = [name for name, _ in model.named_modules() if name]
-    if layer not in names:
-        last = ", ".join(names[-8:])
-        raise UserError(f"layer={layer!r} is not a module of {type(model).__name__}; its last modules are {last}")
-    return model.get_submodule(layer)
-
-
-def run_to_layer(model: nn.Module, layer: str, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the output A (N, K, h, w) of the module named `layer`, and the network's output, which depends on A.
-
-    Call it within `untouched(model)`. Raises `UserError` for a layer that the model does not have or does not run, and
-    for a layer whose output is not feature maps.
-    """
-    outputs: list[Tensor] = []
-
-    def keep(module: nn.Module, args: object, output: Tensor) -> Tensor:
-        outputs.append(output)
-        # The network continues with a copy, which an in-place operation may overwrite.
-        return output.clone() if isinstance(output, Tensor) else output
-
-    handle = submodule(model, layer).register_forward_hook(keep)
-    try:
-        scores = model(images)
-    finally:
-        handle.remove()
-    if not outputs:
-        raise UserError(f"layer={layer!r} is not run by the forward pass of {type(model).__name__}")
-    activations = outputs[-1]
-    if not isinstance(activations, Tensor) or activations.dim() != 4:
-        shape = tuple(activations.shape) if isinstance(activations, Tensor) else type(activations).__name__
-        raise UserError(f"layer={layer!r} returns {shape}, not feature maps (N, K, h, w); name a convolution layer")
-    return activations, scores
 
 
 class Placement:
@@ -89,19 +56,32 @@ class Placement:
         """Return R (H, h) and C (W, w)."""
         cells, size = maps.shape[-2:], images.shape[-2:]
         if (cells, size) not in self._weights:
-            centres = self._centres(cells, size)
+            centres = self._centres(cells, images)
             self._weights[cells, size] = _interpolation(centres[0], size[0]), _interpolation(centres[1], size[1])
         rows, columns = self._weights[cells, size]
         return rows.to(maps), columns.to(maps)
 
-    def _centres(self, cells: torch.Size, size: torch.Size) -> list[Tensor]:
-        if self._kind == "resized":
-            return [
-                (torch.arange(count).double() + 0.5) * side / count for count, side in zip(cells, size, strict=True)
-            ]
+    def _centres(self, cells: torch.Size, images: Tensor) -> list[Tensor]:
+        size = images.shape[-2:]
+        if self._kind == "resized" or layout_of(self._model, self._layer, images).kind != "channels first":
+            return [_even(*line) for line in zip(cells, size, strict=True)]
         own = cell_centres(self._model, self._layer, (size[0], size[1]))
         # A network may average the layer's cells before it uses them.
         return [F.adaptive_avg_pool1d(line[None], count)[0] for line, count in zip(own, cells, strict=True)]
+
+
+def _even(count: int, side: int) -> Tensor:
+    """Return the centres (count,), float64, of cells that divide a side evenly."""
+    return (torch.arange(count).double() + 0.5) * side / count
+
+
+def placed_evenly(maps: Tensor, images: Tensor) -> Tensor:
+    """Return maps (N, K, h, w), whose cells divide the images (N, 3, H, W) evenly, as (N, K, H, W)."""
+    rows, columns = (
+        _interpolation(_even(count, side), side).to(maps)
+        for count, side in zip(maps.shape[-2:], images.shape[-2:], strict=True)
+    )
+    return rows @ maps @ columns.T
 
 
 def _interpolation(centres: Tensor, side: int) -> Tensor:
