@@ -32,6 +32,9 @@ def test_benchmark_has_rows_for_the_renderer_all_explainers_and_the_parts_of_the
     table = pd.read_csv(tmp_path / "results" / "speed" / "table.csv")
     explainers = {path.stem for path in (ROOT / "conf" / "explainer").glob("*.yaml")}
     lasso = {"mu-lasso, 60 features, 3 classes", "mu-lasso, 60 features, 3 classes, SPAMS = 1"}
+    # FlowerNet has no attention.
+    explainers -= {"attention_rollout", "attention_relevance"}
+    assert "attention_rollout: left out: FlowerNet has no attention" in ended.stderr
     assert set(table["row"]) == {"render an8flower 112x112", *explainers, *VEBI, *lasso, *FGVIS, *SIAM}
     assert (table["value"] > 0).all()
     assert (table["lowest"] <= table["value"]).all()

@@ -10,13 +10,14 @@ from PIL import Image
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("explainer=grad_cat", "explainer=grad_cat is unknown; use activations cam centre"),
+        ("explainer=grad_cat", "explainer=grad_cat is unknown; use activations attention_relevance"),
         ("experiment=flowers", "experiment=flowers is unknown; use an8flower"),
         ("scale=huge", "scale=huge is unknown; use paper quick smoke"),
         ("debug=verbose", "debug=verbose is unknown; use default"),
         ("experiment=vebi/minst", "experiment=vebi/minst is unknown; use vebi/an8flower_double_12c"),
         ("explainer=lime/squars", "explainer=lime/squars is unknown; use lime/squares"),
         ("explainer=glob(nothing*)", "a glob of the sweep matches no file"),
+        ("model=0", "Config group override must be a string or a list. Got int"),
         ("sede=1", "sede is not a key of the config; use one of data"),
         ("explained.imags=3", "explained.imags is not a key of the config; use one of batch_size"),
         ("explainer.bild.layer=x", "explainer.bild is not a key of the config; use one of build name"),

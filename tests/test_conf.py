@@ -37,15 +37,18 @@ def explainers_of(cells: list[list[str]]) -> set[str]:
     return {override.removeprefix("explainer=") for cell in cells for override in cell if "explainer=" in override}
 
 
+ATTENTION = {"attention_rollout", "attention_relevance"}  # for transformers only
+
+
 @pytest.mark.usefixtures("conf")
 @pytest.mark.parametrize(
     ("experiment", "excluded"),
     [
-        ("an8flower", set()),
-        ("an8flower_double_12c", set()),
-        ("mnist", {"oracle"}),
-        ("imagenet", {"vebi"}),
-        ("scenicness", set()),
+        ("an8flower", ATTENTION),
+        ("an8flower_double_12c", ATTENTION),
+        ("mnist", {"oracle", *ATTENTION}),
+        ("imagenet", {"vebi", *ATTENTION}),
+        ("scenicness", ATTENTION),
     ],
 )
 def test_experiment_sweeps_every_explainer_of_the_top_folder(experiment: str, excluded: set[str]) -> None:
@@ -145,14 +148,12 @@ def networks() -> Iterator[tuple[str, DictConfig]]:
 
 @pytest.mark.parametrize(("name", "model"), list(networks()), ids=[name for name, _ in networks()])
 def test_layers_of_a_network_are_its_modules_and_hold_the_chosen_ones(name: str, model: DictConfig) -> None:
-    if name == "model/checkpoint.yaml":
-        return  # its layers are those of the user's network
+    if name in ("model/checkpoint.yaml", "model/huggingface.yaml"):
+        return  # their layers are those of the user's network
     assert len(set(model.layers)) == len(model.layers) == 4
     assert model.layer in model.layers
     # The last layer is not a middle layer.
     assert model.middle_layer in model.layers[:-1]
-    if name == "model/timm.yaml":
-        return  # not installed; its layers are those of ResNets
     settings: dict[str, Any] = {"classes": 2, **({"attributes": 5} if "attributes" in model.build else {})}
     if "weights" in model.build.get("backbone", {}):
         settings["backbone"] = {"weights": None}

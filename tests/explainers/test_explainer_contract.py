@@ -16,13 +16,14 @@ from committed_numbers import by_formula, check, summary
 from explainer_configs import FOLDER, NAMES, run_with
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig
-from samples import kaiming, smooth_noise, training_set
+from samples import TinyTransformer, kaiming, smooth_noise, training_set
 from scene_world import scene_network
 from torch import Tensor, nn
 
 from evident.contracts import Fits, ForSomeNetworks, NeedsMask
 from evident.data.images import loader
 from evident.errors import UserError
+from evident.explainers.attention import AttentionMap
 from evident.models.flower_net import FlowerNet
 from evident.models.training import plain
 
@@ -97,11 +98,12 @@ NETWORKS = [
     (lambda: scene_network("siam"), "backbone.features", "attribute_layer.convolution.weight", "attribute_layer"),
     (lambda: scene_network("unconstrained"), "backbone.features", "scenicness.weight", "backbone"),
 ]
+TRANSFORMER = (TinyTransformer, "blocks", "head.1.weight", "head")
 
 
 def supported(explainer: Any) -> tuple[Any, ...]:
     """Return the first network that the explainer supports, with random weights, and the names of its parts."""
-    for build, *names in NETWORKS:
+    for build, *names in [TRANSFORMER] if explainer is AttentionMap else NETWORKS:
         torch.manual_seed(0)
         network = kaiming(build())
         if not issubclass(explainer, ForSomeNetworks) or explainer.supports(type(network)):
@@ -136,7 +138,7 @@ def numbers_of(name: str) -> dict[str, list[float]]:
 
 def some_targets(model: nn.Module) -> Tensor:
     """Return a target for each of three images."""
-    return torch.tensor([2, 0, 1]) if isinstance(model, FlowerNet) else torch.tensor([1, 0, 1])
+    return torch.tensor([2, 0, 1]) if isinstance(model, FlowerNet | TinyTransformer) else torch.tensor([1, 0, 1])
 
 
 def assert_valid(explainer: Any, images: Tensor, target: Tensor) -> None:

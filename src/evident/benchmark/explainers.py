@@ -1,5 +1,6 @@
 """Time of every explainer, in forward+backward passes of its network, and speed of the renderer."""
 
+import logging
 from functools import partial
 
 import torch
@@ -13,8 +14,9 @@ from evident.benchmark.timing import Row, ratios, row, seconds
 from evident.contracts import Fits, ForSomeNetworks, NeedsMask
 from evident.data.images import ImageSet, loader
 from evident.data.render.flowers import render
-from evident.errors import UserError
+from evident.errors import NotApplicable, UserError
 
+log = logging.getLogger("evident")
 # Nothing is scored; without these groups Hydra composes a config in half the time.
 UNUSED = ["metric=[]", "recorder=[]", "section=[]", "logger=none"]
 
@@ -37,7 +39,10 @@ def network_and_images(config: DictConfig) -> tuple[nn.Module, Tensor]:
 
 
 def explainers(config: DictConfig) -> list[Row]:
-    """Return one row per explainer; `ForSomeNetworks` run on the first configured network that they support."""
+    """Return one row per explainer; `ForSomeNetworks` run on the first configured network that they support.
+
+    Those that do not apply to the configured network are left out, with a line.
+    """
     network, images = network_and_images(config)
     mask = torch.rand(images[:, 0].shape) > 0.5
     one_per_class = (torch.rand(config.data.classes, *images.shape[1:]) * 255).byte()
@@ -59,7 +64,10 @@ def explainers(config: DictConfig) -> list[Row]:
         else:
             explain = partial(explainer.attribute, inputs, target)
         base = partial(_forward_and_backward, explained, inputs, target)
-        rows.append(row(name, "forward+backward passes", ratios(explain, base, config.benchmark.repeats)))
+        try:
+            rows.append(row(name, "forward+backward passes", ratios(explain, base, config.benchmark.repeats)))
+        except NotApplicable as error:
+            log.warning("%s: left out: %s", name, error)
     return rows
 
 
