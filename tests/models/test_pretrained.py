@@ -176,12 +176,6 @@ def test_unknown_architecture_or_weights_list_the_known_ones() -> None:
         load_weights(squeezenet(), "V9", Path("nowhere"))
 
 
-def test_timm_network_without_timm_raises_user_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(UserError, match=r"resnet18.a1_in1k needs timm, which is not installed; run pip install timm"):
-        training.ready(spec(tmp_path, "model=timm"))
-
-
 def test_timm_network_has_its_own_weights_and_normalisation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def create_model(architecture: str, pretrained: bool = False, num_classes: int = 1000) -> nn.Module:
         made: Any = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, num_classes))

@@ -15,8 +15,9 @@ from evident.errors import UserError
 def names_of(names: str) -> tuple[str, ...]:
     """Return class names in the order of a network's outputs.
 
-    `names` is `imagenet`, or a JSON file with a list of names, with names by index, or with indices by name. Raises
-    `UserError` for any other content, and unless all names differ and the indices are 0, 1, 2, ...
+    `names` is `imagenet`, or a JSON file with a list of names, with names by index (also as `id2label`, in a config of
+    transformers), or with indices by name. Raises `UserError` for any other content, and unless all names differ and
+    the indices are 0, 1, 2, ...
     """
     if names == "imagenet":
         return imagenet.class_names()
@@ -26,7 +27,7 @@ def names_of(names: str) -> tuple[str, ...]:
     except ValueError as error:
         raise UserError(f"{file} is not JSON ({error}); write a list of class names") from error
     if isinstance(found, dict):
-        found = _in_order(found)
+        found = _in_order(found.get("id2label", found))
     if not isinstance(found, list) or not found or not all(isinstance(name, str) for name in found):
         raise UserError(f"{file} must hold a list of class names, or names by index 0, 1, 2, ...")
     if len(set(found)) < len(found):

@@ -106,7 +106,8 @@ def name_of(root: Path | str | None) -> str:
 
 def names_for(data: str, weights: str | None, names: str | None) -> str | None:
     """Return what says the classes of a network: its own `names`, or ImageNet for published weights of ImageNet."""
-    published = weights is not None and not Path(weights).is_file() and data == "imagenet"
+    own = weights is None or weights.startswith("folder ") or Path(weights).is_file()
+    published = not own and data == "imagenet"
     return "imagenet" if names is None and published else names
 
 

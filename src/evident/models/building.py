@@ -10,8 +10,10 @@ from omegaconf import DictConfig
 from safetensors.torch import load_file
 from torch import nn
 
+from evident.errors import UserError
 from evident.models.checkpoint import OwnNetwork, is_file, load_state, read_state
-from evident.models.pretrained import load_weights
+from evident.models.hugging_face import HuggingFaceClassifier
+from evident.models.pretrained import TimmClassifier, load_weights
 
 
 def network_of(config: DictConfig) -> nn.Module:
@@ -53,4 +55,18 @@ def published(config: DictConfig) -> nn.Module:
     network.eval()
     if isinstance(network, OwnNetwork):
         network.check(config.data.size)
+    elif isinstance(network, TimmClassifier | HuggingFaceClassifier):
+        _ask_for_size(network, config.data.size)
     return network
+
+
+@torch.no_grad()
+def _ask_for_size(network: TimmClassifier | HuggingFaceClassifier, size: int) -> None:
+    """Raise `UserError` unless the network accepts images of `size` pixels: transformers have a size of their own."""
+    try:
+        network(torch.full((1, 3, size, size), 0.5))
+    except Exception as error:  # libraries raise anything
+        raise UserError(
+            f"{network.architecture} does not accept images of {size} x {size} pixels "
+            f"({' '.join(str(error).split())[:200]}); set data.size"
+        ) from error

@@ -1,10 +1,12 @@
-"""Networks of torchvision and timm, and their published weights.
+"""Networks of torchvision and timm, and published weights, also those of `evident.models.hugging_face`.
 
 The weights of a network are named by one line of its config (`weights`) and are part of its identity:
 
     file 0f3a...                               EVIDENT_DATA/weights/<architecture>.safetensors, with its SHA-256
     IMAGENET1K_V1 squeezenet1_1-b8a52dc0.pth   torchvision's, downloaded once and checked by torch.hub
     timm 1.0.31                                timm's, downloaded once by that version of timm
+    folder 0f3a...                             those in a local folder, of timm (local-dir:FOLDER) or transformers
+    hub 5dca96d                                those of Hugging Face's hub at that commit
     random                                     the initial weights for seed 0, for tests
 """
 
@@ -21,6 +23,7 @@ from torchvision.models import WeightsEnum, get_model, get_model_weights, list_m
 
 from evident.errors import UserError
 from evident.models.checkpoint import digest_of
+from evident.models.hugging_face import HuggingFaceClassifier, folder_digest, folder_of
 from evident.models.normalise import Normalise
 
 State = dict[str, Tensor]
@@ -79,14 +82,15 @@ class TimmClassifier(nn.Module):
             import timm
         except ImportError:
             raise UserError(
-                f"architecture={architecture} needs timm, which is not installed; run pip install timm"
+                f"architecture={architecture} needs timm, which is not installed; run pip install '.[hub]'"
             ) from None
         self.architecture = architecture
         try:
-            network = timm.create_model(architecture, num_classes=classes, **settings)
-        except RuntimeError as error:
+            network: Any = timm.create_model(architecture, num_classes=classes, **settings)
+        except (RuntimeError, OSError, ValueError, KeyError) as error:
             raise UserError(
-                f"architecture={architecture} is unknown to timm ({error}); timm.list_models() lists all"
+                f"architecture={architecture} is unknown to timm ({error}); use a name of timm.list_models(), or "
+                "local-dir:FOLDER"
             ) from error
         self.normalise = Normalise(*(network.pretrained_cfg[key] for key in ("mean", "std")))
         self.network = network
@@ -101,11 +105,23 @@ class TimmClassifier(nn.Module):
         return timm.create_model(self.architecture, pretrained=True).state_dict()
 
 
-Pretrained = TorchvisionClassifier | TimmClassifier
+Pretrained = TorchvisionClassifier | TimmClassifier | HuggingFaceClassifier
+_LOCAL = "local-dir:"  # before a folder with a network of timm's
 
 
-def weights_of(root: Path | str, architecture: str, library: Literal["torchvision", "timm"] = "torchvision") -> str:
+def weights_of(
+    root: Path | str,
+    architecture: str,
+    library: Literal["torchvision", "timm", "huggingface"] = "torchvision",
+    revision: str = "main",
+) -> str:
     """Return the name of the default weights: the file under `root` if it exists, else the published weights."""
+    if library == "huggingface":
+        folder = folder_of(architecture, revision)
+        # The hub's cache has a folder for each commit.
+        return f"hub {folder.name}" if folder.parent.name == "snapshots" else f"folder {folder_digest(folder)}"
+    if architecture.startswith(_LOCAL):
+        return f"folder {folder_digest(Path(architecture.removeprefix(_LOCAL)).expanduser())}"
     if (file := _file(Path(root), architecture)).is_file():
         return f"file {digest_of(file)}"
     if library == "timm":
