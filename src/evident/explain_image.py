@@ -28,6 +28,7 @@ from evident.data.loading import base_config, load_data
 from evident.data.pictures import read_picture
 from evident.errors import UserError, writing
 from evident.explainers.shared.targets import probability
+from evident.models.repeatable import warn_of_other_scores
 from evident.models.training import Trained, ready
 from evident.recorders.contract import Setup
 from evident.recorders.explain import explain_batch
@@ -59,6 +60,7 @@ def explain_image(config: DictConfig) -> None:
         batch = setup.images.__getitems__([0])
         outputs = probability(network.network, network.network(batch["image"]))[0]
         target = _target(config, network, outputs)
+        warn_of_other_scores(network.network, batch["image"])
         explained = explain_batch(setup.explainer, network.network, batch, torch.tensor([target]))
         recorders = [recorder for recorder in recorders_of(request, setup) if recorder.of_pictures]
         for recorder in recorders:

@@ -67,6 +67,11 @@ def is_inactive_dropout(func: Function, args: tuple[Any, ...], kwargs: dict[str,
     return func in _DROPOUTS and not _dropout_trains(*args, **kwargs)
 
 
+def is_active_dropout(func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Return whether the call is a dropout that draws random numbers."""
+    return func in _DROPOUTS and _dropout_trains(*args, **kwargs)
+
+
 def is_fixed_batch_norm(func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Return whether the call is a batch normalisation by constants, not by the statistics of its batch."""
     return func is F.batch_norm and not _batch_norm_trains(*args, **kwargs)

@@ -16,6 +16,7 @@ from evident.explainers.shared.heatmap import signed
 from evident.explainers.shared.targets import ask_for_classes
 from evident.metrics.contract import Explanation, attributions
 from evident.metrics.cost import Cost
+from evident.models.repeatable import warn_of_other_scores
 from evident.recorders.contract import ExplainedBatch, Recorder
 from evident.values import Batch, Evidence, Removals, Truth
 
@@ -50,10 +51,15 @@ class Explain(Callback):
         self.explainer, self.recorders, self.target, self.seed = explainer, recorders, target, seed
         self.removals, self.prepare, self.advance = removals, prepare, advance
 
+        self._first = True
+
     def on_test_start(self, trainer: Trainer, module: LightningModule) -> None:
         self.prepare()
 
     def on_test_batch_end(self, trainer: Trainer, module: Any, outputs: Any, batch: Batch, *_: Any) -> None:
+        if self._first:
+            warn_of_other_scores(module.network, batch["image"][:1])
+            self._first = False
         target = target_of(self.target, module.network, batch, self.seed)
         explained = explain_batch(self.explainer, module.network, batch, target, self.removals)
         for recorder in self.recorders:
