@@ -114,6 +114,26 @@ def test_integers_of_thirty_two_bits_have_the_brightness_of_bytes(
     assert torch.allclose(pixels(tmp_path / "deep.tif", 16), pixels(tmp_path / "grey.png", 16), atol=0.01)
 
 
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+@pytest.mark.parametrize(
+    ("orientation", "corner"), [(1, (0, 0)), (3, (-1, -1)), (6, (0, -1)), (7, (-1, -1)), (8, (-1, 0))]
+)
+def test_tiff_is_turned_once(
+    tmp_path: Path, mode: str, compression: str | None, orientation: int, corner: tuple[int, int]
+) -> None:
+    values = np.zeros((37, 32), dtype=np.uint8)
+    values[0, 0] = 255
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = tmp_path / "turned.tif"
+    Image.fromarray(values).convert(mode).save(file, exif=exif, compression=compression)
+    found = np.asarray(read_picture(file))[..., 0]
+    assert found.shape == ((32, 37) if orientation > 4 else (37, 32)) == upright_size(file)[::-1]
+    assert found[corner] == 255
+    assert found.sum() == 255
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_picture_is_turned_upright_as_pillow_turns_it(tmp_path: Path, orientation: int) -> None:
     file = tmp_path / "turned.png"

@@ -7,7 +7,7 @@ EXIF rotation is applied, and of an animation the first frame is used.
 import math
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -88,14 +88,19 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 
 @contextmanager
 def _lazily_opened(file: Path | IO[bytes]) -> Iterator[Image.Image]:
-    with Image.open(file) as picture:
+    # As an open file: from a path, Pillow 13 maps uncompressed TIFFs into memory and garbles those that it turns.
+    with ExitStack() as opened:
+        content = opened.enter_context(open(file, "rb")) if isinstance(file, Path) else file
+        picture = opened.enter_context(Image.open(content))
         if picture.width * picture.height > (Image.MAX_IMAGE_PIXELS or math.inf):
             raise ValueError(f"it has {picture.width} x {picture.height} pixels")
         yield picture
 
 
 def _orientation(picture: Image.Image) -> int:
-    """Return the EXIF orientation, or 1 if there is none that makes sense."""
+    """Return the EXIF orientation, or 1 if there is none that makes sense, or Pillow turns the picture on its own."""
+    if picture.format == "TIFF":
+        return 1
     try:
         return int(picture.getexif().get(ORIENTATION, 1))
     except Exception:  # EXIF is written by every camera in its own way, and is no reason to refuse a picture
