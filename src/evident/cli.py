@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -40,7 +41,9 @@ def enter(main: Callable[[], None]) -> None:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     try:
         main()
-    except (HydraException, OmegaConfBaseException) as error:
+    except Exception as error:
+        if not is_of_hydra(error):
+            raise
         sys.exit(one_line(error))
     except (KeyboardInterrupt, SystemExit) as end:
         # Lightning turns an interrupt into an exit.
@@ -49,6 +52,12 @@ def enter(main: Callable[[], None]) -> None:
         raise
     finally:
         bars.stop()  # restores the cursor of the terminal
+
+
+def is_of_hydra(error: Exception) -> bool:
+    """Return whether Hydra or OmegaConf refused something; some overrides, as `model=0`, by plain errors."""
+    *_, (last, _) = traceback.walk_tb(error.__traceback__)
+    return isinstance(error, HydraException | OmegaConfBaseException) or last.f_globals["__name__"].startswith("hydra.")
 
 
 def run_task(config: DictConfig) -> None:
