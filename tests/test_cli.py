@@ -18,6 +18,7 @@ from PIL import Image
         ("explainer=lime/squars", "explainer=lime/squars is unknown; use lime/squares"),
         ("explainer=glob(nothing*)", "a glob of the sweep matches no file"),
         ("model=0", "Config group override must be a string or a list. Got int"),
+        ("task=explain image=x hydra.sweeper.params.seed=0", "Unexpected type for root: NoneType"),
         ("sede=1", "sede is not a key of the config; use one of data"),
         ("explained.imags=3", "explained.imags is not a key of the config; use one of batch_size"),
         ("explainer.bild.layer=x", "explainer.bild is not a key of the config; use one of build name"),
@@ -35,7 +36,7 @@ def test_bad_input_ends_with_one_line(tmp_path: Path, given: str, message: str) 
     # Without groups that do not matter here; the input comes last and wins.
     rest = ("metric=[]", "recorder=[]", "section=[]", "logger=none", *axes(explainer="random", seed="0"))
     # A single picture has no axes.
-    ended = run(*(rest[:-2] if given.startswith("task=explain") else rest), given, store=tmp_path)
+    ended = run(*(rest[:-2] if given.startswith("task=explain") else rest), *given.split(), store=tmp_path)
     assert ended.returncode == 1
     assert message in ended.stderr
     assert "Traceback" not in ended.stderr

@@ -14,9 +14,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 from rich.logging import RichHandler
 
-from evident.errors import UserError
+from evident.errors import UserError, unwritable
 from evident.progress import bars, console
 from evident.quoting import quoted
+from evident.store import STORE
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,7 +58,8 @@ def enter(main: Callable[[], None]) -> None:
 def is_of_hydra(error: Exception) -> bool:
     """Return whether Hydra or OmegaConf refused something; some overrides, as `model=0`, by plain errors."""
     *_, (last, _) = traceback.walk_tb(error.__traceback__)
-    return isinstance(error, HydraException | OmegaConfBaseException) or last.f_globals["__name__"].startswith("hydra.")
+    plain = last.f_globals["__name__"].startswith(("hydra.", "omegaconf."))
+    return plain or isinstance(error, HydraException | OmegaConfBaseException)
 
 
 def run_task(config: DictConfig) -> None:
@@ -102,6 +104,8 @@ def one_line(error: Exception) -> str:
         if folder:  # Hydra lists the files of the group only
             names = sorted(f"{folder}/{file.stem}" for file in (ROOT / "conf" / group / folder).glob("*.yaml"))
         return f"{group}={given} is unknown; use {' '.join(names) or f'one of conf/{group}/*.yaml'}"
+    if isinstance(error, OSError):  # Hydra writes its own config to the store before anything else
+        return unwritable(error.filename, STORE, error)
     for reason in _reasons(error):
         if isinstance(reason, UserError):
             return str(reason)

@@ -30,11 +30,19 @@ def writing(place: Path | str, setting: str, only_full: bool = False) -> Iterato
     except UserError:
         raise
     except Exception as error:  # safetensors and others report a full disk by exceptions of their own
-        full = "No space left" in str(error) or "quota exceeded" in str(error)
-        if not full and (only_full or not isinstance(error, OSError)):
+        if not _is_full(error) and (only_full or not isinstance(error, OSError)):
             raise
-        reason = "no space is left" if full else " ".join(str(error).split())
-        raise UserError(
-            f"cannot write to {place}: {reason}; free some space or set {setting} to a writable folder, and the same "
-            "command goes on"
-        ) from error
+        raise UserError(unwritable(place, setting, error)) from error
+
+
+def unwritable(place: Path | str, setting: str, error: Exception) -> str:
+    """Return one line that says why nothing can be written to a place, and which setting moves it."""
+    reason = "no space is left" if _is_full(error) else " ".join(str(error).split())
+    return (
+        f"cannot write to {place}: {reason}; free some space or set {setting} to a writable folder, and the same "
+        "command goes on"
+    )
+
+
+def _is_full(error: Exception) -> bool:
+    return "No space left" in str(error) or "quota exceeded" in str(error)
