@@ -72,7 +72,7 @@ def test_picture_with_nan_is_refused(tmp_path: Path) -> None:
 
 def test_huge_picture_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
     Image.new("1", (20_000, 6_000)).save(tmp_path / "huge.png")
-    with pytest.raises(UserError, match=r"huge.png cannot be read .*120000000 pixels"):
+    with pytest.raises(UserError, match=r"huge.png cannot be read \(it has 20000 x 6000 pixels\)"):
         pixels(tmp_path / "huge.png", 28)
 
 

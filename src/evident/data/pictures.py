@@ -33,7 +33,6 @@ WHITES = (2**16 - 1, 2**31 - 1, 2**32 - 1)
 
 # What Pillow raises for files that are missing or damaged, and for pictures whose decoding would take gigabytes.
 FAULTS = (OSError, SyntaxError, ValueError, Image.DecompressionBombWarning, Image.DecompressionBombError)
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # such pictures are refused
 
 
 def read_picture(path: Path) -> Image.Image:
@@ -90,6 +89,8 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 def _lazily_opened(file: Path | IO[bytes]) -> Iterator[Image.Image]:
     # As an open file: from a path, Pillow 13 maps uncompressed TIFFs into memory and garbles those that it turns.
     with ExitStack() as opened:
+        # Pillow warns of odd metadata, which is no reason to refuse a picture, and of large pictures, which we refuse.
+        opened.enter_context(warnings.catch_warnings(action="ignore"))
         content = opened.enter_context(open(file, "rb")) if isinstance(file, Path) else file
         picture = opened.enter_context(Image.open(content))
         if picture.width * picture.height > (Image.MAX_IMAGE_PIXELS or math.inf):
