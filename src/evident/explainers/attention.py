@@ -100,7 +100,7 @@ class AttentionMap(Attribution):
             gradients = torch.autograd.grad(scores.sum(), seen.attention)
         attention = [weights.detach() for weights in seen.attention]
         tokens = attention[0].shape[-1]
-        layout = seen.of_tokens(tokens, inputs)
+        layout = seen.of_tokens(tokens)
         if layout is None:
             raise NotApplicable(f"the {tokens} tokens of {type(self.model).__name__} are not those of all patches")
         identity = torch.eye(tokens).to(inputs)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 import torchvision
 import transformers
-from samples import TinyTransformer, huggingface_vit, kaiming, smooth_noise
+from samples import TinyTransformer, flower_net, huggingface_vit, kaiming, smooth_noise, uniform_noise
 from torch import Tensor, nn
 
 from evident.errors import NotApplicable, UserError
@@ -17,6 +17,7 @@ from evident.explainers.excitation_backprop import ExcitationBackprop
 from evident.explainers.grad_cam import Activations, GradCAM
 from evident.explainers.shared.feature_maps import Layout, layout_of, run_to_layer
 from evident.explainers.vebi import VEBI
+from evident.metrics.cost import Cost
 from evident.models.untouched import untouched
 
 
@@ -157,6 +158,28 @@ def test_map_that_may_have_channels_first_or_last_is_refused() -> None:
     with pytest.raises(NotApplicable, match=r"'last' returns \(1, 4, 4, 4\), which may have channels first or last"):
         layout_of(network, "last", smooth_noise())
     assert layout_of(network, "first", smooth_noise()) == Layout("channels first")
+
+
+def test_positions_in_the_last_axis_are_not_read_as_tokens() -> None:
+    class Flat(nn.Module):
+        """As many channels as a class token and all positions, which are in the last axis."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.features = nn.Sequential(nn.Conv2d(3, 17, 8, 8), nn.Flatten(2))
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.features(images).mean(2)
+
+    with pytest.raises(NotApplicable, match=r"'features' returns \(1, 17, 16\), not feature maps"):
+        layout_of(Flat(), "features", smooth_noise())
+
+
+def test_finding_the_layout_is_no_forward_pass_of_the_explainer() -> None:
+    network, images = flower_net(), uniform_noise(2, 32)
+    with Cost(network) as cost:
+        GradCAM(network, "features").attribute(images, 1)
+    assert cost.forward_passes == len(images)
 
 
 def test_layers_without_places_are_refused() -> None:

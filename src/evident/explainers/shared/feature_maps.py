@@ -6,8 +6,8 @@ r"""Feature maps of a layer (N, K, h, w), whatever the layout in which the netwo
 
 The layout is never guessed from one shape:
 
-- Channels are last only if the network also reads them there, by a fully connected layer or a layer normalisation of
-  four axes, and only two of the axes have the proportions of the image. Else they are first.
+- Channels are last only if the network also reads them there, by a fully connected layer or a layer normalisation of as
+  many axes, and, of four axes, only the first two have the proportions of the image.
 - The grid of the patches is the map of a convolution below the layer, usually the patch embedding; the tokens beyond
   its cells stand first, as in torchvision, timm and transformers. Where tokens were merged since (Swin of
   transformers), the grid is divided evenly.
@@ -27,7 +27,7 @@ from evident.errors import NotApplicable, UserError
 from evident.models.functions import CONVOLUTIONS
 from evident.models.untouched import untouched
 
-_EXTRA = 8  # tokens beside the patches: class tokens and registers
+_EXTRA = 5  # tokens beside the patches: class tokens and registers
 _READS_LAST = frozenset((F.linear, F.layer_norm))
 
 
@@ -58,14 +58,14 @@ class Layout(NamedTuple):
 class SeesLayouts(TorchFunctionMode):
     """Note, during a forward pass, what tells layouts apart.
 
-    `grids` are the sizes (h, w) of the maps of convolutions, in the order of the calls; `reads_last` says whether a
-    layer read channels from the last of four axes.
+    `grids` are the sizes (h, w) of the maps of convolutions, in the order of the calls; `reads_last` holds 3 or 4 if a
+    layer read channels from the last of so many axes.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.grids: dict[tuple[int, int], None] = {}
-        self.reads_last = False
+        self.reads_last: set[int] = set()
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -73,8 +73,8 @@ class SeesLayouts(TorchFunctionMode):
         output = func(*args, **(kwargs or {}))
         if func in CONVOLUTIONS and output.dim() == 4:
             self.grids[output.shape[2], output.shape[3]] = None
-        elif func in _READS_LAST and output.dim() == 4:
-            self.reads_last = True
+        elif func in _READS_LAST:
+            self.reads_last.add(output.dim())
         return output
 
     def layout(self, layer: str, output: Any, images: Tensor) -> Layout:
@@ -85,7 +85,7 @@ class SeesLayouts(TorchFunctionMode):
         if isinstance(output, Tensor) and len(output) == len(images):
             if output.dim() == 4:
                 return self._of_maps(layer, output, images)
-            if output.dim() == 3 and (found := self.of_tokens(output.shape[1], images)) is not None:
+            if output.dim() == 3 and 3 in self.reads_last and (found := self.of_tokens(output.shape[1])) is not None:
                 return found
         shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise NotApplicable(
@@ -95,17 +95,17 @@ class SeesLayouts(TorchFunctionMode):
 
     def _of_maps(self, layer: str, output: Tensor, images: Tensor) -> Layout:
         _, a, b, c = output.shape
-        first, last = _fits((b, c), images), _fits((a, b), images)
-        if (first and not last) or not (last or self.reads_last) or (first and not self.reads_last):
+        first, last, reads_last = _fits((b, c), images), _fits((a, b), images), 4 in self.reads_last
+        if (first and not last) or not (last or reads_last) or (first and not reads_last):
             return Layout("channels first")
-        if last and not first and self.reads_last:
+        if last and not first and reads_last:
             return Layout("channels last")
         raise NotApplicable(
             f"layer={layer!r} returns {tuple(output.shape)}, which may have channels first or last; "
             "name another layer (model.layer)"
         )
 
-    def of_tokens(self, count: int, images: Tensor) -> Layout | None:
+    def of_tokens(self, count: int) -> Layout | None:
         """Return the layout of `count` tokens, or None if they are not those of all patches."""
         for height, width in self.grids:
             if 0 <= count - height * width <= _EXTRA:
@@ -177,12 +177,39 @@ def run_to_layer(model: nn.Module, layer: str, images: Tensor) -> LayerRun:
     finally:
         handle.remove()
     if not found:
-        raise UserError(f"layer={layer!r} is not run by the forward pass of {type(model).__name__}")
+        raise _not_run(model, layer)
     maps, layout = found[-1]
     return LayerRun(maps, scores, layout)
 
 
+class _Reached(Exception):
+    """End the forward pass at the layer: its layout is known, and the pass is not counted as one of the explainer's."""
+
+    def __init__(self, layout: Layout) -> None:
+        super().__init__()
+        self.layout = layout
+
+
 def layout_of(model: nn.Module, layer: str, images: Tensor) -> Layout:
-    """Return the layout of the output of the module named `layer`, by a forward pass of the first image."""
-    with untouched(model), torch.no_grad():
-        return run_to_layer(model, layer, images[:1].detach().clone()).layout
+    """Return the layout of the output of the module named `layer`, by running the network up to it on one image.
+
+    Raises `UserError` as `run_to_layer` does.
+    """
+    image = images[:1].detach().clone()
+
+    def stop(module: nn.Module, args: object, output: Any) -> None:
+        raise _Reached(seen.layout(layer, output, image))
+
+    handle = submodule(model, layer).register_forward_hook(stop)
+    try:
+        with untouched(model), torch.no_grad(), SeesLayouts() as seen:
+            model(image)
+    except _Reached as reached:
+        return reached.layout
+    finally:
+        handle.remove()
+    raise _not_run(model, layer)
+
+
+def _not_run(model: nn.Module, layer: str) -> UserError:
+    return UserError(f"layer={layer!r} is not run by the forward pass of {type(model).__name__}")
