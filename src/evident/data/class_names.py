@@ -15,8 +15,8 @@ from evident.errors import UserError
 def names_of(names: str) -> tuple[str, ...]:
     """Return class names in the order of a network's outputs.
 
-    `names` is `imagenet`, or a JSON file with a list of names, with names by index (also as `id2label`, in a config of
-    transformers), or with indices by name. Raises `UserError` for any other content, and unless all names differ and
+    `names` is `imagenet`, or a JSON file with a list of names, with names by index, or with indices by name, or a
+    config of transformers. Raises `UserError` for any other content, and unless all names differ and
     the indices are 0, 1, 2, ...
     """
     if names == "imagenet":
@@ -26,13 +26,24 @@ def names_of(names: str) -> tuple[str, ...]:
         found: Any = json.loads(read_text(file))
     except ValueError as error:
         raise UserError(f"{file} is not JSON ({error}); write a list of class names") from error
-    if isinstance(found, dict):
-        found = _in_order(found.get("id2label", found))
+    if isinstance(found, dict) and "architectures" in found:
+        found = _of_transformers(found)
+    elif isinstance(found, dict):
+        found = _in_order(found)
     if not isinstance(found, list) or not found or not all(isinstance(name, str) for name in found):
         raise UserError(f"{file} must hold a list of class names, or names by index 0, 1, 2, ...")
     if len(set(found)) < len(found):
         raise UserError(f"{file} names the class {next(name for name in found if found.count(name) > 1)} twice")
     return tuple(found)
+
+
+def _of_transformers(config: dict[str, Any]) -> list[str] | None:
+    """Return the names in a config of transformers, which leaves out the default ones of two classes.
+
+    Names that occur twice, as the two cranes of ImageNet, get their index.
+    """
+    names = _in_order(config.get("id2label", {"0": "LABEL_0", "1": "LABEL_1"}))
+    return names and [name if names.count(name) == 1 else f"{name} ({index})" for index, name in enumerate(names)]
 
 
 def _in_order(found: dict[str, Any]) -> list[Any] | None:

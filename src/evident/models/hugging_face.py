@@ -4,6 +4,7 @@
 repository brings along is never run.
 """
 
+import functools
 import hashlib
 import json
 from collections.abc import Sequence
@@ -19,13 +20,20 @@ from evident.models.normalise import Normalise
 WEIGHTS = ("*.safetensors", "*.bin")
 
 
+def is_folder(architecture: str) -> bool:
+    """Return whether `architecture` is a local folder rather than a name on the hub."""
+    return Path(architecture).expanduser().is_dir()
+
+
+@functools.cache
 def folder_of(architecture: str, revision: str = "main") -> Path:
     """Return the folder with a network's config and weights: its own, or that of the hub's cache.
 
-    Downloads from the hub what the cache lacks. Raises `UserError` if that is impossible.
+    Downloads from the hub what the cache lacks. The hub is asked once in a process, so that the network is the one that
+    names the cells. Raises `UserError` if that is impossible.
     """
-    if (folder := Path(architecture).expanduser()).is_dir():
-        return folder
+    if is_folder(architecture):
+        return Path(architecture).expanduser()
     try:
         from huggingface_hub import snapshot_download
     except ImportError:
@@ -42,11 +50,16 @@ def folder_of(architecture: str, revision: str = "main") -> Path:
 
 def folder_digest(folder: Path) -> str:
     """Return the first 16 hexadecimal digits of the SHA-256 of all weights and configs in a folder."""
-    digest = hashlib.sha256()
-    for file in sorted({file for kind in (*WEIGHTS, "*.json") for file in folder.glob(kind)}):
-        with open(file, "rb") as opened:
-            digest.update(f"{file.name} {hashlib.file_digest(opened, 'sha256').hexdigest()}\n".encode())
-    return digest.hexdigest()[:16]
+    files = sorted({file for kind in (*WEIGHTS, "*.json") for file in folder.glob(kind)})
+    lines = [f"{file.name} {_digest(file, file.stat().st_mtime_ns, file.stat().st_size)}" for file in files]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+@functools.cache
+def _digest(file: Path, changed: int, size: int) -> str:
+    """Return the SHA-256 of a file, computed once for each time and size: a sweep asks for every cell."""
+    with open(file, "rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def names_file(architecture: str, revision: str = "main") -> str:
@@ -55,7 +68,7 @@ def names_file(architecture: str, revision: str = "main") -> str:
 
 
 def name_of(architecture: str) -> str:
-    """Return the name of a network for tables: that of its folder or repository."""
+    """Return the name of a network for tables: that of its folder, its repository, or itself."""
     return Path(architecture).name
 
 
@@ -82,7 +95,7 @@ class HuggingFaceClassifier(nn.Module):
             raise UserError(_missing(architecture)) from None
         try:
             config = AutoConfig.from_pretrained(self.folder, trust_remote_code=False)
-            network = AutoModelForImageClassification.from_config(config, trust_remote_code=False)
+            network = AutoModelForImageClassification.from_config(config, trust_remote_code=False, dtype=torch.float32)
         except (OSError, ValueError, KeyError) as error:
             raise UserError(
                 f"architecture={architecture} is no image classifier of transformers ({' '.join(str(error).split())}); "
@@ -102,11 +115,15 @@ class HuggingFaceClassifier(nn.Module):
         """Return mean and standard deviation of the colours, as the image processor states them."""
         file = self.folder / "preprocessor_config.json"
         stated: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
-        in_bytes = abs(stated.get("rescale_factor", 1 / 255) * 255 - 1) < 1e-3
-        if not stated or not in_bytes or stated.get("rescale_offset") or not stated.get("do_rescale", True):
+        in_bytes = abs(stated.get("rescale_factor", 1 / 255) * 255 - 1) < 1e-3 and stated.get("do_rescale", True)
+        # EfficientNet's processor divides by the standard deviation twice, MobileViT's swaps red and blue.
+        twice = stated.get("include_top", "EfficientNet" in str(stated.get("image_processor_type")))
+        other = twice or stated.get("rescale_offset") or stated.get("do_flip_channel_order")
+        complete = not stated.get("do_normalize", True) or {"image_mean", "image_std"} <= stated.keys()
+        if not stated or not in_bytes or other or not complete:
             raise UserError(
-                f"{file} does not say how colours in [0, 1] are normalised; add +model.build.mean=[0.5,0.5,0.5] and "
-                "+model.build.std=[0.5,0.5,0.5] with the network's numbers"
+                f"{file} does not say that colours in [0, 1] are normalised by a mean and a standard deviation; add "
+                "+model.build.mean=[0.5,0.5,0.5] and +model.build.std=[0.5,0.5,0.5], with the network's numbers"
             )
         if not stated.get("do_normalize", True):
             return [0.0] * 3, [1.0] * 3
@@ -116,14 +133,20 @@ class HuggingFaceClassifier(nn.Module):
         return self.network(pixel_values=self.normalise(images)).logits
 
     def published(self, weights: str) -> dict[str, Tensor]:
-        """Return the weights in the folder."""
+        """Return the weights in the folder; raise `UserError` if some are missing, which transformers would draw."""
         from transformers import AutoModelForImageClassification
-        from transformers.utils.logging import disable_progress_bar
+        from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
         disable_progress_bar()
-        found = AutoModelForImageClassification.from_pretrained(
-            self.folder, trust_remote_code=False, dtype=torch.float32
+        set_verbosity_error()  # what is missing is an error here
+        found, loading = AutoModelForImageClassification.from_pretrained(
+            self.folder, trust_remote_code=False, dtype=torch.float32, output_loading_info=True
         )
+        if missing := sorted(loading["missing_keys"]):
+            raise UserError(
+                f"{self.folder} lacks {len(missing)} weights of {type(found).__name__}, first {missing[0]}; give a "
+                "network that was trained to classify"
+            )
         return found.state_dict()
 
 

@@ -23,10 +23,11 @@ from torchvision.models import WeightsEnum, get_model, get_model_weights, list_m
 
 from evident.errors import UserError
 from evident.models.checkpoint import digest_of
-from evident.models.hugging_face import HuggingFaceClassifier, folder_digest, folder_of
+from evident.models.hugging_face import HuggingFaceClassifier, folder_digest, folder_of, is_folder
 from evident.models.normalise import Normalise
 
 State = dict[str, Tensor]
+_LOCAL = "local-dir:"  # before a folder with a network of timm's
 
 
 def _torchvision_weights(architecture: str) -> dict[str, WeightsEnum]:
@@ -85,6 +86,8 @@ class TimmClassifier(nn.Module):
                 f"architecture={architecture} needs timm, which is not installed; run pip install '.[hub]'"
             ) from None
         self.architecture = architecture
+        if architecture.startswith(_LOCAL):
+            architecture = f"{_LOCAL}{Path(architecture.removeprefix(_LOCAL)).expanduser()}"
         try:
             network: Any = timm.create_model(architecture, num_classes=classes, **settings)
         except (RuntimeError, OSError, ValueError, KeyError) as error:
@@ -106,7 +109,6 @@ class TimmClassifier(nn.Module):
 
 
 Pretrained = TorchvisionClassifier | TimmClassifier | HuggingFaceClassifier
-_LOCAL = "local-dir:"  # before a folder with a network of timm's
 
 
 def weights_of(
@@ -119,7 +121,7 @@ def weights_of(
     if library == "huggingface":
         folder = folder_of(architecture, revision)
         # The hub's cache has a folder for each commit.
-        return f"hub {folder.name}" if folder.parent.name == "snapshots" else f"folder {folder_digest(folder)}"
+        return f"folder {folder_digest(folder)}" if is_folder(architecture) else f"hub {folder.name}"
     if architecture.startswith(_LOCAL):
         return f"folder {folder_digest(Path(architecture.removeprefix(_LOCAL)).expanduser())}"
     if (file := _file(Path(root), architecture)).is_file():
@@ -174,5 +176,5 @@ def _download(network: Pretrained, weights: str, file: Path) -> State:
     except (OSError, RuntimeError) as error:
         raise UserError(
             f"model.weights={weights} of {network.architecture} is not on this machine and could not be downloaded "
-            f"({error}); run once with a network connection, or save the weights as {file}"
+            f"({error}); run once with a network connection, or, for torchvision and timm, save the weights as {file}"
         ) from error
