@@ -117,6 +117,27 @@ def test_networks_without_attention_between_all_tokens_are_refused() -> None:
         AttentionMap(TinyTransformer(), "sum")  # type: ignore[arg-type]
 
 
+def test_attention_without_heads_is_refused() -> None:
+    class Single(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.patches = nn.Conv2d(3, 5, 8, 8)
+
+        def forward(self, images: Tensor) -> Tensor:
+            tokens = self.patches(images).flatten(2).transpose(1, 2)
+            return F.scaled_dot_product_attention(tokens, tokens, tokens).mean(1)
+
+    with pytest.raises(NotApplicable, match="has no heads"):
+        AttentionMap(Single()).attribute(smooth_noise(), 1)
+
+
+def test_softmax_of_other_axes_is_no_attention() -> None:
+    with SeesAttention() as seen:
+        torch.rand(2, 3, 4, 4).softmax(1)
+        torch.rand(2, 3, 4, 4).softmax(3)
+    assert len(seen.attention) == 1
+
+
 @pytest.mark.parametrize("settings", [{"is_causal": True}, {"enable_gqa": True}])
 def test_attention_of_another_kind_is_refused(settings: dict[str, bool]) -> None:
     query = torch.rand(1, 2, 4, 3)

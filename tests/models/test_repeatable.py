@@ -52,6 +52,11 @@ def test_cause_is_named(drop: Any, cause: str, caplog: pytest.LogCaptureFixture)
     assert not network.head._forward_hooks
 
 
-@pytest.mark.parametrize("network", [flower_net(), Head(nn.Dropout(0.9)).train()])
+class Undefined(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        return images.mean((2, 3)) * torch.nan
+
+
+@pytest.mark.parametrize("network", [flower_net(), Head(nn.Dropout(0.9)).train(), Undefined()])
 def test_others_are_not_warned_of(network: nn.Module, caplog: pytest.LogCaptureFixture) -> None:
     assert not warnings_of(network, caplog)

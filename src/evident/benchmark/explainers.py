@@ -50,25 +50,32 @@ def explainers(config: DictConfig) -> list[Row]:
     training_set = ImageSet(one_per_class, torch.arange(len(one_per_class)), names)
     rows = []
     for name in GlobalHydra.instance().config_loader().get_group_options("explainer"):
-        composed = compose("config", [*_same(config), f"explainer={name}"])
-        explained, inputs = network, images
-        explainer_class = get_class(composed.explainer.build._target_)
-        if issubclass(explainer_class, ForSomeNetworks):
-            explained, inputs = network_and_images(_first_supported(explainer_class, config))
-        explainer = instantiate(composed.explainer.build, _partial_=True)(explained)
-        if isinstance(explainer, Fits):
-            explainer.fit(loader(training_set, len(training_set)))
-        target = torch.arange(len(inputs)) % explained(inputs[:1]).shape[1]
-        if isinstance(explainer, NeedsMask):
-            explain = partial(explainer.attribute_mask, inputs, target, mask)
-        else:
-            explain = partial(explainer.attribute, inputs, target)
-        base = partial(_forward_and_backward, explained, inputs, target)
         try:
-            rows.append(row(name, "forward+backward passes", ratios(explain, base, config.benchmark.repeats)))
+            rows.append(_timed(name, config, network, images, mask, training_set))
         except NotApplicable as error:
             log.warning("%s: left out: %s", name, error)
     return rows
+
+
+def _timed(
+    name: str, config: DictConfig, network: nn.Module, images: Tensor, mask: Tensor, training_set: ImageSet
+) -> Row:
+    """Return the row of one explainer, on this network if it supports it."""
+    composed = compose("config", [*_same(config), f"explainer={name}"])
+    explained, inputs = network, images
+    explainer_class = get_class(composed.explainer.build._target_)
+    if issubclass(explainer_class, ForSomeNetworks):
+        explained, inputs = network_and_images(_first_supported(explainer_class, config))
+    explainer = instantiate(composed.explainer.build, _partial_=True)(explained)
+    if isinstance(explainer, Fits):
+        explainer.fit(loader(training_set, len(training_set)))
+    target = torch.arange(len(inputs)) % explained(inputs[:1]).shape[1]
+    if isinstance(explainer, NeedsMask):
+        explain = partial(explainer.attribute_mask, inputs, target, mask)
+    else:
+        explain = partial(explainer.attribute, inputs, target)
+    base = partial(_forward_and_backward, explained, inputs, target)
+    return row(name, "forward+backward passes", ratios(explain, base, config.benchmark.repeats))
 
 
 def _forward_and_backward(network: nn.Module, images: Tensor, target: Tensor) -> None:

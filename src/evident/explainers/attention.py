@@ -51,7 +51,7 @@ class SeesAttention(SeesLayouts):
             self.attention.append(weights)
             return output, weights if asked else None
         output = super().__torch_function__(func, types, args, kwargs)
-        if func in _SOFTMAX and output.dim() == 4 and output.shape[2] == output.shape[3]:
+        if func in _SOFTMAX and output.dim() == 4 and _rows_sum_to_one(output):
             self.attention.append(output)
         return output
 
@@ -75,6 +75,11 @@ class SeesAttention(SeesLayouts):
         weights = scores.softmax(-1)
         self.attention.append(weights)
         return weights @ value
+
+
+def _rows_sum_to_one(weights: Tensor) -> bool:
+    """Return whether weights (N, heads, T, T) are attention; the softmax of other axes, as of segmentations, is not."""
+    return weights.shape[2] == weights.shape[3] and bool((weights.detach().sum(-1) - 1).abs().max() < 1e-3)
 
 
 class AttentionMap(Attribution):
@@ -119,8 +124,10 @@ class AttentionMap(Attribution):
         name = type(self.model).__name__
         if not attention:
             raise NotApplicable(f"{name} has no attention; use grad_cam, which explains feature maps")
-        sizes = {tuple(weights.shape[-2:]) for weights in attention}
-        if len(sizes) > 1 or any(len(weights) != count for weights in attention):
-            raise NotApplicable(
-                f"{name} attends within windows, or merges tokens, so that attention cannot be multiplied; use grad_cam"
-            )
+        tokens = attention[0].shape[-1]
+        for weights in attention:
+            if weights.dim() != 4 or len(weights) != count or weights.shape[-2:] != (tokens, tokens):
+                raise NotApplicable(
+                    f"{name} attends within windows, merges tokens or has no heads: attention of "
+                    f"{tuple(weights.shape)} cannot be multiplied; use grad_cam"
+                )

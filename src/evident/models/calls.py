@@ -187,7 +187,9 @@ class LayerCalls(TorchFunctionMode):
         kwargs = kwargs or {}
         kind = _kind(func, args, kwargs) if self._path else None
         output = func(*args, **kwargs)
-        if func in (F.linear, F.layer_norm) and output.dim() > 2 and self._path:
+        # Normalisations of (K, h, w) have three axes.
+        over_channels = func is F.layer_norm and len(args[1]) == 1
+        if (func is F.linear or over_channels) and output.dim() > 2 and self._path:
             self.unread.append(self._path[-1])
         if kind is None or not isinstance(output, Tensor) or output.dim() not in (2, 4):
             return output

@@ -20,7 +20,7 @@ def warn_of_other_scores(network: nn.Module, images: Tensor) -> None:
     The warning names the module whose dropout stays on, if there is one.
     """
     with untouched(network):
-        if torch.equal(network(images), network(images)):
+        if torch.allclose(network(images), network(images), rtol=1e-4, atol=1e-6, equal_nan=True):
             return
         with _Dropouts(network) as dropouts:
             network(images)
@@ -29,6 +29,13 @@ def warn_of_other_scores(network: nn.Module, images: Tensor) -> None:
         f"{type(network).__name__} gives the same image other scores in every call, and so every explanation differs: "
         f"{cause}; a dropout must be off in eval mode, such as nn.Dropout, or F.dropout with training=self.training"
     )
+
+
+def _attends_at_random(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Return whether a call of attention drops some of it."""
+    if func is F.scaled_dot_product_attention:
+        return (args[4] if len(args) > 4 else kwargs.get("dropout_p", 0.0)) > 0
+    return func is F.multi_head_attention_forward and bool(kwargs.get("training", True))
 
 
 class _Dropouts(TorchFunctionMode):
@@ -49,7 +56,6 @@ class _Dropouts(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        attends = func is F.scaled_dot_product_attention and kwargs.get("dropout_p", 0) > 0
-        if attends or is_active_dropout(func, args, kwargs):
+        if _attends_at_random(func, args, kwargs) or is_active_dropout(func, args, kwargs):
             self.found[self._path[-1]] = None
         return func(*args, **kwargs)

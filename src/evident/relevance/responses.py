@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from evident.errors import NotApplicable
+from evident.errors import NotApplicable, UserError
 from evident.models.calls import LayerCall, LayerCalls
 from evident.models.untouched import untouched
 
@@ -61,7 +61,9 @@ def layer_responses(model: nn.Module, images: Tensor, layers: Layers = "relu") -
     unknown = [name for name in named if name not in {"all", *features, *map(calls.get, features)}]
     if unknown or not energies.keys() & features:
         known = ", ".join(names[:last])
-        raise NotApplicable(
+        # A network without rectifiers does not suit the default; other names are mistakes.
+        kind = NotApplicable if set(named) <= {"relu", "all"} else UserError
+        raise kind(
             f"layers={', '.join(unknown or named) or named} names no intermediate layer of {type(model).__name__}; "
             f"use relu, all, or a list of {known}"
         )

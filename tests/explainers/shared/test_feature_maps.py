@@ -182,6 +182,23 @@ def test_finding_the_layout_is_no_forward_pass_of_the_explainer() -> None:
     assert cost.forward_passes == len(images)
 
 
+def test_tokens_of_two_grids_are_refused() -> None:
+    class Two(nn.Module):
+        """Five tokens: those of 2 x 2 patches and one more, or of a gate's 1 x 1 map and four more."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.gate, self.patches, self.norm = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 6, 16, 16), nn.LayerNorm(6)
+
+        def forward(self, images: Tensor) -> Tensor:
+            images = images * self.gate(images.mean((2, 3), keepdim=True))
+            tokens = self.patches(images).flatten(2).transpose(1, 2)
+            return self.norm(torch.cat((tokens[:, :1], tokens), 1)).mean(1)
+
+    with pytest.raises(NotApplicable, match="not feature maps"):
+        layout_of(Two(), "norm", smooth_noise())
+
+
 def test_layers_without_places_are_refused() -> None:
     network = ready(timm_swin)
     with pytest.raises(NotApplicable, match="not feature maps"):

@@ -28,7 +28,6 @@ from evident.models.functions import CONVOLUTIONS
 from evident.models.untouched import untouched
 
 _EXTRA = 5  # tokens beside the patches: class tokens and registers
-_READS_LAST = frozenset((F.linear, F.layer_norm))
 
 
 class Layout(NamedTuple):
@@ -73,7 +72,7 @@ class SeesLayouts(TorchFunctionMode):
         output = func(*args, **(kwargs or {}))
         if func in CONVOLUTIONS and output.dim() == 4:
             self.grids[output.shape[2], output.shape[3]] = None
-        elif func in _READS_LAST:
+        elif func is F.linear or (func is F.layer_norm and _over_channels(args, kwargs)):
             self.reads_last.add(output.dim())
         return output
 
@@ -106,16 +105,23 @@ class SeesLayouts(TorchFunctionMode):
         )
 
     def of_tokens(self, count: int) -> Layout | None:
-        """Return the layout of `count` tokens, or None if they are not those of all patches."""
-        for height, width in self.grids:
-            if 0 <= count - height * width <= _EXTRA:
-                return Layout("tokens", count - height * width, (height, width))
+        """Return the layout of `count` tokens, or None if they are not those of all patches, or of two grids."""
+        whole = [grid for grid in self.grids if 0 <= count - grid[0] * grid[1] <= _EXTRA]
+        if whole:
+            [(height, width), *others] = whole
+            return None if others else Layout("tokens", count - height * width, (height, width))
         for height, width in self.grids:
             factor = round((height * width / count) ** 0.5)
             divided = factor > 1 and height % factor == 0 == width % factor
             if divided and height * width == count * factor**2:
                 return Layout("tokens", 0, (height // factor, width // factor))
         return None
+
+
+def _over_channels(args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> bool:
+    """Return whether a layer normalisation is over the last axis alone; over three it is one of (K, h, w)."""
+    shape = args[1] if len(args) > 1 else (kwargs or {})["normalized_shape"]
+    return len(shape) == 1
 
 
 def _fits(cells: tuple[int, int], images: Tensor) -> bool:

@@ -229,6 +229,7 @@ class RelevanceRules(TorchFunctionMode):
         if functions.carries_signal(output):
             name = resolve_name(func) or func.__name__
             raise NotApplicable(
-                f"LRP has no rule for {name} of these operands; use integrated_gradients, which needs none"
+                f"LRP has no rule for {name} of these operands; use integrated_gradients, which needs none, or, for "
+                "attention, attention_relevance"
             )
         return output
