@@ -21,6 +21,9 @@ def reason_to_skip_real_data() -> str | None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # The longest first, so that no process waits for one at the end.
     items.sort(key=lambda item: "slow" not in item.keywords)
+    for item in items:
+        if "kill" in item.keywords and "kill" not in (item.config.option.markexpr or ""):
+            item.add_marker(pytest.mark.skip(reason="takes a quarter of an hour; run pytest -m kill"))
     reason = reason_to_skip_real_data()
     if reason is not None:
         for item in items:

@@ -10,12 +10,15 @@ from PIL import Image
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("explainer=grad_cat", "explainer=grad_cat is unknown; use activations attention_relevance"),
-        ("experiment=flowers", "experiment=flowers is unknown; use an8flower"),
+        ("explainer=grad_cat", "explainer=grad_cat is unknown, perhaps grad_cam; use activations attention_relevance"),
+        ("experiment=flowers", "experiment=flowers is unknown, perhaps an8flower; use an8flower"),
         ("scale=huge", "scale=huge is unknown; use paper quick smoke"),
         ("debug=verbose", "debug=verbose is unknown; use default"),
-        ("experiment=vebi/minst", "experiment=vebi/minst is unknown; use vebi/an8flower_double_12c"),
-        ("explainer=lime/squars", "explainer=lime/squars is unknown; use lime/squares"),
+        (
+            "experiment=vebi/minst",
+            "experiment=vebi/minst is unknown, perhaps vebi/mnist; use vebi/",
+        ),
+        ("explainer=lime/squars", "explainer=lime/squars is unknown, perhaps lime/squares; use lime/squares"),
         ("explainer=glob(nothing*)", "a glob of the sweep matches no file"),
         ("model=0", "Config group override must be a string or a list. Got int"),
         ("task=explain image=x hydra.sweeper.params.seed=0", "Unexpected type for root: NoneType"),

@@ -49,7 +49,10 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "my_vit" / "preprocessor_config.json").write_text(
         '{"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}'
     )
-    [code] = re.findall(r"export PYTHONPATH=(\S+)", PAGE)
+    for name, content in re.findall(r"```(?:python|yaml)\n# file: (\S+)\n(.*?)```", PAGE, re.DOTALL):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
+    [code] = set(re.findall(r"export PYTHONPATH=(\S+)", PAGE))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(tmp_path / code), os.environ.get("PYTHONPATH", ""))))
     return tmp_path
 
@@ -57,13 +60,17 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def in_world(word: str, world: Path) -> str:
     """Return an override with the files of the page replaced by those of the test."""
     key, _, value = word.partition("=")
+    word = word.replace("file://", f"file://{world}/")
     return f"{key}={world / value}" if (world / value).exists() else word
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS, ids=range(len(COMMANDS)))
 def test_command_of_the_page_works(command: str, world: Path) -> None:
     given = [in_world(word, world) for word in shlex.split(command)]
     small = ["scale=smoke", "logger=none"]
+    if "model=" not in command:
+        small += ["model=squeezenet1_1"]
     if "vit_tiny" not in command:  # which takes images of 224 pixels only
         small += ["data.size=64", "data.build.resize=64"] if "task=explain" not in command or "data=" in command else []
     if "model.weights" not in command and "huggingface" not in command:
@@ -84,4 +91,4 @@ def test_command_of_the_page_works(command: str, world: Path) -> None:
 
 
 def test_page_has_its_commands() -> None:
-    assert len(COMMANDS) >= 8
+    assert len(COMMANDS) >= 10

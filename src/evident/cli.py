@@ -1,5 +1,7 @@
 """From the command line to a task: resolvers of the config, logging, and errors in one line."""
 
+import difflib
+import errno
 import logging
 import os
 import sys
@@ -19,6 +21,7 @@ from evident.progress import bars, console
 from evident.quoting import quoted
 from evident.store import STORE
 
+UNWRITABLE = (errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EACCES)
 ROOT = Path(__file__).parents[2]
 
 
@@ -103,8 +106,14 @@ def one_line(error: Exception) -> str:
         names = error.options or ()
         if folder:  # Hydra lists the files of the group only
             names = sorted(f"{folder}/{file.stem}" for file in (ROOT / "conf" / group / folder).glob("*.yaml"))
-        return f"{group}={given} is unknown; use {' '.join(names) or f'one of conf/{group}/*.yaml'}"
-    if isinstance(error, OSError):  # Hydra writes its own config to the store before anything else
+        nearest = difflib.get_close_matches(given, names, 1)
+        asked = f", perhaps {nearest[0]}" if nearest else ""
+        return (
+            f"{group}={given} is unknown{asked}; use {' '.join(names) or f'one of conf/{group}/*.yaml'}; files of your "
+            "own need hydra.searchpath=[file://DIR/conf]"
+        )
+    # Hydra writes its own config to the store before anything else.
+    if isinstance(error, OSError) and error.errno in UNWRITABLE:
         return unwritable(error.filename, STORE, error)
     for reason in _reasons(error):
         if isinstance(reason, UserError):

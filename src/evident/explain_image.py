@@ -22,7 +22,7 @@ from evident.cell import fit_explainer, recorders_of, save_network
 from evident.cell_folder import CellFolder
 from evident.contracts import NeedsMask, Regressor, StatesContributions
 from evident.data.class_names import index_of
-from evident.data.files import Square, Stretch
+from evident.data.files import Crop, Frame, Square, Stretch
 from evident.data.images import ImageSet
 from evident.data.loading import base_config, load_data
 from evident.data.pictures import read_picture
@@ -114,9 +114,18 @@ def _with_data_of_model(config: DictConfig) -> DictConfig:
 
 
 def _picture(config: DictConfig) -> ImageSet:
-    path, size, stretched = Path(config.image), config.data.size, config.data.get("resize")
-    frame = Square(size) if stretched is None else Stretch(stretched, size)
-    return ImageSet(frame.image(read_picture(path))[None], torch.zeros(1, dtype=torch.long), [path.name])
+    path = Path(config.image)
+    pixels = _frame(config.data).image(read_picture(path))
+    return ImageSet(pixels[None], torch.zeros(1, dtype=torch.long), [path.name])
+
+
+def _frame(data: DictConfig) -> Frame:
+    """Return how the data set cuts squares out of its own pictures; rendered ones are squares."""
+    if (both := data.get("resize")) is not None:
+        return Stretch(both, data.size)
+    if (side := data.build.get("resize")) is not None:
+        return Crop(side, data.size) if "classes" in data else Stretch(side, data.size)
+    return Square(data.size)
 
 
 def _setup(request: Request, network: Trained, image: ImageSet) -> Setup:

@@ -150,7 +150,7 @@ class Sweep(Callback):
                 "choose another"
             )
         left_out = list(dict.fromkeys(left_out))
-        if left_out and not cells:
+        if left_out and not cells and not missing:
             raise UserError("no explainer applies to the network:\n" + "\n".join(why for _, _, why in left_out))
         if cells:
             results = Path(config.paths.results) / config.experiment

@@ -119,8 +119,13 @@ def class_names(root: Path | str | None, names: str | None) -> tuple[str, ...]:
 
 
 def class_count(root: Path | str | None, names: str | None) -> int:
-    """Return the number of `class_names`."""
-    return len(class_names(root, names))
+    """Return the number of `class_names`; raise `UserError` if there are none, so that no network can be built."""
+    if count := len(class_names(root, names)):
+        return count
+    raise UserError(
+        f"{root} has no class folders, so the classes of the network are unknown; give model.names=FILE.json, a list "
+        "of their names"
+    )
 
 
 def count_test_images(root: Path | str | None, train: float, val: float) -> int:

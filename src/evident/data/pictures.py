@@ -32,7 +32,7 @@ SIDEWAYS = (5, 6, 7, 8)
 WHITES = (2**16 - 1, 2**31 - 1, 2**32 - 1)
 
 # What Pillow raises for files that are missing or damaged, and for pictures whose decoding would take gigabytes.
-FAULTS = (OSError, SyntaxError, ValueError, Image.DecompressionBombWarning, Image.DecompressionBombError)
+FAULTS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 def read_picture(path: Path) -> Image.Image:

@@ -104,6 +104,7 @@ def explain_batch(
             # Ground truth for the oracle: the contribution map if known, else the mask.
             attribution = attributions(explainer, images, target, batch.get("contribution_map", mask))
         heatmap = explainer.heatmap(attribution)
+    _check_shapes(explainer, images, attribution, heatmap)
     if heatmap.isnan().any():
         raise ValueError(f"{type(explainer).__name__} returned a heatmap with NaN")
     explanation = Explanation(
@@ -129,6 +130,21 @@ def explain_batch(
         "peak_memory": cost.peak_memory,
     }
     return ExplainedBatch(batch, explanation, spent)
+
+
+def _check_shapes(explainer: Any, images: Tensor, attribution: Tensor, heatmap: Tensor) -> None:
+    """Raise `UserError` unless an explainer, which may be the user's, returns what the contract says."""
+    name, count, (height, width) = type(explainer).__name__, len(images), images.shape[-2:]
+    if attribution.shape not in [(count, channels, height, width) for channels in (1, 3)]:
+        raise UserError(
+            f"{name}.attribute returned {tuple(attribution.shape)} for {count} images of {height} x {width} pixels; "
+            f"return (N, 1 or 3, H, W)"
+        )
+    if heatmap.shape != (count, height, width):
+        raise UserError(
+            f"{name}.heatmap returned {tuple(heatmap.shape)} for {count} images of {height} x {width} pixels; return "
+            "(N, H, W)"
+        )
 
 
 def _signed(explainer: Any, attribution: Tensor, images: Tensor, target: Tensor) -> Tensor:

@@ -1,6 +1,8 @@
 """The report of an experiment: the tables, figures and text of its sections, written to one folder."""
 
 import json
+import logging
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ from evident.report.figures.files import write_figures, write_whole
 from evident.report.gallery.page import gallery
 from evident.report.sections.contract import Section
 
+log = logging.getLogger("evident")
+
 
 def write(
     cells: Sequence[Cell], results: Path, overrides: Sequence[str], left_out: Sequence[tuple[str, str, str]] = ()
@@ -28,6 +32,7 @@ def write(
     with writing(results, "paths.results"):
         (results / "figures").mkdir(parents=True, exist_ok=True)
     experiment = Experiment(cells)
+    _warn_of_others(experiment, results)
     tables: dict[str, pd.DataFrame] = {}
     figures: dict[str, Figure] = {}
     text = f"# {_title(experiment)}\n"
@@ -48,6 +53,25 @@ def write(
     files = write_figures(figures, results / "figures")
     write_whole(results / "index.html", gallery(experiment.config.experiment, text, files, list(tables)))
     return text
+
+
+def _warn_of_others(experiment: Experiment, results: Path) -> None:
+    """Warn if the report that is there already is of other networks or data, which the new one does not show."""
+    before = results / "provenance.json"
+    if not before.is_file():
+        return
+    named = [{(n["model"], n["data"]) for n in facts} for facts in (_models(before), experiment.network_facts)]
+    if lost := sorted(named[0] - named[1]):
+        gone = ", ".join(f"{model} on {data}" for model, data in lost)
+        log.warning("%s: the report of %s is replaced; paths.results=DIR keeps several", results, gone)
+
+
+def _models(provenance: Path) -> list[dict[str, Any]]:
+    """Return the networks of an earlier report; none if it is damaged."""
+    try:
+        return list(json.loads(provenance.read_text())["models"])
+    except (OSError, ValueError, KeyError):
+        return []
 
 
 def sections_of(cells: Sequence[Cell]) -> list[Section]:
@@ -73,9 +97,9 @@ def _provenance(experiment: Experiment, overrides: Sequence[str]) -> dict[str, A
     environments = list(dict.fromkeys(cell.folder.environment() for cell in experiment.cells))
     # Paths, loggers and launchers change nothing in the results, and neither does a second report.
     relevant = [
-        given
+        shlex.quote(given)
         for given in overrides
-        if given.startswith("hydra.searchpath") or not given.startswith(("paths.", "task=", "logger", "hydra"))
+        if given.startswith("hydra.searchpath") or not given.startswith(("paths.", "task=report", "logger", "hydra"))
     ]
     config = experiment.config
     return {
