@@ -241,3 +241,22 @@ def test_gradient_mode_has_no_effect(mode: Callable[[], torch.autograd.grad_mode
         x = responses(model, images())
     assert torch.equal(x, expected)
     assert not x.requires_grad
+
+
+def test_normalisation_of_whole_maps_is_no_channels_last() -> None:
+    class Normalised(nn.Module):
+        """Normalise maps over (K, h, w), or over their last axis alone if `last`."""
+
+        def __init__(self, last: bool) -> None:
+            super().__init__()
+            self.convolution, self.head, self.last = nn.Conv2d(3, 4, 8, 8), nn.Linear(4, 2), last
+
+        def forward(self, images: Tensor) -> Tensor:
+            maps = self.convolution(images).relu()
+            shape = maps.shape[3:] if self.last else maps.shape[1:]
+            return self.head(nn.functional.layer_norm(maps, normalized_shape=shape).mean((2, 3)))
+
+    images = torch.rand(2, 3, 32, 32)
+    assert responses(Normalised(last=False), images).shape == (2, 4)
+    with pytest.raises(UserError, match="computes on tokens or on maps with channels last"):
+        responses(Normalised(last=True), images)

@@ -21,6 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from evident.models.functions import reads_last_axis
+
 
 class Rectifier(NamedTuple):
     """Hold one call of min(max(x, 0), ceiling): ReLU has no ceiling, ReLU6 has 6."""
@@ -187,9 +189,7 @@ class LayerCalls(TorchFunctionMode):
         kwargs = kwargs or {}
         kind = _kind(func, args, kwargs) if self._path else None
         output = func(*args, **kwargs)
-        # Normalisations of (K, h, w) have three axes.
-        over_channels = func is F.layer_norm and len(args[1]) == 1
-        if (func is F.linear or over_channels) and output.dim() > 2 and self._path:
+        if reads_last_axis(func, args, kwargs) and output.dim() > 2 and self._path:
             self.unread.append(self._path[-1])
         if kind is None or not isinstance(output, Tensor) or output.dim() not in (2, 4):
             return output

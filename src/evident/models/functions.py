@@ -72,6 +72,16 @@ def is_active_dropout(func: Function, args: tuple[Any, ...], kwargs: dict[str, A
     return func in _DROPOUTS and _dropout_trains(*args, **kwargs)
 
 
+def reads_last_axis(func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Return whether the call reads channels from the last axis: a fully connected layer, or a normalisation over it.
+
+    A layer normalisation over three axes is one of maps (K, h, w).
+    """
+    if func is F.layer_norm:
+        return len(args[1] if len(args) > 1 else kwargs["normalized_shape"]) == 1
+    return func is F.linear
+
+
 def is_fixed_batch_norm(func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Return whether the call is a batch normalisation by constants, not by the statistics of its batch."""
     return func is F.batch_norm and not _batch_norm_trains(*args, **kwargs)

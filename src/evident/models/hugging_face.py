@@ -104,7 +104,7 @@ class HuggingFaceClassifier(nn.Module):
         if config.num_labels != classes:
             raise UserError(
                 f"architecture={architecture} has {config.num_labels} classes, the data {classes}; use data=folder "
-                "with model.names=null, or the data set of these classes"
+                "without model.names, or the data set of these classes"
             )
         if mean is None or std is None:
             mean, std = self._colours()

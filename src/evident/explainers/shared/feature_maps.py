@@ -19,12 +19,11 @@ from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from evident.errors import NotApplicable, UserError
-from evident.models.functions import CONVOLUTIONS
+from evident.models.functions import CONVOLUTIONS, reads_last_axis
 from evident.models.untouched import untouched
 
 _EXTRA = 5  # tokens beside the patches: class tokens and registers
@@ -72,7 +71,7 @@ class SeesLayouts(TorchFunctionMode):
         output = func(*args, **(kwargs or {}))
         if func in CONVOLUTIONS and output.dim() == 4:
             self.grids[output.shape[2], output.shape[3]] = None
-        elif func is F.linear or (func is F.layer_norm and _over_channels(args, kwargs)):
+        elif reads_last_axis(func, args, kwargs or {}):
             self.reads_last.add(output.dim())
         return output
 
@@ -95,10 +94,10 @@ class SeesLayouts(TorchFunctionMode):
     def _of_maps(self, layer: str, output: Tensor, images: Tensor) -> Layout:
         _, a, b, c = output.shape
         first, last, reads_last = _fits((b, c), images), _fits((a, b), images), 4 in self.reads_last
-        if (first and not last) or not (last or reads_last) or (first and not reads_last):
+        if first == last and not reads_last:
             return Layout("channels first")
-        if last and not first and reads_last:
-            return Layout("channels last")
+        if first != last and (first or reads_last):
+            return Layout("channels first" if first else "channels last")
         raise NotApplicable(
             f"layer={layer!r} returns {tuple(output.shape)}, which may have channels first or last; "
             "name another layer (model.layer)"
@@ -116,12 +115,6 @@ class SeesLayouts(TorchFunctionMode):
             if divided and height * width == count * factor**2:
                 return Layout("tokens", 0, (height // factor, width // factor))
         return None
-
-
-def _over_channels(args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> bool:
-    """Return whether a layer normalisation is over the last axis alone; over three it is one of (K, h, w)."""
-    shape = args[1] if len(args) > 1 else (kwargs or {})["normalized_shape"]
-    return len(shape) == 1
 
 
 def _fits(cells: tuple[int, int], images: Tensor) -> bool:
