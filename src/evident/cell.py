@@ -10,16 +10,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from captum.attr import Attribution
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Trainer, seed_everything
 from pytorch_lightning.loggers import Logger
+from torch import nn
 
 from evident import store
 from evident.cell_folder import EXAMPLES, NETWORK, PREDICTIONS, SCORES, CellFolder
-from evident.contracts import NamesAttributes, Regressor, Removable, Splits
+from evident.contracts import Fits, NamesAttributes, Regressor, Removable, Splits
 from evident.data.class_names import index_of
 from evident.data.images import loader
 from evident.data.loading import load_data
@@ -27,8 +29,8 @@ from evident.errors import NotApplicable, UserError
 from evident.explainers.shared.classes import KINDS
 from evident.explainers.shared.learning import learn
 from evident.loggers import log_scores, loggers_of
-from evident.metrics.contract import needs_of
-from evident.models.training import Trained, trained, training_of
+from evident.metrics.contract import Need, needs_of
+from evident.models.training import NetworkSpec, Trained, trained, training_of
 from evident.progress import bar
 from evident.recorders.contract import Recorder, Setup
 from evident.recorders.explain import Explain
@@ -136,7 +138,8 @@ def explain(request: Request, setup: Setup, loggers: list[Logger]) -> Sequence[R
     """
     config, network = request.config, setup.network.network
     recorders = recorders_of(request, setup)
-    needs_removals = any("removals" in needs_of(metric) for metric in setup.metrics.values())
+    needed = {need for metric in setup.metrics.values() for need in needs_of(metric)}
+    needs_removals = "removals" in needed
     with bar(request.name, len(setup.images)) as progress:
         callback = Explain(
             setup.explainer,
@@ -144,6 +147,7 @@ def explain(request: Request, setup: Setup, loggers: list[Logger]) -> Sequence[R
             _target(config, setup.network),
             config.seed,
             removals=setup.images.removals if needs_removals and isinstance(setup.images, Removable) else None,
+            further=_further(request, setup, needed),
             prepare=partial(fit_explainer, request, setup),
             advance=progress.advance,
         )
@@ -161,6 +165,32 @@ def explain(request: Request, setup: Setup, loggers: list[Logger]) -> Sequence[R
         module = training_of(request.network.config).module(network, request.network.config.data.classes)
         trainer.test(module, loader(setup.images, config.explained.batch_size), verbose=False)
     return recorders
+
+
+def _further(request: Request, setup: Setup, needed: set[Need]) -> dict[str, Any]:
+    """Return the fields of an explanation that are the same for all images: how to rebuild its explainer, and a twin.
+
+    The twin of a network of seed s has the seed s ^ 1, so that pairs of an even number of networks need no others.
+    """
+    further: dict[str, Any] = {"rebuild": partial(_rebuild, request, setup)}
+    if "twin" in needed:
+        if request.network.published:
+            raise UserError(
+                f"{request.config.model.name} has published weights, so there is no twin that was trained from another "
+                "seed; leave out the metrics that need one"
+            )
+        config = OmegaConf.merge(request.config, {"network_seed": request.config.network_seed ^ 1})
+        assert isinstance(config, DictConfig)
+        further["twin"] = trained(NetworkSpec.of(config), []).network
+    return further
+
+
+def _rebuild(request: Request, setup: Setup, network: nn.Module) -> Attribution:
+    """Build the explainer of the request for another network; what it learns is not stored."""
+    explainer: Attribution = instantiate(request.config.explainer.build, _partial_=True)(network)
+    if isinstance(explainer, Fits):
+        explainer.fit(loader(setup.splits().split("train"), 64))
+    return explainer
 
 
 def _target(config: DictConfig, network: Trained) -> str | int:

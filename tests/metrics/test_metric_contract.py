@@ -105,6 +105,8 @@ def explanation(
     mask = torch.rand(images, height, width, generator=generator) < 0.3
     heatmap = torch.randn(images, height, width, generator=generator)
     true, removals = scenes(images, height, width, generator)
+    torch.manual_seed(1)
+    twin = change(Network(6))
     return Explanation(
         images=pixels,
         target=target,
@@ -120,6 +122,8 @@ def explanation(
         contributions=torch.randn(images, ATTRIBUTES, generator=generator),
         attribute_maps=torch.rand(images, ATTRIBUTES, 4, 5, generator=generator),
         removals=removals,
+        rebuild=Explainer,
+        twin=twin,
     )
 
 

@@ -24,7 +24,7 @@ from evident.explainers.shared.classes import class_of
 from evident.explainers.shared.evidence import evidence
 from evident.explainers.shared.targets import targets
 from evident.explainers.siam import SIAM
-from evident.metrics.contract import Curve, Explanation, metric
+from evident.metrics.contract import Curve, Explanation, heatmaps, metric
 from evident.models.classifier import Classifier
 from evident.models.mnist_net import MnistNet
 from evident.models.siam import network as siam_network
@@ -233,6 +233,20 @@ def explain_scenes(
 ) -> Recorded:
     explainer: Any = kind(network("siam" if kind is SIAM else "regressor"))
     return record(explainer, SceneStage(explainer.forward_func), split or voted(), metrics, **settings)
+
+
+@metric(direction="higher", needs=("rebuild", "twin"))
+def difference_of_twin(explanation: Explanation) -> Tensor:
+    """Explain the twin by a rebuilt explainer, and return the mean change of the heatmap."""
+    assert explanation.rebuild is not None
+    assert explanation.twin is not None
+    theirs = heatmaps(explanation.rebuild(explanation.twin), explanation.images, explanation.target, None)
+    return (theirs + 1 - explanation.heatmap).mean((1, 2))
+
+
+def test_metric_sees_a_twin_network_and_can_rebuild_the_explainer() -> None:
+    recorded = explain({"twin": difference_of_twin}, further={"twin": MnistNet(10), "rebuild": Brightness})
+    assert recorded.scores["value"].tolist() == pytest.approx([1.0] * 7)
 
 
 def test_scores_have_a_row_per_image_metric_and_curve_point() -> None:

@@ -1,6 +1,6 @@
 """Explanation of test batches: explain, then hand the batch to the recorders."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -30,7 +30,8 @@ class Explain(Callback):
     (`explainers.shared.classes`), with `seed` where it is random, or an index; for a regression it is the first output.
     `prepare`
     runs before the first batch, when the network is on its device; `advance` gets the number of images after each
-    batch; `removals` renders images without their attributes, if a metric needs that.
+    batch; `removals` renders images without their attributes, if a metric needs that; `further` are fields of every
+    explanation, by name.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Explain(Callback):
         target: str | int = "label",
         seed: int = 0,
         removals: Removed | None = None,
+        further: Mapping[str, Any] | None = None,
         prepare: Callable[[], None] = lambda: None,
         advance: Callable[[int], None] = lambda images: None,
     ) -> None:
@@ -50,10 +52,13 @@ class Explain(Callback):
             )
         self.explainer, self.recorders, self.target, self.seed = explainer, recorders, target, seed
         self.removals, self.prepare, self.advance = removals, prepare, advance
-
+        self.further = dict(further or {})
         self._first = True
 
     def on_test_start(self, trainer: Trainer, module: LightningModule) -> None:
+        for value in self.further.values():
+            if isinstance(value, nn.Module):  # Lightning moves the explained network only
+                value.to(module.device)
         self.prepare()
 
     def on_test_batch_end(self, trainer: Trainer, module: Any, outputs: Any, batch: Batch, *_: Any) -> None:
@@ -61,7 +66,7 @@ class Explain(Callback):
             warn_of_other_scores(module.network, batch["image"][:1])
             self._first = False
         target = target_of(self.target, module.network, batch, self.seed)
-        explained = explain_batch(self.explainer, module.network, batch, target, self.removals)
+        explained = explain_batch(self.explainer, module.network, batch, target, self.removals, self.further)
         for recorder in self.recorders:
             recorder.record(explained)
         self.advance(len(batch["image"]))
@@ -89,9 +94,17 @@ def target_of(kind: str | int, network: nn.Module, batch: Batch, seed: int) -> T
 
 
 def explain_batch(
-    explainer: Any, network: nn.Module, batch: Batch, target: Tensor, removals: Removed | None = None
+    explainer: Any,
+    network: nn.Module,
+    batch: Batch,
+    target: Tensor,
+    removals: Removed | None = None,
+    further: Mapping[str, Any] | None = None,
 ) -> ExplainedBatch:
-    """Explain the images of one batch for the classes `target` (N,); raises `ValueError` for a heatmap with NaN."""
+    """Explain the images of one batch for the classes `target` (N,); raises `ValueError` for a heatmap with NaN.
+
+    `further` are fields of the explanation that are the same for all batches.
+    """
     images, mask = batch["image"], batch.get("mask")
     evidence: Evidence | None = None
     with Cost(network) as cost:
@@ -122,6 +135,7 @@ def explain_batch(
         contributions=explainer.contributions(images, target) if isinstance(explainer, StatesContributions) else None,
         attribute_maps=explainer.attribute_maps(images) if isinstance(explainer, ShowsAttributes) else None,
         removals=None if removals is None else _on(removals(batch["index"].cpu()), images.device),
+        **(further or {}),
     )
     spent = {
         "seconds": cost.seconds,
