@@ -27,7 +27,10 @@ from evident.cell_folder import SCORES
 from evident.contracts import ForSomeNetworks
 
 EXPLAINERS = CONF / "explainer"
-VARIANTS = sorted(EXPLAINERS.glob("*/*.yaml"))
+IN_FOLDERS = sorted(EXPLAINERS.glob("*/*.yaml"))
+VARIANTS = [file for file in IN_FOLDERS if file.parent.with_suffix(".yaml").is_file()]
+# Rows that globs of explainers do not find, because they judge metrics, not networks.
+APART = [file for file in IN_FOLDERS if file not in VARIANTS]
 
 
 def name_of(file: Path) -> str:
@@ -76,6 +79,13 @@ def test_variant_is_named_after_its_explainer_and_differs_in_its_settings_only(f
     assert set(different(*written)) - {"budget", "build"} == {"name"}
     assert OmegaConf.load(file).build  # a variant may name a default, so that it stays if the default changes
     assert variant.build._target_ == explainer.build._target_
+
+
+@pytest.mark.parametrize("file", APART, ids=name_of)
+def test_file_of_a_folder_without_an_explainer_is_a_reference_row(file: Path) -> None:
+    apart = explainer_of(name_of(file))
+    assert apart.name == f"{file.parent.name}_{file.stem}"
+    assert apart.reference_row
 
 
 @pytest.mark.parametrize("paper", RUNS)

@@ -32,7 +32,7 @@ class Results:
 
     def read(self, table: str) -> pd.DataFrame:
         """Return a table as it was written; only the rows of one network if it has a column `model`."""
-        rows = self._read_all(table)
+        rows = self.every(table)
         if "model" not in rows:
             return rows
         if self.model is not None:
@@ -41,9 +41,15 @@ class Results:
             raise UserError(f"{self._file(table)} has several networks ({', '.join(several)}); {self._advice()}")
         return rows
 
+    def every(self, table: str) -> pd.DataFrame:
+        """Return a table as it was written, with the rows of all networks."""
+        if not self._file(table).exists():
+            raise UserError(f"{self._file(table)} is missing; {self._advice()}")
+        return pd.read_csv(self._file(table))
+
     def rows(self, table: str, **values: str) -> pd.DataFrame:
         """Return the rows of a table with these values in these columns, for example `explainer="vebi"`."""
-        rows = self._read_all(table) if "model" in values else self.read(table)
+        rows = self.every(table) if "model" in values else self.read(table)
         for column, value in values.items():
             rows = rows[rows[column] == value]
         if rows.empty:
@@ -152,11 +158,6 @@ class Results:
 
     def _advice(self) -> str:
         return f"run python run.py {self.command or f'experiment={self.experiment}'}"
-
-    def _read_all(self, table: str) -> pd.DataFrame:
-        if not self._file(table).exists():
-            raise UserError(f"{self._file(table)} is missing; {self._advice()}")
-        return pd.read_csv(self._file(table))
 
     # Dictionaries, because a claim asks for hundreds of single numbers.
     @functools.cached_property
