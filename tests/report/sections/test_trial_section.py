@@ -1,6 +1,7 @@
 """The section that puts the metrics of an experiment on trial."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from report_samples import finished_cell, image_scores
 
-from evident.cell_folder import DIRECTIONS, EXAMPLES, SCORES
+from evident.cell_folder import DIRECTIONS, EXAMPLES, SCORES, Product
 from evident.report.experiment import Cell, Experiment
 from evident.report.figures.files import encode
 from evident.report.sections.trial import Trial
@@ -31,7 +32,8 @@ def section() -> Trial:
 
 def cells(root: Path, truth: str = "part_rank") -> list[Cell]:
     """Return cells of two networks whose scores follow the levels above; deletion falls where the truth rises."""
-    draw, made = np.random.default_rng(0), []
+    draw = np.random.default_rng(0)
+    made: list[Cell] = []
     for explainer, level in {**LEVELS, **STEPS, "oracle": 1.0, "random": 0.0}.items():
         for seed in (0, 1):
             values = {truth: level, "deletion_blur": -level, "deletion_mean_colour": -level, "gini": level}
@@ -40,7 +42,7 @@ def cells(root: Path, truth: str = "part_rank") -> list[Cell]:
                 for metric, value in values.items()
             ]
             maps = torch.rand(2, 5, 4, generator=torch.Generator().manual_seed(len(made)))
-            products = {
+            products: dict[Product[Any], Any] = {
                 SCORES: pd.concat(frames),
                 DIRECTIONS: DIRECTION | {truth: "higher"},
                 EXAMPLES: {"heatmaps": maps},
@@ -52,7 +54,7 @@ def cells(root: Path, truth: str = "part_rank") -> list[Cell]:
 
 def test_report_says_which_metric_agrees_with_the_truth(tmp_path: Path, section: Trial) -> None:
     part = section.report(Experiment(cells(tmp_path)))
-    validity = part.tables["validity"].set_index("metric")
+    validity: Any = part.tables["validity"].set_index("metric")
     assert validity.loc["deletion_blur", "tau"] > 0.8
     assert validity.loc["planted_perfect_parts", "tau"] == pytest.approx(1)
     assert "gini" not in validity.index  # no direction

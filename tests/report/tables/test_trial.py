@@ -1,5 +1,7 @@
 """The trial of metrics on scores whose answer is known, and its statistics against independent derivations."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -31,7 +33,7 @@ def scores(noise: float = 0.3, networks: int = 4, images: int = 16, seed: int = 
     return pd.DataFrame(rows)
 
 
-def judged(noise: float = 0.3, **settings: int) -> pd.DataFrame:
+def judged(noise: float = 0.3, **settings: int) -> Any:
     return summary(validity(with_planted(scores(noise, **settings), TRIAL), TRIAL)).set_index("metric")
 
 
@@ -43,7 +45,7 @@ def test_scores_that_should_be_low_are_negated_and_others_left_out() -> None:
             for name, at in (("up", np.nan), ("down", np.nan), ("down", 0.5), ("shape", np.nan))
         ]
     )
-    found = oriented(table, {"up": "higher", "down": "lower", "shape": "neither"})
+    found: Any = oriented(table, {"up": "higher", "down": "lower", "shape": "neither"})
     assert dict(zip(found["metric"], found["value"], strict=True)) == {"up": 2, "down": -2}
 
 
@@ -70,7 +72,7 @@ def test_each_family_weighs_one() -> None:
 
 
 def test_good_metric_agrees_its_opposite_disagrees_and_planted_ones_behave() -> None:
-    found = judged()
+    found: Any = judged()
     assert found.loc["good", "tau"] > 0.95
     assert found.loc["opposite", "tau"] < -0.95
     assert found.loc[f"{PERFECT}_truth", "tau"] == pytest.approx(1)
@@ -90,7 +92,7 @@ def test_family_that_makes_the_agreement_is_named() -> None:
     order = {name: position for position, name in enumerate(METHODS)}
     odd = table[table["metric"] == "use"].assign(metric="odd")
     odd["value"] = odd["explainer"].map(lambda name: 0 if name in METHODS[2:5] else -order.get(name, 0)).astype(float)
-    found = summary(validity(pd.concat([table, odd]), TRIAL)).set_index("metric")
+    found: Any = summary(validity(pd.concat([table, odd]), TRIAL)).set_index("metric")
     assert found.loc["odd", "lowest"] == pytest.approx(-1)
     assert found.loc["odd", "lowest_without"] == "second"
     assert found.loc["good", "lowest"] == found.loc["good", "highest"] == pytest.approx(1)
@@ -104,7 +106,7 @@ def test_metric_that_puts_random_above_better_methods_is_found() -> None:
     table = scores()
     blind = table[table["metric"] == "good"].assign(metric="blind")
     blind.loc[blind["explainer"] == "random", "value"] = METHODS.index("method_5") + 1.5
-    found = misplaced(pd.concat([table, blind]), TRIAL).set_index("metric")
+    found: Any = misplaced(pd.concat([table, blind]), TRIAL).set_index("metric")
     assert found.loc["good", "share"] == 0
     assert found.loc["opposite", "share"] == 1
     assert found.loc["good", "pairs"] == 4 * len(METHODS)
@@ -124,8 +126,8 @@ def test_noisy_metric_needs_more_images() -> None:
     for metric, sd in {"calm": 0.3, "noisy": 4.0, "noise": 1e3}.items():
         new = table[table["metric"] == "use"].assign(metric=metric)
         table = pd.concat([table, new.assign(value=new["value"] + sd * draw.standard_normal(len(new)))])
-    found = halves(table, TRIAL)
-    needed = images_needed(found).set_index("metric")
+    found: Any = halves(table, TRIAL)
+    needed: Any = images_needed(found).set_index("metric")
     assert needed.loc["use", "needed"] == 1
     assert needed.loc["calm", "needed"] <= 2
     assert 4 < needed.loc["noisy", "needed"] <= 32
@@ -145,7 +147,7 @@ def test_networks_agree_as_far_as_their_rankings_do() -> None:
     table = scores(noise=0, networks=3)
     last = table["network"].eq("n2") & table["metric"].eq("good")
     table.loc[last, "value"] *= -1
-    found = between_networks(table, TRIAL).set_index("metric")
+    found: Any = between_networks(table, TRIAL).set_index("metric")
     assert found.loc["use", "tau"] == pytest.approx(1)
     assert found.loc["good", "tau"] == pytest.approx((1 - 1 - 1) / 3)
     assert found["pairs"].eq(3).all()
@@ -155,7 +157,7 @@ def test_references_are_compared_by_the_last_part_of_the_name() -> None:
     table = scores(noise=0, networks=1)
     names = {"good": "deletion_blur", "opposite": "deletion_mean_colour", "use": "insertion_blur"}
     table = table.assign(metric=table["metric"].map(lambda name: names.get(name, name)))
-    found = between_references(table, TRIAL, ["mean_colour", "blur"])
+    found: Any = between_references(table, TRIAL, ["mean_colour", "blur"])
     assert found["metric"].tolist() == ["deletion"]
     assert found["tau"].tolist() == pytest.approx([-1])
 
@@ -178,7 +180,7 @@ def test_dose_at_which_a_metric_falls_is_found() -> None:
     assert sharp["share"].tolist() == pytest.approx([0.5, 0.4, 0.2, 0], abs=0.03)
     assert sharp["loss"].tolist() == pytest.approx([0.5, 0.6, 0.8, 1], abs=0.03)
     assert ((sharp["ci_low"] < sharp["loss"]) & (sharp["loss"] < sharp["ci_high"])).all()
-    found = notices(table).set_index("metric")
+    found: Any = notices(table).set_index("metric")
     assert found.loc["sharp", "noticed"] == 0.25
     assert found.loc["slow", "noticed"] == 0.75
     assert np.isnan(found.loc["deaf", "noticed"])
@@ -186,7 +188,7 @@ def test_dose_at_which_a_metric_falls_is_found() -> None:
 
 
 def test_places_of_the_oracle_and_of_random_are_counted() -> None:
-    found = ends(scores(noise=0), "oracle", "random").set_index("metric")
+    found: Any = ends(scores(noise=0), "oracle", "random").set_index("metric")
     assert found.loc["good", "oracle_rank"] == 1
     assert found.loc["good", "random_below"] == 1
     assert found.loc["opposite", "oracle_rank"] == len(METHODS) + 1
@@ -220,7 +222,7 @@ def test_explainers_agree_by_spearmans_correlation() -> None:
     draw = torch.Generator().manual_seed(0)
     first, second = (torch.rand(3, 6, 5, generator=draw, dtype=torch.float64) for _ in range(2))
     second[2] = 1  # constant
-    found = between_explainers({"a": [first[:1], first[1:]], "b": [second]})
+    found: Any = between_explainers({"a": [first[:1], first[1:]], "b": [second]})
     expected = [spearmanr(first[n].flatten(), second[n].flatten()).statistic for n in range(2)]
     assert found.loc["a", "b"] == found.loc["b", "a"] == pytest.approx(np.mean(expected))
     assert found.loc["a", "a"] == pytest.approx(1)
