@@ -21,6 +21,7 @@ PROTOCOLS: dict[str, Any] = {
 # All concrete classes that satisfy a protocol.
 SATISFIED = {
     "data.an8flower.RenderedFlowers": {"Splits", "ChangesEvidence"},
+    "data.flower_set.FlowerSet": {"ChangesParts"},
     "data.images.ImageSplits": {"Splits"},
     "data.scenes.landscapes.LandscapeSet": {"KnowsTruth", "Removable"},
     "data.scenes.photos.PhotoSet": {"Uncropped"},

@@ -17,7 +17,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 
 from torch import Tensor, nn
 
-from evident.values import Batch, ChangedImages, Evidence, FeatureMaps, Interpretation, Removals
+from evident.values import Batch, ChangedImages, Evidence, FeatureMaps, Interpretation, PartChanges, Removals
 
 # Explainers.
 
@@ -218,6 +218,14 @@ class Removable(Protocol):
 
     def removals(self, index: Tensor) -> Removals:
         """Return the images of these indices (B,) without each attribute that they show, one at a time."""
+
+
+@runtime_checkable
+class ChangesParts(Protocol):
+    """Render an image again with one of its parts drawn anew. Example: rendered flowers."""
+
+    def changed_parts(self, index: Tensor, draws: int = 3) -> PartChanges:
+        """Return the images of these indices (B,) with `draws` other versions of each part that they show."""
 
 
 @runtime_checkable

@@ -77,6 +77,20 @@ class Removals(NamedTuple):
     change: Tensor
 
 
+class PartChanges(NamedTuple):
+    """Hold P images, each a scene rendered again with one of its K parts drawn anew, and the pixels of each part.
+
+    Image p (3, H, W) in [0, 1] shows scene `row[p]` with another part `part[p]`; a part that a scene shows has several
+    such images, one for each draw. masks bool (N, K, H, W): the pixels of each part of the N scenes. A part without
+    pixels that has images, such as the light, changes pixels of all other parts.
+    """
+
+    row: Tensor
+    part: Tensor
+    images: Tensor
+    masks: Tensor
+
+
 class Interpretation(NamedTuple):
     """Hold average visualisations of F features, with values in [0, 1].
 

@@ -24,6 +24,7 @@ from torch.nn.functional import max_pool2d
 
 from evident.contracts import ChangesEvidence
 from evident.data.files import listing
+from evident.data.flower_set import FILE, FlowerRenderer, FlowerSet
 from evident.data.images import ImageSet, ImageSplits
 from evident.data.pictures import read_picture
 from evident.data.render.flowers import CLASSES, COLOURS, REACH, RENDER_FORMAT, Rendered, check_variant, render
@@ -114,12 +115,12 @@ class RenderedFlowers(ImageSplits, ChangesEvidence):
 
         def make(folder: Path) -> None:
             drawn = render(self.variant, "test", range(count), self.seed, size, labels)
-            save_file({"images": drawn.images}, folder / "images.safetensors")
+            save_file({"images": drawn.images}, folder / FILE)
 
-        return load_file(artefact(self.store, "data", identity, make) / "images.safetensors")["images"]
+        return load_file(artefact(self.store, "data", identity, make) / FILE)["images"]
 
 
-def _rendered(variant: str, split: str, count: int, seed: int, size: int, store: Path) -> ImageSet:
+def _rendered(variant: str, split: str, count: int, seed: int, size: int, store: Path) -> FlowerSet:
     identity = {
         "set": "an8flower", "format": RENDER_FORMAT, "variant": variant, "split": split, "count": count,
         "seed": seed, "size": size,
@@ -129,11 +130,13 @@ def _rendered(variant: str, split: str, count: int, seed: int, size: int, store:
         chunks = _chunks(variant, split, count, seed, size)
         names = ("images", "labels", "parts", "masks")
         tensors = {name: torch.cat(column) for name, column in zip(names, zip(*chunks, strict=True), strict=True)}
-        save_file(tensors, folder / "images.safetensors")
+        save_file(tensors, folder / FILE)
 
-    stored = load_file(artefact(store, "data", identity, make) / "images.safetensors")
+    stored = load_file(artefact(store, "data", identity, make) / FILE)
     names = [f"{split}-{index:05d}" for index in range(count)]
-    return ImageSet(stored["images"], stored["labels"], names, stored["masks"])
+    renderer = FlowerRenderer(variant, split, seed, size, store)
+    pixels = (stored["masks"], stored["parts"])
+    return FlowerSet(stored["images"], stored["labels"], names, *pixels, torch.arange(count), renderer)
 
 
 def _chunks(variant: str, split: str, count: int, seed: int, size: int) -> list[Rendered]:

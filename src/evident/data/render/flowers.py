@@ -120,7 +120,8 @@ def _visible(scene: Scene, size: int) -> tuple[Tensor, Tensor, Tensor]:
     return depth, slot, torch.stack(counts)
 
 
-def _render(variant: str, d: Draws, labels: Tensor, size: int) -> Rendered:
+def render_draws(variant: str, d: Draws, labels: Tensor, size: int) -> Rendered:
+    """Render the scenes that the draws (count, N) describe as the classes `labels` (N,)."""
     scene, images = build(d), len(labels)
     d = {name: value.float() for name, value in d.items()}
     depth, slot, counts = _visible(scene, size)
@@ -157,7 +158,7 @@ def _is_valid(counts: Tensor) -> Tensor:
     return valid
 
 
-def _valid_draws(variant: str, split: str, indices: list[int], seed: int, size: int) -> Draws:
+def valid_draws(variant: str, split: str, indices: list[int], seed: int, size: int) -> Draws:
     """Return draws of valid scenes; invalid ones are drawn again from a stream named with the number of the attempt."""
     found = draws(variant, split, indices, [0] * len(indices), seed)
     todo, attempt = torch.arange(len(indices)), 0
@@ -186,7 +187,9 @@ def render(
     classes, wanted = len(CLASSES[check_variant(variant)]), list(indices)
     given = torch.tensor(wanted, dtype=torch.long) % classes if labels is None else labels.long()
     made = [
-        _render(variant, _valid_draws(variant, split, wanted[i : i + CHUNK], seed, size), given[i : i + CHUNK], size)
+        render_draws(
+            variant, valid_draws(variant, split, wanted[i : i + CHUNK], seed, size), given[i : i + CHUNK], size
+        )
         for i in range(0, max(1, len(wanted)), CHUNK)
     ]
     return Rendered(*(torch.cat(column).contiguous() for column in zip(*made, strict=True)))
