@@ -21,7 +21,7 @@ from torch import nn
 
 from evident import store
 from evident.cell_folder import EXAMPLES, NETWORK, PREDICTIONS, SCORES, CellFolder
-from evident.contracts import Fits, NamesAttributes, Regressor, Removable, Splits
+from evident.contracts import ChangesParts, Fits, NamesAttributes, Regressor, Removable, Splits
 from evident.data.class_names import index_of
 from evident.data.images import loader
 from evident.data.loading import load_data
@@ -139,14 +139,14 @@ def explain(request: Request, setup: Setup, loggers: list[Logger]) -> Sequence[R
     config, network = request.config, setup.network.network
     recorders = recorders_of(request, setup)
     needed = {need for metric in setup.metrics.values() for need in needs_of(metric)}
-    needs_removals = "removals" in needed
     with bar(request.name, len(setup.images)) as progress:
         callback = Explain(
             setup.explainer,
             recorders,
             _target(config, setup.network),
             config.seed,
-            removals=setup.images.removals if needs_removals and isinstance(setup.images, Removable) else None,
+            removals=setup.images.removals if "removals" in needed and isinstance(setup.images, Removable) else None,
+            parts=setup.images.changed_parts if "parts" in needed and isinstance(setup.images, ChangesParts) else None,
             further=_further(request, setup, needed),
             prepare=partial(fit_explainer, request, setup),
             advance=progress.advance,

@@ -38,7 +38,7 @@ from evident.recorders.examples import Examples
 from evident.recorders.explain import Explain
 from evident.recorders.scores import Scores as ScoresRecorder
 from evident.relevance.relevance import Relevance
-from evident.values import Evidence, Removals
+from evident.values import Evidence, PartChanges, Removals
 
 RELEVANCE = Relevance({"relu": 2}, torch.eye(2).double(), torch.eye(2).double())
 
@@ -142,6 +142,12 @@ def known(explanation: Explanation) -> Tensor:
 def removed(explanation: Explanation) -> Tensor:
     assert explanation.removals.row.tolist() == list(range(len(explanation.images)))
     return explanation.removals.change
+
+
+@metric(direction="neither", needs=("parts",))
+def drawn_anew(explanation: Explanation) -> Tensor:
+    assert explanation.parts.row.tolist() == list(range(len(explanation.images)))
+    return explanation.parts.images.mean((1, 2, 3))
 
 
 def images(masks: bool = False) -> ImageSet:
@@ -440,9 +446,27 @@ def test_removals_are_rendered_batch_by_batch() -> None:
     assert scores.loc[scores["metric"] == "removed", "value"].tolist() == [0, 10, 20, 30, 40, 50, 60]
 
 
+def test_changed_parts_are_rendered_batch_by_batch() -> None:
+    asked = []
+
+    def changed(index: Tensor) -> PartChanges:
+        asked.append(index.tolist())
+        rows = torch.arange(len(index))
+        images = (index / 10)[:, None, None, None].expand(-1, 3, SIZE, SIZE)
+        return PartChanges(rows, index % 3, images, torch.ones(len(index), 3, SIZE, SIZE, dtype=torch.bool))
+
+    scores = explain_scenes({"drawn_anew": drawn_anew}, parts=changed).scores
+    assert asked == [[0, 1, 2], [3, 4, 5], [6]]
+    assert scores["value"].tolist() == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
+
+
 @pytest.mark.parametrize(
     ("name", "score", "lacks"),
-    [("known", known, "scenes of known truth"), ("removed", removed, "scenes without their attributes")],
+    [
+        ("known", known, "scenes of known truth"),
+        ("removed", removed, "scenes without their attributes"),
+        ("drawn_anew", drawn_anew, "scenes whose parts can be rendered again"),
+    ],
 )
 def test_metric_of_unknown_truth_is_an_error_in_one_line(name: str, score: object, lacks: str) -> None:
     with pytest.raises(UserError) as error:

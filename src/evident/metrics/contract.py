@@ -19,14 +19,14 @@ from torch import Tensor, nn
 from evident.contracts import NeedsMask
 from evident.errors import UserError
 from evident.relevance.relevance import Relevance
-from evident.values import Evidence, Removals, Truth
+from evident.values import Evidence, PartChanges, Removals, Truth
 
 # "neither" is for a score that describes an explanation without being a merit, such as the size of its mask.
 Direction = Literal["higher", "lower", "neither"]
 Axis = Literal["pixels", "features", "attributes", "thresholds"]
 Field = Literal[
     "mask", "model", "relevance", "explainer", "evidence", "other",
-    "signed", "truth", "contributions", "attribute_maps", "removals", "rebuild", "twin",
+    "signed", "truth", "contributions", "attribute_maps", "removals", "parts", "rebuild", "twin",
 ]  # fmt: skip
 Need = Field | type  # a field of `Explanation`, or a protocol of explainers
 
@@ -43,8 +43,8 @@ class Explanation:
     signed (N, H, W): the heatmap of a regression with its sign; positive values raise the score. contributions (N, K):
     what each attribute adds to the score, as stated by the explainer. attribute_maps (N, K, h, w): where the network
     sees each attribute. truth: what is known about rendered scenes. removals: the same scenes without one attribute.
-    rebuild: builds the same explainer for another network and fits it, if it learns. twin: a network of the same config
-    that was trained from another seed.
+    parts: the same scenes with one part drawn anew, and the pixels of each part. rebuild: builds the same explainer for
+    another network and fits it, if it learns. twin: a network of the same config that was trained from another seed.
     """
 
     images: Tensor
@@ -61,6 +61,7 @@ class Explanation:
     contributions: Tensor | None = None
     attribute_maps: Tensor | None = None
     removals: Removals | None = None
+    parts: PartChanges | None = None
     rebuild: Callable[[nn.Module], Attribution] | None = None
     twin: nn.Module | None = None
 

@@ -1,7 +1,7 @@
 """Explanation of test batches: explain, then hand the batch to the recorders."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from captum.attr import Attribution
@@ -18,9 +18,11 @@ from evident.metrics.contract import Explanation, attributions
 from evident.metrics.cost import Cost
 from evident.models.repeatable import warn_of_other_scores
 from evident.recorders.contract import ExplainedBatch, Recorder
-from evident.values import Batch, Evidence, Removals, Truth
+from evident.values import Batch, Evidence, PartChanges, Removals, Truth
 
 Removed = Callable[[Tensor], Removals]
+Changed = Callable[[Tensor], PartChanges]
+Rendered = TypeVar("Rendered", Removals, PartChanges)
 
 
 class Explain(Callback):
@@ -30,8 +32,8 @@ class Explain(Callback):
     (`explainers.shared.classes`), with `seed` where it is random, or an index; for a regression it is the first output.
     `prepare`
     runs before the first batch, when the network is on its device; `advance` gets the number of images after each
-    batch; `removals` renders images without their attributes, if a metric needs that; `further` are fields of every
-    explanation, by name.
+    batch; `removals` renders images without their attributes, and `parts` with their parts drawn anew, if a metric
+    needs that; `further` are fields of every explanation, by name.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Explain(Callback):
         target: str | int = "label",
         seed: int = 0,
         removals: Removed | None = None,
+        parts: Changed | None = None,
         further: Mapping[str, Any] | None = None,
         prepare: Callable[[], None] = lambda: None,
         advance: Callable[[int], None] = lambda images: None,
@@ -51,7 +54,7 @@ class Explain(Callback):
                 "a class"
             )
         self.explainer, self.recorders, self.target, self.seed = explainer, recorders, target, seed
-        self.removals, self.prepare, self.advance = removals, prepare, advance
+        self.removals, self.parts, self.prepare, self.advance = removals, parts, prepare, advance
         self.further = dict(further or {})
         self._first = True
 
@@ -66,7 +69,8 @@ class Explain(Callback):
             warn_of_other_scores(module.network, batch["image"][:1])
             self._first = False
         target = target_of(self.target, module.network, batch, self.seed)
-        explained = explain_batch(self.explainer, module.network, batch, target, self.removals, self.further)
+        rendered = (self.removals, self.parts)
+        explained = explain_batch(self.explainer, module.network, batch, target, *rendered, self.further)
         for recorder in self.recorders:
             recorder.record(explained)
         self.advance(len(batch["image"]))
@@ -99,6 +103,7 @@ def explain_batch(
     batch: Batch,
     target: Tensor,
     removals: Removed | None = None,
+    parts: Changed | None = None,
     further: Mapping[str, Any] | None = None,
 ) -> ExplainedBatch:
     """Explain the images of one batch for the classes `target` (N,); raises `ValueError` for a heatmap with NaN.
@@ -135,6 +140,7 @@ def explain_batch(
         contributions=explainer.contributions(images, target) if isinstance(explainer, StatesContributions) else None,
         attribute_maps=explainer.attribute_maps(images) if isinstance(explainer, ShowsAttributes) else None,
         removals=None if removals is None else _on(removals(batch["index"].cpu()), images.device),
+        parts=None if parts is None else _on(parts(batch["index"].cpu()), images.device),
         **(further or {}),
     )
     spent = {
@@ -167,5 +173,5 @@ def _signed(explainer: Any, attribution: Tensor, images: Tensor, target: Tensor)
     return values * explainer.signs(images, target) if isinstance(explainer, Signed) else values
 
 
-def _on(removals: Removals, device: torch.device) -> Removals:
-    return Removals(*(values.to(device) for values in removals))
+def _on(rendered: Rendered, device: torch.device) -> Rendered:
+    return type(rendered)(*(values.to(device) for values in rendered))

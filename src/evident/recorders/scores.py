@@ -16,6 +16,7 @@ FROM_DATA = {
     "other": "images of two classes",
     "truth": "scenes of known truth",
     "removals": "scenes without their attributes",
+    "parts": "scenes whose parts can be rendered again",
 }
 
 
