@@ -19,7 +19,7 @@ from evident.report.sections.trial import Trial
 
 LEVELS = {"gradient": 0.2, "vebi": 0.5, "grad_cam": 0.6, "rise": 0.7, "fgvis": 0.8, "lime": 0.9}
 STEPS = {f"corrupted_oracle_shift_{step}": 1 - 0.2 * step for step in (1, 2, 3)}
-DIRECTION = {"part_rank": "higher", "deletion_blur": "lower", "deletion_mean_colour": "lower", "gini": "neither"}
+DIRECTION = {"part_mass": "higher", "deletion_blur": "lower", "deletion_mean_colour": "lower", "gini": "neither"}
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def section() -> Trial:
     return made
 
 
-def cells(root: Path, truth: str = "part_rank") -> list[Cell]:
+def cells(root: Path, truth: str = "part_mass") -> list[Cell]:
     """Return cells of two networks whose scores follow the levels above; deletion falls where the truth rises."""
     draw = np.random.default_rng(0)
     made: list[Cell] = []
@@ -60,7 +60,7 @@ def test_report_says_which_metric_agrees_with_the_truth(tmp_path: Path, section:
     assert "gini" not in validity.index  # no direction
     assert part.tables["doses"]["kind"].unique().tolist() == ["shift"]
     assert part.tables["between_references"]["metric"].tolist() == ["deletion", "deletion"]
-    assert "### Truth: parts (`part_rank`)" in part.text
+    assert "### Truth: parts (`part_mass`)" in part.text
     [row] = [line for line in part.text.splitlines() if line.startswith("| deletion_blur |")]
     assert "0% of" in row  # of the pairs with the random row
     assert "1 of 1" in row  # kind of corruption that lowers the score
