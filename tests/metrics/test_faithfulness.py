@@ -1,10 +1,10 @@
-"""Deletion and insertion: known areas on a model of brightness, and plain loops on a small network."""
+"""Deletion and insertion, of pixels and of regions: known areas on a model of brightness, plain loops on a network."""
 
 from itertools import permutations
 
 import pytest
 import torch
-from samples import Brightness
+from samples import Brightness, smooth_noise
 from torch import Tensor, nn
 
 from evident.contracts import Regressor
@@ -12,6 +12,7 @@ from evident.errors import UserError
 from evident.metrics.contract import Curve, Explanation, area
 from evident.metrics.cost import Cost
 from evident.metrics.faithfulness import deletion_insertion
+from evident.metrics.regions import Regions, region_labels
 from evident.models.normalise import Normalise
 from evident.models.reference_images import reference_images
 
@@ -222,3 +223,96 @@ def test_image_whose_class_the_network_does_not_see_has_no_score():
     assert insertion.values.isnan().all()
     deletion, _ = curves(torch.rand(1, 8, 8), image=image, steps=4, least=0.04)
     assert deletion.values[0, 0] == 1
+
+
+# Regions
+
+
+def bright_corner() -> Tensor:
+    """Return an image (1, 8, 8) that is white in its first square of four pixels and black elsewhere."""
+    image = torch.zeros(1, 8, 8)
+    image[:, :2, :2] = 1
+    return image
+
+
+def deletion_of_squares(heatmap: Tensor, side: int = 2, steps: int = 8) -> Curve:
+    explanation = Explanation(
+        bright_corner()[:, None].expand(len(heatmap), 3, -1, -1),
+        torch.zeros(len(heatmap)).long(),
+        heatmap,
+        model=Brightness(),
+    )
+    result = deletion_insertion(explanation, regions="squares", side=side, steps=steps, least=0)
+    return result["deletion_squares_mean_colour"]
+
+
+def test_square_is_replaced_as_a_whole_as_soon_as_its_middle_is_reached() -> None:
+    deletion = deletion_of_squares(bright_corner())
+    # 0, 1, 4, 9, ... of 64 pixels; the middle of the first square is at two pixels.
+    assert deletion.values.tolist() == [[1, 1, 0, 0, 0, 0, 0, 0, 0]]
+
+
+def test_scattered_pixels_are_worth_no_more_than_a_constant_map() -> None:
+    scattered = torch.zeros(1, 8, 8)
+    scattered[:, ::2, ::2] = 1  # one pixel of each square, bright or not
+    constant = torch.ones(1, 8, 8)
+    assert torch.equal(deletion_of_squares(scattered).values, deletion_of_squares(constant).values)
+
+
+def test_squares_of_one_pixel_are_pixels() -> None:
+    explanation = example()
+    squares = deletion_insertion(explanation, steps=5, regions="squares", side=1)
+    pixels = deletion_insertion(explanation, steps=5)
+    for name in ("deletion", "insertion"):
+        assert torch.equal(squares[f"{name}_squares_mean_colour"].values, pixels[f"{name}_mean_colour"].values)
+
+
+@pytest.mark.parametrize(("regions", "size"), [("squares", 4), ("squares", 5), ("super_pixels", 9)])
+@pytest.mark.parametrize("steps", [3, 12])
+def test_curves_of_regions_equal_their_formula_by_plain_loops(regions: Regions, size: int, steps: int) -> None:
+    generator = torch.Generator().manual_seed(3)
+    images, heatmap = smooth_noise(3, (14, 18)), torch.rand(3, 14, 18, generator=generator)
+    target, model = torch.arange(3), small_network()
+    explanation = Explanation(images, target, heatmap, model=model)
+    result = deletion_insertion(explanation, steps=steps, regions=regions, side=size, segments=size)
+    labels = region_labels(images, regions, size, size).view(3, 14, 18)
+    without = reference_images(images, model, "mean_colour")
+    for n in range(3):
+        of_region = {int(label): labels[n] == label for label in labels[n].unique()}
+        order = sorted(of_region, key=lambda label: -heatmap[n][of_region[label]].double().mean().item())
+        assert len(of_region) > 4
+        shown: dict[str, list[Tensor]] = {"deletion": [], "insertion": []}
+        for k in range(steps + 1):
+            share, before, chosen = int(k**2 * 14 * 18 / steps**2 + 0.5), 0, torch.zeros(14, 18, dtype=torch.bool)
+            for label in order:
+                size_of_region = int(of_region[label].sum())
+                if before + size_of_region / 2 <= share:
+                    chosen |= of_region[label]
+                before += size_of_region
+            shown["deletion"].append(torch.where(chosen, without[n], images[n]))
+            shown["insertion"].append(torch.where(chosen, images[n], without[n]))
+        for name, pictures in shown.items():
+            with torch.no_grad():
+                probability, whole = (
+                    model(of).double().softmax(1)[:, target[n]] for of in (torch.stack(pictures), images[[n]])
+                )
+            values = result[f"{name}_{regions}_mean_colour"].values[n]
+            torch.testing.assert_close(values, probability / whole, rtol=1e-5, atol=1e-7)
+
+
+def test_order_of_tied_super_pixels_does_not_depend_on_other_images() -> None:
+    images = torch.cat([smooth_noise(1, 32, cells=3), smooth_noise(1, 32, cells=16)])
+    labels = region_labels(images, "super_pixels", 8, 30)
+    assert labels[0].max() != labels[1].max()
+    target, model = torch.zeros(2).long(), small_network()
+    together, *alone = (
+        deletion_insertion(
+            Explanation(images[part], target[part], torch.ones(2, 32, 32)[part] / 3, model=model),
+            steps=6,
+            regions="super_pixels",
+            segments=30,
+        )["deletion_super_pixels_mean_colour"].values
+        for part in (slice(2), slice(1), slice(1, 2))
+    )
+    torch.testing.assert_close(torch.cat(alone), together, rtol=1e-5, atol=1e-7)
+    assert len(together[0].unique()) > 5

@@ -1,12 +1,13 @@
 """Faithfulness: how much a network's score depends on the pixels that a heatmap ranks highest."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from evident.contracts import Regressor
 from evident.errors import UserError
 from evident.explainers.shared.targets import probability, target_scores
 from evident.metrics.contract import Curve, Explanation, metric
+from evident.metrics.regions import Regions, region_labels, region_sums
 from evident.models.reference_images import Reference, reference_images
 
 
@@ -23,6 +24,29 @@ def ranks(heatmap: Tensor, seed: int) -> Tensor:
     return order.argsort(dim=1)
 
 
+def twice_middles(heatmap: Tensor, labels: Tensor, seed: int) -> Tensor:
+    """Return twice the number of pixels (N, HW) int64 that are removed before the middle of each pixel's region.
+
+    The regions of `labels` (N, HW) are removed by their mean heatmap, highest first, tied regions in random order. If
+    each pixel is a region, this is 2 `ranks` + 1.
+    """
+    # The columns of labels that no pixel has are empty regions, which come last. With as many columns as pixels, the
+    # random order of ties in one image does not depend on the number of regions in another.
+    sizes = region_sums(torch.ones_like(labels), labels)
+    means = (region_sums(heatmap.detach().flatten(1), labels) / sizes).where(sizes > 0, -torch.inf)
+    rank, sizes = ranks(means, seed), sizes.long()
+    in_order = torch.zeros_like(sizes).scatter_(1, rank, sizes)
+    return (2 * in_order.cumsum(1) - in_order).gather(1, rank).gather(1, labels)
+
+
+def relative_probability(values: Tensor, whole: Tensor, model: nn.Module, least: float) -> Tensor:
+    """Return probabilities (..., N) divided by those of the whole images (N,), NaN where these are below `least`.
+
+    The outputs of a regression are returned as they are, because they have no natural zero.
+    """
+    return values if isinstance(model, Regressor) else values / whole.where(whole >= least, torch.nan)
+
+
 @metric(direction={"deletion": "lower", "insertion": "higher"}, needs=("model",))
 def deletion_insertion(
     explanation: Explanation,
@@ -31,6 +55,9 @@ def deletion_insertion(
     batch_size: int = 64,
     seed: int = 0,
     least: float = 0.1,
+    regions: Regions = "pixels",
+    side: int = 8,
+    segments: int = 100,
 ) -> dict[str, Curve]:
     """Follow the target's probability while the highest pixels are deleted from the image or inserted in a reference.
 
@@ -43,9 +70,13 @@ def deletion_insertion(
     values, and where p(image) is below `least`: the network does not see the class, and dividing by next to nothing
     would let this image decide the mean. For a regression the curves follow the output itself, in its units. Heatmaps
     rank first what raises the output, so low deletion and high insertion are better there too. `batch_size` images pass
-    the model at once, in its current mode; `seed` orders tied pixels. Raises `UserError` without a model, for `steps`
-    below 1 and for an unknown reference.
-    Source: Petsiuk, Das, Saenko 2018, arXiv 1806.07421 (RISE); squares and division by p(image) are ours.
+    the model at once, in its current mode; `seed` orders tied pixels. It takes 2 `steps` forward passes per image.
+
+    `regions` are replaced as a whole, each as soon as the share f reaches its middle, in the order of the mean heatmap
+    over them: `squares` of `side` pixels, or `super_pixels`, about `segments` in each image. They stand in the names:
+    `deletion_squares_{reference}`.
+    Raises `UserError` without a model, for `steps` below 1, and for an unknown reference or unknown regions.
+    Source: Petsiuk, Das, Saenko 2018, arXiv 1806.07421 (RISE); squares of k / steps and division by p(image) are ours.
     """
     images, target, model = explanation.images, explanation.target, explanation.model
     if model is None:
@@ -53,7 +84,8 @@ def deletion_insertion(
     if steps < 1:
         raise UserError(f"steps={steps} must be 1 or more")
     height, width = images.shape[-2:]
-    order = ranks(explanation.heatmap, seed).view(-1, 1, height, width)
+    labels = region_labels(images, regions, side, segments)
+    order = twice_middles(explanation.heatmap, labels, seed).view(-1, 1, height, width)
     # Without the step f = 1: the last point of each curve is the first point of the other, and is computed once.
     top = (torch.arange(steps, device=images.device).square() * height * width + steps**2 // 2) // steps**2
     rows = torch.arange(2 * steps * len(images), device=images.device)
@@ -62,18 +94,17 @@ def deletion_insertion(
         without = reference_images(images, model, reference)
         for batch in rows.split(batch_size):
             inserting, step, image = torch.unravel_index(batch, (2, steps, len(images)))
-            chosen = order[image] < top[step].view(-1, 1, 1, 1)
+            chosen = order[image] <= 2 * top[step].view(-1, 1, 1, 1)
             shown = chosen == inserting.bool().view(-1, 1, 1, 1)
             outputs = model(torch.where(shown, images[image], without[image]))
             scores.append(target_scores(probability(model, outputs.double()), target[image]))
     values = torch.cat(scores).view(2, steps, len(images))
-    if not isinstance(model, Regressor):
-        whole = values[0, 0].clone()
-        values /= whole.where(whole >= least, torch.nan)
+    values = relative_probability(values, values[0, 0], model, least)
     values[:, :, ~explanation.heatmap.flatten(1).isfinite().all(1)] = torch.nan
-    deletion, insertion = values
+    deletion, insertion = torch.cat([values, values.flip(0)[:, :1]], 1).transpose(1, 2)
     at = torch.linspace(0, 1, steps + 1, dtype=torch.float64, device=images.device).square()
+    kind = reference if regions == "pixels" else f"{regions}_{reference}"
     return {
-        f"deletion_{reference}": Curve(at, torch.cat([deletion, insertion[:1]]).T, axis="pixels"),
-        f"insertion_{reference}": Curve(at, torch.cat([insertion, deletion[:1]]).T, axis="pixels"),
+        f"deletion_{kind}": Curve(at, deletion, axis="pixels"),
+        f"insertion_{kind}": Curve(at, insertion, axis="pixels"),
     }
