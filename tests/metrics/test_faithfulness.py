@@ -11,7 +11,7 @@ from evident.contracts import Regressor
 from evident.errors import UserError
 from evident.metrics.contract import Curve, Explanation, area
 from evident.metrics.cost import Cost
-from evident.metrics.faithfulness import deletion_insertion
+from evident.metrics.faithfulness import deletion_insertion, relevance_gain
 from evident.metrics.regions import Regions, region_labels
 from evident.models.normalise import Normalise
 from evident.models.reference_images import reference_images
@@ -316,3 +316,65 @@ def test_order_of_tied_super_pixels_does_not_depend_on_other_images() -> None:
     )
     torch.testing.assert_close(torch.cat(alone), together, rtol=1e-5, atol=1e-7)
     assert len(together[0].unique()) > 5
+
+
+# Relevance gain
+
+
+@pytest.mark.parametrize("reference", ["mean_colour", "blur"])
+def test_gain_is_the_area_without_the_least_relevant_pixels_minus_that_without_the_most_relevant(reference) -> None:
+    explanation, steps = example(), 7
+    model, target = explanation.model, explanation.target
+    assert model is not None
+    curve = relevance_gain(explanation, reference, steps)[f"relevance_gain_{reference}"]
+    without = reference_images(explanation.images, model, reference)
+    shuffled = torch.randperm(30, generator=torch.Generator().manual_seed(0)).tolist()
+    at = [k**2 / steps**2 for k in range(steps + 1)]
+    for n in range(3):
+        heatmap = explanation.heatmap[n].flatten().tolist()
+        order = sorted(shuffled, key=lambda pixel: -heatmap[pixel])
+
+        def relative(removed: list[int], n: int = n) -> float:
+            image = explanation.images[n].flatten(1).clone()
+            image[:, removed] = without[n].flatten(1)[:, removed]
+            with torch.no_grad():
+                outputs = model(torch.stack([image.view(3, 6, 5), explanation.images[n]])).double()
+            changed, whole = outputs.softmax(1)[:, target[n]].tolist()
+            return changed / whole
+
+        counts = [int(share * 30 + 0.5) for share in at]
+        # Positions of the least relevant first are 1 - f, from the whole image to the reference.
+        least_first = [relative(order[count:]) for count in counts[::-1]]
+        most_first = [relative(order[:count]) for count in counts]
+        area_least = torch.trapezoid(torch.tensor(least_first), torch.tensor([1 - share for share in at[::-1]]))
+        area_most = torch.trapezoid(torch.tensor(most_first), torch.tensor(at))
+        assert area(curve)[n].item() == pytest.approx((area_least - area_most).item(), abs=1e-5)
+
+
+def test_gain_is_positive_for_the_true_order_and_negative_for_its_inverse() -> None:
+    image = torch.linspace(0, 1, 256).view(16, 16)
+    random = torch.rand(200, 16, 16, generator=torch.Generator().manual_seed(0))
+    heatmap = torch.cat([image[None], -image[None], random])
+    images = image.expand(202, 3, -1, -1)
+    explanation = Explanation(images, torch.zeros(202).long(), heatmap, model=Brightness())
+    gain = area(relevance_gain(explanation, steps=32)["relevance_gain_mean_colour"])
+    # Insertion 2 f - f^2 and deletion 1 - 2 f + f^2 of a linear image have the areas 2/3 and 1/3.
+    assert gain[0].item() == pytest.approx(1 / 3, abs=0.01)
+    assert gain[1].item() == pytest.approx(-1 / 3, abs=0.01)
+    assert gain[2:].mean().item() == pytest.approx(0, abs=0.01)
+
+
+def test_one_set_of_forward_passes_gives_all_three_curves() -> None:
+    explanation = example()
+    assert explanation.model is not None
+    with Cost(explanation.model) as cost:
+        three = deletion_insertion(explanation, steps=4, gain=True)
+    assert cost.forward_passes == 2 * 4 * 3
+    assert list(three) == ["deletion_mean_colour", "insertion_mean_colour", "relevance_gain_mean_colour"]
+    two, one = deletion_insertion(explanation, steps=4), relevance_gain(explanation, steps=4)
+    for name, curve in {**two, **one}.items():
+        assert torch.equal(three[name].values, curve.values)
+    difference = area(two["insertion_mean_colour"]) - area(two["deletion_mean_colour"])
+    torch.testing.assert_close(area(one["relevance_gain_mean_colour"]), difference)
+    squares = deletion_insertion(explanation, steps=4, gain=True, regions="squares", side=2)
+    assert list(squares)[-1] == "relevance_gain_squares_mean_colour"
