@@ -21,8 +21,11 @@ from evident.request import CELL_FORMAT
 
 HERE = Path(__file__).parent
 # Whose numbers are all zero or all equal here: a mask that is empty because half of the score is there without it, one
-# class predicted for all training images, a class that no removed feature changes.
-SILENT = {"fgvis/keep_0.5", "fgvis/one_sided_keep_0.5", "vebi/labels_predicted", "ablation", "read_out", "sparsity"}
+# class predicted for all training images, a class that no removed feature changes, heatmaps whose best factor is 0.
+SILENT = {
+    *("fgvis/keep_0.5", "fgvis/one_sided_keep_0.5", "vebi/labels_predicted"),
+    *("ablation", "read_out", "sparsity", "infidelity"),
+}
 Network = TypeVar("Network", bound=nn.Module)
 
 

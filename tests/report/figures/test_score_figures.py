@@ -63,6 +63,11 @@ def test_curves_over_pixels_follow_the_probability_unless_told_otherwise() -> No
     assert (first.get_ylabel(), second.get_ylabel()) == ("relative probability", "IoU")
 
 
+def test_curve_of_sensitivity_n_shows_correlations() -> None:
+    axes, _ = curves_figure(curves("sensitivity_n", "pixels", "a"), set()).axes
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("share of pixels", "correlation")
+
+
 def ablations(**random: float) -> pd.DataFrame:
     """Return curves of explainers; without random features, the accuracy ends at the number given for each."""
     at = np.arange(5.0)

@@ -7,14 +7,14 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-# Labels of the positions and of the values of a curve, by its axis.
+# Labels of the positions of a curve, by its axis, and of its values, by its metric or its axis.
 POSITIONS = {
     "pixels": "share of pixels",
     "features": "features removed",
     "attributes": "attribute",
     "thresholds": "threshold",
 }
-VALUES = {"features": "accuracy on the class", "thresholds": "IoU"}
+VALUES = {"features": "accuracy on the class", "thresholds": "IoU", "sensitivity_n": "correlation"}
 CHOICES = {"relevant": "tab:red", "random": "0.45", "least": "tab:blue"}
 
 
@@ -39,7 +39,8 @@ def curves_figure(curves: pd.DataFrame, references: set[str], followed: str = "r
         over, title = own["axis"].iloc[0], metric.replace("_", " ")
         axes.set_title(title, fontsize=9)
         axes.set_xlabel(POSITIONS.get(over, over), fontsize=8)
-        axes.set_ylabel(followed if over == "pixels" else VALUES.get(over, title), fontsize=8)
+        label = VALUES.get(metric, followed if over == "pixels" else VALUES.get(over, title))
+        axes.set_ylabel(label, fontsize=8)
         axes.tick_params(labelsize=7)
         sns.despine(ax=axes)
     lines = grid[0, 0].get_legend_handles_labels()
