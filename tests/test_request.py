@@ -101,6 +101,17 @@ def test_explainers_by_model_restrict_the_networks_that_they_name(
     assert request("explainer=vebi", explainers_by_model=explainers).applies
 
 
+def test_metrics_by_data_go_to_their_data_set_only() -> None:
+    every = set(request().metrics)
+    by_data = {"mnist": ["entropy"]}
+    assert set(request(metrics_by_data=by_data).metrics) == every - {"entropy"}
+    digits = request("data=mnist", "model=mnist_net", metrics_by_data=by_data)
+    assert set(digits.metrics) == {"entropy"}
+    assert digits.applies
+    # If none of its metrics is asked for, the data set has no cells.
+    assert not request("data=mnist", "model=mnist_net", metrics_by_data={"mnist": ["stability"]}).applies
+
+
 @pytest.mark.parametrize(
     ("explainer", "seeds"), [("rise", [0, 1, 2]), ("integrated_gradients", [0]), ("extremal_perturbation", [0])]
 )

@@ -109,7 +109,7 @@ def compute(request: Request, path: Path) -> None:
 def load(request: Request, loggers: list[Logger]) -> tuple[Setup, Splits]:
     """Load the images and the network, train it if necessary, and build the explainer; it is not fitted yet."""
     config = request.config
-    if not config.get("metric"):
+    if not request.metrics:
         raise UserError("metric=[] scores nothing; name a metric of conf/metric")
     splits = load_data(config)
     network = trained(request.network, loggers)
@@ -119,7 +119,7 @@ def load(request: Request, loggers: list[Logger]) -> tuple[Setup, Splits]:
         images=splits.split(config.explained.split).block(config.explained.images, config.network_seed),
         splits=lambda: splits,
         labels=request.labels,
-        metrics={name: instantiate(metric) for name, metric in config.metric.items()},
+        metrics={name: instantiate(metric) for name, metric in request.metrics.items()},
         examples=config.explained.examples,
     )
     return setup, splits

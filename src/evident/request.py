@@ -69,12 +69,15 @@ class Request:
         """Whether the cell belongs to its experiment: the axes of a sweep also combine what does not belong together.
 
         An explainer may support networks of one kind only; `explainers_by_model` restricts the explainers of a network.
-        If the seed of the network is fixed, an explainer without a seed of its own has a single cell.
+        If the seed of the network is fixed, an explainer without a seed of its own has a single cell. A data set of
+        `metrics_by_data` has none if its metrics are not among those asked for.
         """
         config, explainer = self.config, self.explainer
         network = get_object(config.model.build._target_)
         network = network if isinstance(network, type) else nn.Module  # a function of the user
         if config.seed != config.network_seed and "seed" not in config.explainer.build:
+            return False
+        if config.data.name in config.metrics_by_data and not self.metrics:
             return False
         kind = explainer if isinstance(explainer, type) else object
         supported = not issubclass(kind, ForSomeNetworks) or kind.supports(network)
@@ -87,6 +90,14 @@ class Request:
         """The configured recorders that apply to the explainer, by name."""
         configured = self.config.get("recorder") or {}
         return {name: build for name, build in configured.items() if get_object(build._target_).applies(self.explainer)}
+
+    @cached_property
+    def metrics(self) -> Mapping[str, DictConfig]:
+        """The configured metrics of the data set, by name: those `metrics_by_data` lists for it, else all unlisted."""
+        configured, by_data = self.config.get("metric") or {}, self.config.metrics_by_data
+        listed = {name for names in by_data.values() for name in names}
+        chosen = by_data.get(self.config.data.name, set(configured) - listed)
+        return {str(name): build for name, build in configured.items() if name in chosen}
 
     @cached_property
     def identity(self) -> store.Identity:
@@ -105,7 +116,7 @@ class Request:
             **further,
             **made,
             "explainer": plain(config.explainer.build),
-            "metric": {name: plain(metric) for name, metric in (config.get("metric") or {}).items()},
+            "metric": {name: plain(metric) for name, metric in self.metrics.items()},
             "explained": plain(config.explained),
             "recorder": {name: plain(build) for name, build in self.recorders.items()},
             "seed": config.seed,
