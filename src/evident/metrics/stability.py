@@ -3,9 +3,8 @@
 import torch
 from torch import Tensor
 
-from evident.errors import UserError
-from evident.explainers.shared.seeding import image_generator
-from evident.metrics.contract import Explanation, heatmaps, metric
+from evident.metrics.contract import Explanation, metric
+from evident.metrics.noise import noisy_heatmaps
 
 
 @metric(direction="lower", needs=("explainer",))
@@ -18,18 +17,9 @@ def stability(explanation: Explanation, radius: float = 0.02, draws: int = 10, s
     Source: Yeh et al. 2019, arXiv 1901.09392, max-sensitivity, which does not divide; we divide as captum's
     `sensitivity_max` does, so that heatmaps of different scales can be compared.
     """
-    images = explanation.images
-    if explanation.explainer is None:
-        raise UserError("stability explains noisy images and needs the explainer; give it to the Explanation")
-    if draws < 1 or radius <= 0:
-        raise UserError(f"draws={draws}, radius={radius}: stability needs draws >= 1 and radius > 0")
     heatmap = explanation.heatmap.detach().flatten(1).double()
-    generators = [image_generator(image, seed) for image in images]
     change = torch.zeros_like(heatmap[:, 0])
-    for _ in range(draws):
-        noise = torch.stack([torch.rand(images.shape[1:], generator=generator) for generator in generators]).to(images)
-        noisy = (images + radius * (2 * noise - 1)).clamp(0, 1)
-        moved = heatmaps(explanation.explainer, noisy, explanation.target, explanation.mask).detach()
-        change = torch.maximum(change, (moved.flatten(1).double() - heatmap).norm(dim=1))
+    for _, moved in noisy_heatmaps(explanation, radius, draws, seed, "stability"):
+        change = torch.maximum(change, (moved - heatmap).norm(dim=1))
     size = heatmap.norm(dim=1)
     return (change / size).where(size > 0, torch.nan)
