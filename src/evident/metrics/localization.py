@@ -11,14 +11,14 @@ from evident.errors import UserError
 from evident.metrics.contract import Curve, Explanation, metric
 
 
-def _pixels(explanation: Explanation, name: str) -> tuple[Tensor, Tensor]:
+def pixels_and_masks(explanation: Explanation, name: str) -> tuple[Tensor, Tensor]:
     """Return heatmaps (N, HW) float64 and masks (N, HW) bool for the metric `name`."""
     if explanation.mask is None:
         raise UserError(f"{name} needs masks, which the data set does not have; leave it out or choose other data")
     return explanation.heatmap.detach().flatten(1).double(), explanation.mask.flatten(1)
 
 
-def _where_defined(values: Tensor, heatmap: Tensor, mask: Tensor) -> Tensor:
+def where_defined(values: Tensor, heatmap: Tensor, mask: Tensor) -> Tensor:
     """Set `values` (N, ...) to NaN, in place, for an empty mask and for a non-finite heatmap; return them."""
     values[~(mask.any(1) & heatmap.isfinite().all(1))] = torch.nan
     return values
@@ -35,7 +35,7 @@ def iou_area(explanation: Explanation, thresholds: int = 100) -> Curve:
     """
     if thresholds < 1:
         raise UserError(f"thresholds={thresholds} must be 1 or more")
-    heatmap, mask = _pixels(explanation, "iou_area")
+    heatmap, mask = pixels_and_masks(explanation, "iou_area")
     at = (torch.arange(thresholds, dtype=torch.float64, device=heatmap.device) + 0.5) / thresholds
     low, high = heatmap.aminmax(dim=1, keepdim=True)
     scaled = (heatmap - low) / (high - low).where(high > low, 1)
@@ -48,7 +48,7 @@ def iou_area(explanation: Explanation, thresholds: int = 100) -> Curve:
     pixels = pixels.view(len(heatmap), 2, thresholds + 1)
     outside, inside = pixels.flip(-1).cumsum(-1).flip(-1)[..., 1:].unbind(1)
     iou = inside / (outside + mask.sum(1, keepdim=True)).double()
-    return Curve(at, _where_defined(iou, heatmap, mask), axis="thresholds")
+    return Curve(at, where_defined(iou, heatmap, mask), axis="thresholds")
 
 
 @metric(direction="higher", needs=("mask",))
@@ -61,7 +61,7 @@ def iou_best(explanation: Explanation, thresholds: int = 100) -> Tensor:
     return iou_area(explanation, thresholds).values.amax(1)
 
 
-def _dilated(mask: Tensor, radius: int) -> Tensor:
+def dilated(mask: Tensor, radius: int) -> Tensor:
     """Return all pixels within `radius` pixels of a mask (N, H, W) bool."""
     offset = torch.arange(-radius, radius + 1, device=mask.device)
     disc = (offset[:, None] ** 2 + offset**2 <= radius**2).float()
@@ -78,10 +78,10 @@ def pointing_game(explanation: Explanation, tolerance: int = 0) -> Tensor:
     """
     if tolerance < 0:
         raise UserError(f"tolerance={tolerance} must be 0 or more")
-    heatmap, mask = _pixels(explanation, "pointing_game")
-    hit = _dilated(mask.view_as(explanation.heatmap), tolerance).flatten(1) if tolerance else mask
+    heatmap, mask = pixels_and_masks(explanation, "pointing_game")
+    hit = dilated(mask.view_as(explanation.heatmap), tolerance).flatten(1) if tolerance else mask
     maxima = heatmap == heatmap.amax(1, keepdim=True)
-    return _where_defined((maxima & hit).sum(1).double() / maxima.sum(1), heatmap, mask)
+    return where_defined((maxima & hit).sum(1).double() / maxima.sum(1), heatmap, mask)
 
 
 @metric(direction="higher", needs=("mask",))
@@ -91,9 +91,9 @@ def mass_accuracy(explanation: Explanation) -> Tensor:
     Raises `UserError` without masks.
     Source: Arras, Osman, Samek 2022, arXiv 2003.07258, relevance mass accuracy.
     """
-    heatmap, mask = _pixels(explanation, "mass_accuracy")
+    heatmap, mask = pixels_and_masks(explanation, "mass_accuracy")
     relevance = heatmap.clamp(min=0)
-    return _where_defined((relevance * mask).sum(1) / relevance.sum(1), heatmap, mask)
+    return where_defined((relevance * mask).sum(1) / relevance.sum(1), heatmap, mask)
 
 
 @metric(direction="higher", needs=("mask",))
@@ -103,13 +103,13 @@ def rank_accuracy(explanation: Explanation) -> Tensor:
     Pixels that tie at the K-th value count by their expectation. Raises `UserError` without masks.
     Source: Arras, Osman, Samek 2022, arXiv 2003.07258, relevance rank accuracy.
     """
-    heatmap, mask = _pixels(explanation, "rank_accuracy")
+    heatmap, mask = pixels_and_masks(explanation, "rank_accuracy")
     size = mask.sum(1, keepdim=True)
     kth = heatmap.sort(1, descending=True).values.gather(1, (size - 1).clamp(min=0))
     above, tied = heatmap > kth, heatmap == kth
     tied_share = (size - above.sum(1, keepdim=True)).double() / tied.sum(1, keepdim=True)
     hits = (above & mask).sum(1) + (tied & mask).sum(1) * tied_share.squeeze(1)
-    return _where_defined(hits / size.squeeze(1), heatmap, mask)
+    return where_defined(hits / size.squeeze(1), heatmap, mask)
 
 
 @metric(direction="higher", needs=("mask",))
@@ -119,7 +119,7 @@ def average_precision(explanation: Explanation) -> Tensor:
     Every distinct value of the heatmap is a threshold, so tied pixels enter together, as in scikit-learn's
     `average_precision_score`. Raises `UserError` without masks.
     """
-    heatmap, mask = _pixels(explanation, "average_precision")
+    heatmap, mask = pixels_and_masks(explanation, "average_precision")
     value, order = heatmap.sort(1, descending=True)
     hits = mask.gather(1, order).cumsum(1)
     selected = torch.arange(1, value.shape[1] + 1, device=value.device)
@@ -128,4 +128,4 @@ def average_precision(explanation: Explanation) -> Tensor:
     before = (hits * last_of_tie).cummax(1).values.roll(1, 1)
     before[:, 0] = 0
     gained = (hits - before) * last_of_tie
-    return _where_defined((gained * hits / selected.double()).sum(1) / hits[:, -1], heatmap, mask)
+    return where_defined((gained * hits / selected.double()).sum(1) / hits[:, -1], heatmap, mask)
