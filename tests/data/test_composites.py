@@ -1,4 +1,4 @@
-"""Composites: pairs, labels, masks, and the network that is shared with the single images."""
+"""Composites: pairs, grids, labels, masks, and the network that is shared with the single images."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from evident import cell, cli
-from evident.data.composites import composites
+from evident.data.composites import composites, grids
 from evident.data.images import ImageSet, ImageSplits, loader
 from evident.data.loading import load_data
 from evident.models.training import NetworkSpec, trained
@@ -110,6 +110,85 @@ def test_images_without_masks_give_pairs_without_masks() -> None:
     assert not {"mask", "other"} & batch_of(composites(splits(LABELS, masks=False), seed=0).test).keys()
 
 
+def test_tiles_are_the_halves_of_the_labelled_objects() -> None:
+    batch = batch_of(composites(splits(LABELS), seed=0).test)
+    left = torch.arange(10) < 5
+    assert (batch["tile"][::2] == left).all()
+    assert (batch["tile"][1::2] == ~left).all()
+
+
+# Grids
+
+
+def test_each_grid_occurs_once_for_the_class_of_each_tile() -> None:
+    made = grids(splits(LABELS + [3] * 9), seed=0, side=2).test
+    batch = batch_of(made)
+    assert made.images.shape == batch["image"].shape == (len(made), 3, 80, 10)
+    numbers = (batch["image"][:, 0, ::40, ::5] * 255).round().long()  # (N, 2, 2)
+    assert torch.equal(batch["image"][:, 0].mul(255).round().long(), numbers.kron(torch.ones(1, 40, 5).long()))
+    classes = torch.tensor(LABELS + [3] * 9)[numbers].flatten(1)
+    for n in range(len(made)):
+        assert len(set(classes[n].tolist())) == 4
+        assert batch["label"][n] == classes[n, n % 4]
+        assert torch.equal(numbers[n], numbers[n - n % 4])
+        assert made.names[n] == f"{'+'.join(f'image{k}' for k in numbers[n].flatten())} tile {n % 4 + 1}"
+    assert len(numbers[::4].unique()) == numbers[::4].numel()
+
+
+def test_masks_others_and_tiles_of_grids_show_their_objects() -> None:
+    batch = batch_of(grids(splits(LABELS + [3] * 9), seed=0).test)
+    numbers = (batch["image"][:, 0, ::40, ::5] * 255).round().long()
+    for n in range(len(numbers)):
+        row, column = divmod(n % 4, 2)
+        expected = {name: torch.zeros(80, 10, dtype=torch.bool) for name in ("mask", "other", "tile")}
+        expected["tile"][40 * row : 40 * row + 40, 5 * column : 5 * column + 5] = True
+        for y, x in ((0, 0), (0, 1), (1, 0), (1, 1)):
+            place = "mask" if (y, x) == (row, column) else "other"
+            # The n-th of 40 rows; an image beyond them has no mask.
+            if numbers[n, y, x] < 40:
+                expected[place][40 * y + numbers[n, y, x], 5 * x : 5 * x + 5] = True
+        for name, rows in expected.items():
+            assert torch.equal(batch[name][n], rows)
+
+
+def test_grids_use_all_images_of_balanced_classes_and_every_group_of_classes() -> None:
+    labels = list(range(6)) * 20
+    made = grids(splits(labels), seed=0).test
+    assert len(made) == len(labels)
+    groups = batch_of(made)["label"].view(-1, 4)
+    assert len({tuple(sorted(group)) for group in groups.tolist()}) == 15
+    assert (groups == 0).any(0).all()  # no class has a tile of its own
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 2] * 4, [0], [1, 1, 1, 1, 1]])
+def test_too_few_classes_give_no_grids(labels: list[int]) -> None:
+    same = images(labels)
+    base = ImageSplits(train=same, val=same, test=same, classes=("a", "b", "c"))
+    made = grids(base, seed=0)
+    assert len(made.test) == 0
+    assert made.train is same
+
+
+def test_frequent_classes_are_used_first() -> None:
+    same = images([0] * 6 + [1] * 2 + [2] * 2 + [3] * 2 + [4] * 2 + [5] * 2 + [6] * 2)
+    base = ImageSplits(train=same, val=same, test=same, classes=tuple("abcdefg"))
+    assert len(grids(base, seed=0).test) == 16
+
+
+def test_grids_depend_only_on_the_seed_and_need_no_masks() -> None:
+    labels = list(range(6)) * 3
+    names = [grids(splits(labels), seed).test.names for seed in (0, 0, 1)]
+    assert names[0] == names[1] != names[2]
+    batch = batch_of(grids(splits(labels, masks=False), seed=0).test)
+    assert batch.keys() == {"image", "label", "index", "tile"}
+
+
+def test_first_grids_are_the_first_rows() -> None:
+    made = grids(splits(list(range(6)) * 3), seed=0).test
+    for key, rows in batch_of(made.block(5)).items():
+        assert torch.equal(rows, batch_of(made)[key][:5])
+
+
 def config(store: Path, *overrides: str) -> DictConfig:
     cli.prepare()
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
@@ -120,6 +199,7 @@ def config(store: Path, *overrides: str) -> DictConfig:
     ("data", "base", "experiment"),
     [
         ("an8flower_composites", "an8flower_single_6c", "an8flower"),
+        ("an8flower_grids", "an8flower_single_6c", "an8flower"),
         ("imagenet_composites", "imagenet", "imagenet"),
     ],
 )

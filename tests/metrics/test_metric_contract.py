@@ -117,6 +117,7 @@ def explanation(
         explainer=explainer,
         evidence=explainer.evidence(pixels, target),
         other=mask & ~halves,
+        tile=(halves == (torch.arange(images) % 2 == 0)[:, None])[:, None].expand(-1, height, -1),
         signed=torch.randn(images, height, width, generator=generator),
         truth=true,
         contributions=torch.randn(images, ATTRIBUTES, generator=generator),

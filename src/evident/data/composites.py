@@ -1,8 +1,8 @@
-"""Two images of different classes side by side: all evidence for a class lies in the half that shows it.
+"""Images of different classes in one image: all evidence for a class lies in the tile that shows it.
 
-The images come from another data set. This is the grid pointing game (Böhle, Fritz, Schiele 2021, arXiv 2104.00032)
-with a grid of two. It suits networks that average over their whole last feature map and so accept any width. Each pair
-occurs twice, once with the class of its left image and once with the class of its right image.
+The images come from another data set. This is the grid pointing game (Böhle, Fritz, Schiele 2021, arXiv 2104.00032),
+with two images side by side (`composites`) or in a square grid (`grids`). It suits networks that average over their
+whole last feature map and so accept any size. Each composite occurs once for each of its images, with its class.
 """
 
 from dataclasses import dataclass
@@ -14,53 +14,105 @@ from evident.data.images import ImageSet, ImageSplits, Rows
 
 
 @dataclass(frozen=True)
-class SideBySide:
-    """Join rows in pairs: row n is rows[pairs[n, 0]] beside rows[pairs[n, 1]] (N, ..., H, 2W).
+class Grid:
+    """Join rows in grids of `columns`: row n shows rows[members[n, k]] in tile k, in reading order (N, ..., H, W).
 
-    A half is zero where `kept` (N, 2) bool is False.
+    A tile is zero where `kept` (N, tiles) bool is False.
     """
 
     rows: Rows
-    pairs: Tensor
+    members: Tensor
     kept: Tensor
+    columns: int
 
     @property
     def shape(self) -> torch.Size:
-        *leading, width = self.rows.shape[1:]
-        return torch.Size([len(self.pairs), *leading, 2 * width])
+        *leading, height, width = self.rows.shape[1:]
+        lines = self.members.shape[1] // self.columns
+        return torch.Size([len(self.members), *leading, lines * height, self.columns * width])
 
-    def __getitem__(self, rows: Tensor | slice) -> "SideBySide | Tensor":
-        pairs, kept = self.pairs[rows], self.kept[rows]
+    def __getitem__(self, rows: Tensor | slice) -> "Grid | Tensor":
+        members, kept = self.members[rows], self.kept[rows]
         if isinstance(rows, slice):
-            return SideBySide(self.rows, pairs, kept)
+            return Grid(self.rows, members, kept, self.columns)
         ones = (1,) * (len(self.shape) - 1)
-        return torch.cat([self.rows[pairs[:, side]] * kept[:, side].view(-1, *ones) for side in (0, 1)], -1)
+        tiles = [self.rows[members[:, k]] * kept[:, k].view(-1, *ones) for k in range(members.shape[1])]
+        lines = [torch.cat(tiles[k : k + self.columns], -1) for k in range(0, len(tiles), self.columns)]
+        return torch.cat(lines, -2)
 
 
 def composites(base: ImageSplits, seed: int) -> ImageSplits:
     """Pair the images of `val` and of `test` at random by `seed`; drop pairs of one class.
 
     Labels are the classes of the left and of the right image in turn. `masks` show the labelled object, `others` the
-    object beside it. No image is in two pairs. `train` is unchanged: networks and explainers learn from single images.
+    object beside it, `tiles` the half of the labelled object. No image is in two pairs. `train` is unchanged: networks
+    and explainers learn from single images.
     """
     return ImageSplits(base.train, _paired(base.val, seed), _paired(base.test, seed), base.classes)
+
+
+def grids(base: ImageSplits, seed: int, side: int = 2) -> ImageSplits:
+    """Put the images of `val` and of `test` into grids of `side` x `side` images of different classes, by `seed`.
+
+    Labels are the classes of the tiles in turn, in reading order. `masks` show the labelled object, `others` all other
+    objects, `tiles` the tile of the labelled one. No image is in two grids; images that are left over, because too few
+    other classes have images left, are dropped. `train` is unchanged, as in `composites`.
+    """
+    val, test = (
+        _joined(images, _grouped(images.labels, side**2, seed), side, [f"tile {k + 1}" for k in range(side**2)])
+        for images in (base.val, base.test)
+    )
+    return ImageSplits(base.train, val, test, base.classes)
 
 
 def _paired(images: ImageSet, seed: int) -> ImageSet:
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
     pairs = order[: len(order) // 2 * 2].view(-1, 2)
     left, right = images.labels[pairs].unbind(1)
-    pairs = pairs[left != right].repeat_interleave(2, dim=0)
-    side = torch.arange(len(pairs)) % 2
-    labelled = torch.stack([side == 0, side == 1], 1)
+    return _joined(images, pairs[left != right], 2, ["left", "right"])
+
+
+def _grouped(labels: Tensor, count: int, seed: int) -> Tensor:
+    """Return groups (G, count) of images whose classes differ, in random order.
+
+    Each group takes the classes with the most images left, so that few images are left over; chance decides between
+    equal ones.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    left: dict[int, list[int]] = {}
+    for image in torch.randperm(len(labels), generator=generator).tolist():
+        left.setdefault(int(labels[image]), []).append(image)
+    groups = []
+    while len(left) >= count:
+        order = torch.rand(len(left), generator=generator).tolist()
+        by_count = sorted(zip(left, order, strict=True), key=lambda item: (-len(left[item[0]]), item[1]))
+        # Otherwise the first tiles would show the most frequent classes.
+        arranged = torch.randperm(count, generator=generator).tolist()
+        groups.append([left[by_count[place][0]].pop() for place in arranged])
+        left = {label: images for label, images in left.items() if images}
+    return torch.tensor(groups, dtype=torch.long).view(-1, count)
+
+
+def _joined(images: ImageSet, groups: Tensor, columns: int, places: list[str]) -> ImageSet:
+    """Return the composites of groups (G, tiles) of images, each once for every tile."""
+    count = groups.shape[1]
+    members = groups.repeat_interleave(count, dim=0)
+    tile = torch.arange(len(members)) % count
+    labelled = tile[:, None] == torch.arange(count)
     names = [
-        f"{images.names[first]}+{images.names[second]} {('left', 'right')[position]}"
-        for (first, second), position in zip(pairs.tolist(), side.tolist(), strict=True)
+        f"{'+'.join(images.names[member] for member in group)} {places[place]}"
+        for group, place in zip(members.tolist(), tile.tolist(), strict=True)
     ]
+
+    def grid(rows: Rows | None, kept: Tensor) -> Grid | None:
+        return None if rows is None else Grid(rows, members, kept, columns)
+
+    ones = torch.ones(1, dtype=torch.bool).expand(len(images), *images.images.shape[-2:])
     return ImageSet(
-        SideBySide(images.images, pairs, torch.ones_like(labelled)),
-        images.labels[pairs[labelled]],
+        Grid(images.images, members, torch.ones_like(labelled), columns),
+        images.labels[members[labelled]],
         names,
-        None if images.masks is None else SideBySide(images.masks, pairs, labelled),
-        None if images.masks is None else SideBySide(images.masks, pairs, ~labelled),
+        grid(images.masks, labelled),
+        grid(images.masks, ~labelled),
+        Grid(ones, members, labelled, columns),
     )

@@ -41,9 +41,9 @@ def block_of(length: int, count: int, number: int) -> slice:
 class ImageSet(Dataset[Batch]):
     """Hold images uint8 (N, 3 or 1, H, W), labels (N,) or `NO_LABEL`, names and optional masks bool (N, H, W).
 
-    `others` are masks of the evidence for a second class, for images that show two. A batch is a dictionary of `image`
-    float (B, 3, H, W) in [0, 1], `label` (B,), `index` (B,) into `names` and, if the set has them, `mask` and `other`
-    bool (B, H, W).
+    `others` are masks of the evidence for other classes, for images that show several, and `tiles` the tiles that show
+    the labelled class, for images that are grids of images. A batch is a dictionary of `image` float (B, 3, H, W) in
+    [0, 1], `label` (B,), `index` (B,) into `names` and, if the set has them, `mask`, `other` and `tile` bool (B, H, W).
     """
 
     def __init__(
@@ -53,9 +53,10 @@ class ImageSet(Dataset[Batch]):
         names: Sequence[str],
         masks: Rows | None = None,
         others: Rows | None = None,
+        tiles: Rows | None = None,
     ) -> None:
         self.images, self.labels, self.names = images, labels.long(), tuple(names)
-        self.masks, self.others = masks, others
+        self.masks, self.others, self.tiles = masks, others, tiles
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -64,7 +65,7 @@ class ImageSet(Dataset[Batch]):
         index = torch.as_tensor(indices)
         image = self.images[index].float().div_(255).expand(-1, 3, -1, -1).contiguous()
         batch = {"image": image, "label": self.labels[index], "index": index}
-        optional = {"mask": self.masks, "other": self.others}
+        optional = {"mask": self.masks, "other": self.others, "tile": self.tiles}
         return batch | {key: masks[index] for key, masks in optional.items() if masks is not None}
 
     def block(self, count: int, number: int = 0) -> "ImageSet":
@@ -73,8 +74,8 @@ class ImageSet(Dataset[Batch]):
 
     def rows(self, rows: slice) -> "ImageSet":
         """Return the images of these rows."""
-        masks, others = (None if all_rows is None else all_rows[rows] for all_rows in (self.masks, self.others))
-        return ImageSet(self.images[rows], self.labels[rows], self.names[rows], masks, others)
+        optional = (None if each is None else each[rows] for each in (self.masks, self.others, self.tiles))
+        return ImageSet(self.images[rows], self.labels[rows], self.names[rows], *optional)
 
     def __getitem__(self, index: int) -> Batch:
         return {key: value[0] for key, value in self.__getitems__([index]).items()}

@@ -25,7 +25,7 @@ from evident.values import Evidence, PartChanges, Removals, Truth
 Direction = Literal["higher", "lower", "neither"]
 Axis = Literal["pixels", "features", "attributes", "thresholds"]
 Field = Literal[
-    "mask", "model", "relevance", "explainer", "evidence", "other",
+    "mask", "model", "relevance", "explainer", "evidence", "other", "tile",
     "signed", "truth", "contributions", "attribute_maps", "removals", "parts", "rebuild", "twin",
 ]  # fmt: skip
 Need = Field | type  # a field of `Explanation`, or a protocol of explainers
@@ -37,8 +37,9 @@ class Explanation:
 
     All other fields are None where the data set, the network or the explainer does not provide them.
 
-    mask (N, H, W) bool: the pixels of the true evidence. other (N, H, W) bool: the pixels of another class that is in
-    the image too. model: maps images to outputs (N, outputs). explainer: the explainer, for metrics that explain again.
+    mask (N, H, W) bool: the pixels of the true evidence. other (N, H, W) bool: the pixels of other classes that are in
+    the image too. tile (N, H, W) bool: in a grid of images, the tile that shows the target. model: maps images to
+    outputs (N, outputs). explainer: the explainer, for metrics that explain again.
     relevance: the features that the explainer learned to be relevant. evidence: the explanation as an image.
     signed (N, H, W): the heatmap of a regression with its sign; positive values raise the score. contributions (N, K):
     what each attribute adds to the score, as stated by the explainer. attribute_maps (N, K, h, w): where the network
@@ -56,6 +57,7 @@ class Explanation:
     explainer: Attribution | None = None
     evidence: Evidence | None = None
     other: Tensor | None = None
+    tile: Tensor | None = None
     signed: Tensor | None = None
     truth: Truth | None = None
     contributions: Tensor | None = None

@@ -135,6 +135,7 @@ def explain_batch(
         explainer=explainer,
         evidence=evidence,
         other=batch.get("other"),
+        tile=batch.get("tile"),
         signed=_signed(explainer, attribution, images, target) if isinstance(network, Regressor) else None,
         truth=Truth(*(batch[name] for name in Truth._fields)) if "contribution_map" in batch else None,
         contributions=explainer.contributions(images, target) if isinstance(explainer, StatesContributions) else None,

@@ -14,6 +14,7 @@ from evident.recorders.contract import ExplainedBatch, Recorder, Setup
 FROM_DATA = {
     "mask": "masks",
     "other": "images of two classes",
+    "tile": "grids of images",
     "truth": "scenes of known truth",
     "removals": "scenes without their attributes",
     "parts": "scenes whose parts can be rendered again",
