@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from evident import cell, cli
+from evident.cell_folder import SCORES, CellFolder
 from evident.data.composites import composites, grids
 from evident.data.images import ImageSet, ImageSplits, loader
 from evident.data.loading import load_data
@@ -225,6 +226,19 @@ def test_network_is_trained_on_single_images_and_explained_on_pairs(tmp_path: Pa
     network = trained(NetworkSpec.of(config(tmp_path, "threads=1")), [])
     assert set(network.accuracy) == {"val", "test"}
     assert len(list(tmp_path.glob("models/*/DONE"))) == 1
+
+
+def test_grids_are_explained_by_the_network_of_single_images(tmp_path: Path) -> None:
+    settings = config(tmp_path, "data=an8flower_grids", "metric=[grid_pointing,difull]", "logger=none", "threads=1")
+    made = load_data(settings).split("test")
+    assert made.images.shape == (12, 3, 128, 128)
+    settings.explainer = config(tmp_path, "explainer=grad_cam/layer_4").explainer
+    cell.run(settings)
+    assert not list(tmp_path.glob("cells/*/FAILED"))
+    [folder] = [CellFolder(done.parent) for done in tmp_path.glob("cells/*/DONE")]
+    scores = folder.read(SCORES).pivot(index="image", columns="metric", values="value")
+    assert list(scores) == ["difull", "grid_confidence", "grid_pointing"]
+    assert scores["difull"].between(0, 1).all()
 
 
 @pytest.mark.real_data
