@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from captum.attr import Attribution
@@ -172,7 +172,7 @@ def _further(request: Request, setup: Setup, needed: set[Need]) -> dict[str, Any
 
     The twin of a network of seed s has the seed s ^ 1, so that pairs of an even number of networks need no others.
     """
-    further: dict[str, Any] = {"rebuild": partial(_rebuild, request, setup)}
+    twin: Twin | None = None
     if "twin" in needed:
         if request.network.published:
             raise UserError(
@@ -181,14 +181,24 @@ def _further(request: Request, setup: Setup, needed: set[Need]) -> dict[str, Any
             )
         config = OmegaConf.merge(request.config, {"network_seed": request.config.network_seed ^ 1})
         assert isinstance(config, DictConfig)
-        further["twin"] = trained(NetworkSpec.of(config), []).network
-    return further
+        spec = NetworkSpec.of(config)
+        twin = Twin(trained(spec, []).network.eval(), spec.identity)
+    return {"rebuild": partial(_rebuild, request, setup, twin), "twin": twin and twin.network}
 
 
-def _rebuild(request: Request, setup: Setup, network: nn.Module) -> Attribution:
-    """Build the explainer of the request for another network; what it learns is not stored."""
+class Twin(NamedTuple):
+    """Hold a network that was trained from another seed, and the identity of its training."""
+
+    network: nn.Module
+    identity: store.Identity
+
+
+def _rebuild(request: Request, setup: Setup, twin: Twin | None, network: nn.Module) -> Attribution:
+    """Build the explainer of the request for another network; what it learns is stored for the twin only."""
     explainer: Attribution = instantiate(request.config.explainer.build, _partial_=True)(network)
-    if isinstance(explainer, Fits):
+    if twin is not None and network is twin.network:
+        learn(explainer, lambda: setup.splits().split("train"), request.root, twin.identity)
+    elif isinstance(explainer, Fits):
         explainer.fit(loader(setup.splits().split("train"), 64))
     return explainer
 

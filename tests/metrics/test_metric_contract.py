@@ -354,6 +354,7 @@ def test_gpu_scores_equal_cpu_scores(file):
     whole, score = explanation(), configured(file)
     expected = values(score(whole))
     whole.model.cuda()
+    whole.twin.cuda()
     found = values(score(changed(whole, Tensor.cuda)))
     for name, rows in found.items():
         assert rows.is_cuda

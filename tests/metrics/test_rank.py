@@ -1,4 +1,4 @@
-"""Kendall's tau-b: known answers, the formula by plain loops, and scipy."""
+"""Kendall's tau-b and ranks: known answers, the formula by plain loops, and scipy."""
 
 import math
 from itertools import combinations
@@ -8,10 +8,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import kendalltau
+from scipy.stats import kendalltau, rankdata
 from torch import Tensor
 
-from evident.metrics.rank import kendall
+from evident.metrics.rank import average_ranks, kendall
 
 each_seed = pytest.mark.parametrize("seed", range(4))
 
@@ -181,3 +181,21 @@ def test_tau_is_symmetric_and_depends_on_the_order_only(items):
     assert torch.equal(tau(second, first, counts).nan_to_num(9), result.nan_to_num(9))
     assert torch.equal(tau(first.double().exp(), second**3, counts).nan_to_num(9), result.nan_to_num(9))
     assert torch.equal(tau(-first, second, counts).nan_to_num(9), -result.nan_to_num(-9))
+
+
+# Ranks
+
+
+def test_equal_values_share_the_mean_of_their_ranks():
+    assert average_ranks(torch.tensor([[5.0, 2, 5, 9, 5], [1, 1, 1, 1, 1]])).tolist() == [[3, 1, 3, 5, 3], [3] * 5]
+
+
+@each_seed
+@pytest.mark.parametrize("values", [3, None])
+def test_ranks_are_those_of_scipy(seed, values):
+    rows = torch.stack(rankings(seed, values))
+    assert np.array_equal(average_ranks(rows).numpy(), rankdata(rows.numpy(), axis=1))
+
+
+def test_rows_with_nan_have_no_ranks():
+    assert average_ranks(torch.tensor([[1.0, math.nan], [1, 2]])).isnan().tolist() == [[True, True], [False, False]]

@@ -1,4 +1,4 @@
-"""Kendall's tau-b of many rankings at once, with weights for the items."""
+"""Rankings, many at once: Kendall's tau-b with weights for the items, and ranks with ties."""
 
 import torch
 from torch import Tensor
@@ -20,3 +20,15 @@ def kendall(first: Tensor, second: Tensor, weights: Tensor) -> Tensor:
     norm = (weighted_sum(s.square()) * weighted_sum(t.square())).sqrt()
     known = ~(first.isnan() | second.isnan()).any(-1)
     return (weighted_sum(s * t) / norm).where((norm > 0) & known, torch.nan)
+
+
+def average_ranks(values: Tensor) -> Tensor:
+    """Return the ranks (N, P) float64 in [1, P] of each row of values; equal values share the mean of their ranks.
+
+    Pearson's correlation of ranks is Spearman's. Rows with NaN have NaN ranks.
+    """
+    values = values.double().contiguous()
+    ordered = values.sort(1).values
+    below, up_to = (torch.searchsorted(ordered, values, right=right) for right in (False, True))
+    ranks = (below + up_to + 1).double() / 2
+    return ranks.where(~values.isnan().any(1, keepdim=True), torch.nan)
