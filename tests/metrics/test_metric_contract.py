@@ -190,11 +190,13 @@ def part(whole: Explanation, images: slice) -> Explanation:
 
 
 def in_double_precision(whole: Explanation) -> Explanation:
-    """Return the explanation with a network in double precision.
+    """Return the explanation with networks in double precision.
 
     In single precision, differences of scores are mostly the rounding errors of sums in another order.
     """
-    return replace(whole, model=whole.model and whole.model.double(), images=whole.images.double())
+    for network in (whole.model, whole.twin):
+        network.double()
+    return replace(whole, images=whole.images.double())
 
 
 def values(result: Tensor | Curve | Mapping[str, Tensor | Curve]) -> dict[str, Tensor]:
