@@ -59,6 +59,16 @@ def test_network_learns_and_is_trained_once(tmp_path: Path, monkeypatch: pytest.
     assert again.classes == list("0123456789")
 
 
+def test_accuracy_on_the_training_images_is_measured_where_it_is_asked_for(tmp_path: Path) -> None:
+    trained = training.trained(spec(tmp_path, "data.training.epochs=5", "+data.training.measure_train=true"), [])
+    assert trained.accuracy == {"val": 1.0, "train": 1.0, "test": 1.0}
+    assert training.format_measures(trained.accuracy) == "100.00% test accuracy (100.00% train accuracy)"
+    # The weights are the same.
+    other = training.trained(spec(tmp_path, "data.training.epochs=5"), [])
+    weights = (network.state_dict().values() for network in (trained.network, other.network))
+    assert all(map(torch.equal, *weights))
+
+
 def test_checkpoint_holds_tensors_only(tmp_path: Path) -> None:
     training.trained(spec(tmp_path), [])
     [file] = tmp_path.glob("models/*/network.safetensors")

@@ -21,8 +21,15 @@ def base_config(config: DictConfig) -> DictConfig:
 
 
 def load_data(config: DictConfig) -> Splits:
-    """Load the configured data set; a data set with a `base` is built from the splits of that one."""
+    """Load the configured data set; one with a `base` or an `original` is built from the splits of that one.
+
+    Networks of a `base` explain the images that are made from it; a data set with an `original` has its own networks.
+    """
     build = instantiate(config.data.build, _partial_=True)
     if "base" in config.data:
         return build(load_data(base_config(config)))
+    if "original" in config.data:
+        own = config.copy()
+        own.data = own.data.original
+        return build(load_data(own))
     return build(root=Path(config.paths.data), store=Path(config.paths.store))

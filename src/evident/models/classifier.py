@@ -71,24 +71,29 @@ class Classifier(LightningModule):
 
 @dataclass(frozen=True)
 class Classification:
-    """Train classifiers for `epochs`; the other settings are those of `Classifier`."""
+    """Train classifiers for `epochs`; the other settings are those of `Classifier`.
+
+    `measure_train` measures the accuracy on the training images too: whether labels that say nothing were learnt.
+    """
 
     epochs: int = 10
     batch_size: int = 32
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
+    measure_train: bool = False
 
     def batches(self, splits: Splits) -> int:
         """Return the number of batches that `fit` trains and tests on."""
         train, test = loader(splits.split("train"), self.batch_size), loader(splits.split("test"), 256)
-        return self.epochs * len(train) + len(test)
+        measured = len(loader(splits.split("train"), 256)) if self.measure_train else 0
+        return self.epochs * len(train) + measured + len(test)
 
     def module(self, network: nn.Module, classes: int) -> Classifier:
         """Return the module that trains and tests `network`."""
         return Classifier(network, classes, self.learning_rate, self.weight_decay)
 
     def fit(self, network: nn.Module, splits: Splits, seed: int, trainer: Callable[..., Trainer]) -> Fitted:
-        """Train `network` in place; return its accuracies `val` and `test`, in [0, 1]."""
+        """Train `network` in place; return its accuracies `val`, `test` and any `train`, in [0, 1]."""
         images = splits.split("train")
         normalisation(network).measure(images.images[torch.arange(len(images))])
         classifier = self.module(network, len(splits.class_names()))
@@ -97,5 +102,8 @@ class Classification:
         fitting = trainer(**steps, num_sanity_val_steps=0)
         fitting.fit(classifier, train, loader(splits.split("val"), 256))
         accuracy = {"val": float(fitting.callback_metrics["val_accuracy"])}
+        if self.measure_train:
+            fitting.test(classifier, loader(images, 256), verbose=False)
+            accuracy["train"] = float(fitting.callback_metrics["test_accuracy"])
         fitting.test(classifier, loader(splits.split("test"), 256), verbose=False)
         return Fitted({**accuracy, "test": float(fitting.callback_metrics["test_accuracy"])})

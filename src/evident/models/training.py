@@ -39,6 +39,7 @@ MODEL_FORMAT = 1  # increase it when the same config would give other weights
 MEASURES = {
     "test": "{:.2%} test accuracy",
     "test_top5": "{:.2%} in the top 5",
+    "train": "{:.2%} train accuracy",
     "test_r2": "test R² {:.3f}",
     "test_rmse": "RMSE {:.3f}",
     "test_tau": "Kendall's tau {:.3f}",
