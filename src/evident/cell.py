@@ -7,21 +7,19 @@ import warnings
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
-from captum.attr import Attribution
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from pytorch_lightning import Trainer, seed_everything
 from pytorch_lightning.loggers import Logger
-from torch import nn
 
 from evident import store
 from evident.cell_folder import EXAMPLES, NETWORK, PREDICTIONS, SCORES, CellFolder
-from evident.contracts import ChangesParts, Fits, NamesAttributes, Regressor, Removable, Splits
+from evident.contracts import ChangesParts, NamesAttributes, Regressor, Removable, Splits
 from evident.data.class_names import index_of
 from evident.data.images import loader
 from evident.data.loading import load_data
@@ -29,11 +27,12 @@ from evident.errors import NotApplicable, UserError
 from evident.explainers.shared.classes import KINDS
 from evident.explainers.shared.learning import learn
 from evident.loggers import log_scores, loggers_of
-from evident.metrics.contract import Need, needs_of
-from evident.models.training import NetworkSpec, Trained, trained, training_of
+from evident.metrics.contract import needs_of
+from evident.models.training import Trained, trained, training_of
 from evident.progress import bar
 from evident.recorders.contract import Recorder, Setup
 from evident.recorders.explain import Explain
+from evident.recorders.other_networks import other_networks
 from evident.request import Request
 
 log = logging.getLogger("evident")
@@ -147,7 +146,7 @@ def explain(request: Request, setup: Setup, loggers: list[Logger]) -> Sequence[R
             config.seed,
             removals=setup.images.removals if "removals" in needed and isinstance(setup.images, Removable) else None,
             parts=setup.images.changed_parts if "parts" in needed and isinstance(setup.images, ChangesParts) else None,
-            further=_further(request, setup, needed),
+            further=other_networks(config, setup, needed),
             prepare=partial(fit_explainer, request, setup),
             advance=progress.advance,
         )
@@ -165,42 +164,6 @@ def explain(request: Request, setup: Setup, loggers: list[Logger]) -> Sequence[R
         module = training_of(request.network.config).module(network, request.network.config.data.classes)
         trainer.test(module, loader(setup.images, config.explained.batch_size), verbose=False)
     return recorders
-
-
-def _further(request: Request, setup: Setup, needed: set[Need]) -> dict[str, Any]:
-    """Return the fields of an explanation that are the same for all images: how to rebuild its explainer, and a twin.
-
-    The twin of a network of seed s has the seed s ^ 1, so that pairs of an even number of networks need no others.
-    """
-    twin: Twin | None = None
-    if "twin" in needed:
-        if request.network.published:
-            raise UserError(
-                f"{request.config.model.name} has published weights, so there is no twin that was trained from another "
-                "seed; leave out the metrics that need one"
-            )
-        config = OmegaConf.merge(request.config, {"network_seed": request.config.network_seed ^ 1})
-        assert isinstance(config, DictConfig)
-        spec = NetworkSpec.of(config)
-        twin = Twin(trained(spec, []).network.eval(), spec.identity)
-    return {"rebuild": partial(_rebuild, request, setup, twin), "twin": twin and twin.network}
-
-
-class Twin(NamedTuple):
-    """Hold a network that was trained from another seed, and the identity of its training."""
-
-    network: nn.Module
-    identity: store.Identity
-
-
-def _rebuild(request: Request, setup: Setup, twin: Twin | None, network: nn.Module) -> Attribution:
-    """Build the explainer of the request for another network; what it learns is stored for the twin only."""
-    explainer: Attribution = instantiate(request.config.explainer.build, _partial_=True)(network)
-    if twin is not None and network is twin.network:
-        learn(explainer, lambda: setup.splits().split("train"), request.root, twin.identity)
-    elif isinstance(explainer, Fits):
-        explainer.fit(loader(setup.splits().split("train"), 64))
-    return explainer
 
 
 def _target(config: DictConfig, network: Trained) -> str | int:

@@ -108,6 +108,8 @@ class Request:
         further = {"arithmetic": arithmetic(config)} if self.network.published else {}
         # A data set that is made from the network's own data set is not part of the network's identity.
         made = {"data": plain(config.data)} if "base" in config.data else {}
+        # A data set with shuffled labels, for metrics that compare with a network that learnt them.
+        shuffled = {"shuffled": plain(config.shuffled)} if "shuffled" in config else {}
         return {
             "format": CELL_FORMAT,
             "experiment": config.experiment,
@@ -115,6 +117,7 @@ class Request:
             "network": self.network.identity,
             **further,
             **made,
+            **shuffled,
             "explainer": plain(config.explainer.build),
             "metric": {name: plain(metric) for name, metric in self.metrics.items()},
             "explained": plain(config.explained),

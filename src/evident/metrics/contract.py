@@ -23,10 +23,11 @@ from evident.values import Evidence, PartChanges, Removals, Truth
 
 # "neither" is for a score that describes an explanation without being a merit, such as the size of its mask.
 Direction = Literal["higher", "lower", "neither"]
-Axis = Literal["pixels", "features", "attributes", "thresholds"]
+Axis = Literal["pixels", "features", "attributes", "thresholds", "depths"]
 Field = Literal[
     "mask", "model", "relevance", "explainer", "evidence", "other", "tile",
-    "signed", "truth", "contributions", "attribute_maps", "removals", "parts", "rebuild", "twin",
+    "signed", "truth", "contributions", "attribute_maps", "removals", "parts",
+    "rebuild", "twin", "shuffled", "training_images",
 ]  # fmt: skip
 Need = Field | type  # a field of `Explanation`, or a protocol of explainers
 
@@ -46,6 +47,8 @@ class Explanation:
     sees each attribute. truth: what is known about rendered scenes. removals: the same scenes without one attribute.
     parts: the same scenes with one part drawn anew, and the pixels of each part. rebuild: builds the same explainer for
     another network and fits it, if it learns. twin: a network of the same config that was trained from another seed.
+    shuffled: a network that was trained on shuffled labels. training_images: gives a few training images (M, 3, H, W),
+    the same for every batch.
     """
 
     images: Tensor
@@ -66,6 +69,8 @@ class Explanation:
     parts: PartChanges | None = None
     rebuild: Callable[[nn.Module], Attribution] | None = None
     twin: nn.Module | None = None
+    shuffled: nn.Module | None = None
+    training_images: Callable[[], Tensor] | None = None
 
 
 def attributions(explainer: Attribution, images: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
@@ -92,7 +97,8 @@ class Curve:
     """Hold values (N, T) of one measure at increasing positions `at` (T,).
 
     `score` (N,) is the score of each image; None means the area under the curve, for positions in [0, 1]. `axis` says
-    what the positions are: shares of pixels, numbers of features, attributes by index, or thresholds.
+    what the positions are: shares of pixels, numbers of features, attributes by index, thresholds, or depths: shares of
+    layers, from the output.
     """
 
     at: Tensor
