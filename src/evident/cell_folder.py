@@ -33,8 +33,8 @@ class Product(Generic[T]):
 SCORES: Product[pd.DataFrame] = Product("scores.parquet")
 """Per-image scores in long form: the labels of the cell, image, target, metric, axis, at, value.
 
-`at` is the position on a curve, whose positions are `axis` (pixels, features, attributes, thresholds); for the score
-itself `at` is NaN and `axis` empty.
+`at` is the position on a curve, whose positions are `axis` (pixels, features, attributes, thresholds, depths); for the
+score itself `at` is NaN and `axis` empty.
 """
 DIRECTIONS: Product[dict[str, str]] = Product("directions.json")
 """Whether higher or lower is better, or neither, by score."""

@@ -105,8 +105,11 @@ def explanation(
     mask = torch.rand(images, height, width, generator=generator) < 0.3
     heatmap = torch.randn(images, height, width, generator=generator)
     true, removals = scenes(images, height, width, generator)
-    torch.manual_seed(1)
-    twin = change(Network(6))
+    others = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        others.append(change(Network(6)))
+    training = torch.rand(8, 3, height, width, generator=generator)
     return Explanation(
         images=pixels,
         target=target,
@@ -125,7 +128,9 @@ def explanation(
         removals=removals,
         parts=part_changes(images, height, width),
         rebuild=Explainer,
-        twin=twin,
+        twin=others[0],
+        shuffled=others[1],
+        training_images=lambda: training,
     )
 
 
@@ -194,7 +199,7 @@ def in_double_precision(whole: Explanation) -> Explanation:
 
     In single precision, differences of scores are mostly the rounding errors of sums in another order.
     """
-    for network in (whole.model, whole.twin):
+    for network in (whole.model, whole.twin, whole.shuffled):
         network.double()
     return replace(whole, images=whole.images.double())
 
@@ -294,7 +299,7 @@ def test_positions_of_curves_increase_and_lie_in_zero_to_one_where_the_score_is_
             assert curve.at.min() >= 0
             assert curve.score is not None or curve.at.max() <= 1
             assert curve.axis in get_args(Axis)
-            assert (curve.axis in ("features", "attributes")) == (curve.score is not None)
+            assert (curve.axis in ("features", "attributes", "depths")) == (curve.score is not None)
 
 
 @every_file

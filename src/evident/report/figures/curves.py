@@ -13,6 +13,7 @@ POSITIONS = {
     "features": "features removed",
     "attributes": "attribute",
     "thresholds": "threshold",
+    "depths": "share of layers, from the output",
 }
 VALUES = {"features": "accuracy on the class", "thresholds": "IoU", "sensitivity_n": "correlation"}
 CHOICES = {"relevant": "tab:red", "random": "0.45", "least": "tab:blue"}
