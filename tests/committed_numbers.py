@@ -21,9 +21,10 @@ from evident.request import CELL_FORMAT
 
 HERE = Path(__file__).parent
 # Whose numbers are all zero or all equal here: a mask that is empty because half of the score is there without it, one
-# class predicted for all training images, a class that no removed feature changes, heatmaps whose best factor is 0.
+# class predicted for all training images, a class that no removed feature changes, heatmaps whose best factor is 0, a
+# control.
 SILENT = {
-    *("fgvis/keep_0.5", "fgvis/one_sided_keep_0.5", "vebi/labels_predicted"),
+    *("fgvis/keep_0.5", "fgvis/one_sided_keep_0.5", "vebi/labels_predicted", "control/constant"),
     *("ablation", "read_out", "sparsity", "infidelity"),
 }
 Network = TypeVar("Network", bound=nn.Module)

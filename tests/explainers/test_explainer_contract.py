@@ -1,7 +1,7 @@
 """The contract of explainers, tested on every file in conf/explainer.
 
-A file at the top level is an explainer of its own and runs all checks. A file in a sub-folder is a variant of such an
-explainer and runs the cheap ones.
+A file at the top level is an explainer of its own and runs all checks, and so is a control of sanity checks. A file in
+another sub-folder is a variant of such an explainer and runs the cheap ones.
 """
 
 import inspect
@@ -27,7 +27,8 @@ from evident.explainers.attention import AttentionMap
 from evident.models.flower_net import FlowerNet
 from evident.models.training import plain
 
-EXPLAINERS = sorted(FOLDER.glob("*.yaml"))
+CONTROLS = sorted(FOLDER.glob("control/*.yaml"))
+EXPLAINERS = sorted(FOLDER.glob("*.yaml")) + CONTROLS
 VARIANTS = sorted(set(FOLDER.rglob("*.yaml")) - set(EXPLAINERS))
 
 
@@ -156,8 +157,10 @@ def name_of(file: Path) -> str:
     return str(file.relative_to(FOLDER).with_suffix("")).replace("/", "_")
 
 
+IGNORE_THE_NETWORK = ("random", "centre", "edges", "oracle", "constant")
 every_explainer = pytest.mark.parametrize("file", EXPLAINERS, ids=name_of)
 every_variant = pytest.mark.parametrize("file", VARIANTS, ids=name_of)
+in_sub_folder = pytest.mark.parametrize("file", VARIANTS + CONTROLS, ids=name_of)
 every_file = pytest.mark.parametrize("file", EXPLAINERS + VARIANTS, ids=name_of)
 
 
@@ -171,8 +174,8 @@ def test_name_is_the_path_of_the_file(file: Path) -> None:
     assert read(file).name == name_of(file)
 
 
-@every_variant
-def test_variant_belongs_to_the_package_explainer(file: Path) -> None:
+@in_sub_folder
+def test_file_of_a_sub_folder_belongs_to_the_package_explainer(file: Path) -> None:
     # Without this line, Hydra would put the config below a key named after the folder.
     assert file.read_text().startswith("# @package explainer\n")
 
@@ -195,7 +198,7 @@ def test_explainer_whose_cost_depends_on_the_scale_names_its_budget(file: Path) 
 
 @every_explainer
 def test_reference_rows_are_declared(file: Path) -> None:
-    assert read(file).get("reference_row", False) == (file.stem in ("random", "centre", "edges", "oracle"))
+    assert read(file).get("reference_row", False) == (file.stem in IGNORE_THE_NETWORK)
 
 
 @every_explainer
@@ -251,7 +254,6 @@ def test_single_target_applies_to_all_images(file: Path, model: nn.Module) -> No
 
 
 BAD_TARGETS = (-1, 1.7, True, torch.tensor([0, 1, -2]), torch.tensor([0.0, 1, 0]), torch.tensor([0, 1]))
-IGNORE_THE_NETWORK = ("random", "centre", "edges", "oracle")
 
 
 @every_explainer

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from evident.errors import UserError
-from evident.explainers.reference_rows import Centre, Edges, Oracle, Random
+from evident.explainers.reference_rows import Centre, Constant, Edges, Oracle, Random
 from evident.explainers.shared.heatmap import absolute_maximum, channel_norm, positive_sum, reduction
 
 NETWORK = nn.Identity()
@@ -30,6 +30,10 @@ def test_centre_is_a_gaussian_at_the_centre_of_both_sides() -> None:
     torch.testing.assert_close(heatmap, heatmap.flip(1))
     # The first pixel of a side is 20/41 of the side from the centre.
     assert heatmap[0, 10] == pytest.approx(torch.exp(torch.tensor(-0.5 * (20 / 41 / 0.25) ** 2)).item())
+
+
+def test_constant_is_one_everywhere() -> None:
+    assert torch.equal(Constant(NETWORK).attribute(torch.rand(2, 3, 5, 7), 0), torch.ones(2, 1, 5, 7))
 
 
 def test_edges_are_at_steps_of_the_luminance() -> None:

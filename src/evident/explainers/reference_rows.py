@@ -2,7 +2,7 @@
 
 `random`, `centre` (evidence tends to be in the middle) and `edges` (networks and Sobel filters both respond to
 contrast: Adebayo et al. 2018) ignore the network. A method that does not beat these rows shows no information about the
-network. `oracle` has the best localisation score.
+network. `oracle` has the best localisation score. `control_constant` shows nothing; only sanity checks ask for it.
 """
 
 import torch
@@ -55,6 +55,16 @@ class Centre(Attribution):
             for side in inputs.shape[-2:]
         )
         return (rows[:, None] * columns).repeat(len(inputs), 1, 1, 1)
+
+
+class Constant(Attribution):
+    """Return one for every pixel (N, 1, H, W)."""
+
+    heatmap = staticmethod(positive_sum)
+
+    def attribute(self, inputs: Tensor, target: Tensor | int) -> Tensor:
+        _check(inputs, target)
+        return torch.ones_like(inputs[:, :1]).detach()
 
 
 class Edges(Attribution):
