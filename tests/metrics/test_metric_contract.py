@@ -109,7 +109,7 @@ def explanation(
     for seed in (1, 2):
         torch.manual_seed(seed)
         others.append(change(Network(6)))
-    training = torch.rand(8, 3, height, width, generator=generator)
+    training = torch.rand(8, 3, height, width, generator=generator.clone_state())  # draws below stay as they were
     return Explanation(
         images=pixels,
         target=target,
