@@ -29,9 +29,11 @@ SATISFIED = {
     "data.scenes.splits.SceneSplits": {"Splits", "NamesAttributes"},
     "explainers.cam.CAM": {"HasOwnMap", "ForSomeNetworks", "ShowsAttributes"},
     "explainers.fgvis.FGVis": {"GivesEvidence", "Optimises", "Signed"},
+    "explainers.corrupted_oracle.CorruptedOracle": {"NeedsMask"},
     "explainers.reference_rows.Oracle": {"NeedsMask"},
     "explainers.siam.SIAM": {"HasOwnMap", "ForSomeNetworks", "ShowsAttributes", "StatesContributions"},
     "explainers.vebi.VEBI": {"Fits", "LearnsRelevance", "ShowsFeatures", "Interprets"},
+    "models.patch_net.PatchNet": {"SumsContributions"},
     "models.siam.baselines.SceneRegressor": {"Regressor", "SumsContributions", "HasBackbone"},
     "models.siam.baselines.UnconstrainedAttributes": {
         *("Regressor", "SumsContributions", "HasBackbone", "HasAttributeMaps"),

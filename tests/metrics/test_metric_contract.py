@@ -78,10 +78,10 @@ class Explainer(Attribution, GivesEvidence, Optimises):
 
 
 class Network(FlowerNet, SumsContributions):
-    """State that class scores are sums plus a bias, as those of a network with its own contributions are."""
+    """State contributions and a bias, as networks whose scores are sums do; here they are those of the first layer."""
 
     def contribution_map(self, images: Tensor) -> Tensor:
-        return (self(images) - self.output_bias())[..., None, None]
+        return self.features[:3](self.normalise(images))[:, :6]
 
     def output_bias(self) -> Tensor:
         last = self.classifier[-1]
@@ -475,6 +475,20 @@ def test_metric_applies_if_no_needed_field_is_missing_and_the_explainer_has_the_
         assert not applies(of_evidence, replace(whole, explainer=other))
         assert missing_fields(of_evidence, replace(whole, explainer=other)) == set()
     assert applies(single, Explanation(whole.images, whole.target, whole.heatmap))
+
+
+@metric(direction="higher", needs=("model", SumsContributions))
+def of_sums(explanation: Explanation) -> Tensor:
+    return explanation.heatmap.sum((1, 2))
+
+
+def test_metric_for_networks_of_a_kind_applies_to_them_only():
+    whole = explanation()
+    assert applies(of_sums, whole)
+    assert applies(of_sums, replace(whole, explainer=None))
+    other = replace(whole, model=FlowerNet(6))
+    assert not applies(of_sums, other)
+    assert missing_fields(of_sums, other) == set()
 
 
 # Attributions

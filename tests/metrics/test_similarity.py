@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from scipy.stats import rankdata, spearmanr
+from scipy.stats import spearmanr
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
 from evident.errors import UserError
-from evident.metrics.similarity import WINDOW, average_ranks, correlation, similarities, ssim
+from evident.metrics.similarity import WINDOW, correlation, similarities, ssim
 
 
 def maps(count: int = 4, height: int = 17, width: int = 24, seed: int = 0) -> Tensor:
@@ -55,11 +55,6 @@ def test_correlations_are_those_of_scipy_and_numpy_with_ties() -> None:
     assert found["spearman"].tolist() == pytest.approx([spearmanr(*pair).statistic for pair in pairs], rel=1e-9)
     absolute = [np.corrcoef(np.abs(one), np.abs(other))[0, 1] for one, other in pairs]
     assert found["abs_correlation"].tolist() == pytest.approx(absolute, rel=1e-9)
-
-
-def test_equal_values_share_the_mean_of_their_ranks() -> None:
-    values = torch.tensor([[3.0, 1.0, 1.0, 2.0], [0.0, 0.0, 0.0, 0.0]])
-    assert (average_ranks(values) + 0.5).tolist() == rankdata(values.numpy(), axis=1).tolist()
 
 
 def test_equal_maps_have_a_similarity_of_exactly_one() -> None:

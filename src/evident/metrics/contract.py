@@ -29,7 +29,7 @@ Field = Literal[
     "signed", "truth", "contributions", "attribute_maps", "removals", "parts",
     "rebuild", "twin", "shuffled", "training_images",
 ]  # fmt: skip
-Need = Field | type  # a field of `Explanation`, or a protocol of explainers
+Need = Field | type  # a field of `Explanation`, or a protocol of explainers or networks
 
 
 @dataclass(frozen=True)
@@ -135,8 +135,8 @@ def metric(direction: Direction | Mapping[str, Direction], needs: tuple[Need, ..
 
     The function returns one score per image (N,), NaN where undefined, or a `Curve`. A function that computes several
     scores returns a mapping by name, and `direction` may be a mapping by name too. `needs` lists the fields of the
-    explanation that the function reads besides images, target and heatmap, and the protocols that the explainer must
-    implement, such as those of `evident.contracts`.
+    explanation that the function reads besides images, target and heatmap, and the protocols that the explainer or the
+    network must implement, such as those of `evident.contracts`.
     """
 
     def declare(function: Metric) -> Metric:
@@ -177,7 +177,9 @@ def missing_fields(metric: Callable[..., Result], explanation: Explanation) -> s
 
 
 def applies(metric: Callable[..., Result], explanation: Explanation) -> bool:
-    """Return whether the explanation has all needed fields and its explainer implements all needed protocols."""
-    protocols = tuple(need for need in needs_of(metric) if isinstance(need, type))
-    able = all(isinstance(explanation.explainer, protocol) for protocol in protocols)
+    """Return whether the explanation has all needed fields; explainer or network implement each needed protocol."""
+    protocols = [need for need in needs_of(metric) if isinstance(need, type)]
+    # A protocol is one of explainers or of networks; no class is both.
+    parties = (explanation.explainer, explanation.model)
+    able = all(any(isinstance(party, protocol) for party in parties) for protocol in protocols)
     return able and not missing_fields(metric, explanation)

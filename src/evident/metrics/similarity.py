@@ -5,6 +5,7 @@ from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from evident.errors import UserError
+from evident.metrics.rank import average_ranks
 
 WINDOW = 11  # pixels of a side: 3.5 standard deviations of the Gaussian window to either side
 
@@ -54,13 +55,6 @@ def correlation(first: Tensor, second: Tensor) -> Tensor:
     norm = (a.square().sum(1) * b.square().sum(1)).sqrt()
     found = ((a * b).sum(1) / norm).clamp(-1, 1)
     return torch.where(constant | other, (constant & other).to(found), found)
-
-
-def average_ranks(values: Tensor) -> Tensor:
-    """Return the rank (N, P) float64 of each value in its row, from 0.5; equal values share the mean of their ranks."""
-    ordered, values = values.sort(dim=1).values, values.contiguous()
-    lower, upper = (torch.searchsorted(ordered, values, right=right) for right in (False, True))
-    return (lower + upper).double() / 2
 
 
 def _in_unit_range(heatmap: Tensor) -> Tensor:
