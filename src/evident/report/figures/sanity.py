@@ -46,7 +46,8 @@ def sanity_figure(table: pd.DataFrame, points: pd.DataFrame, references: Collect
         axes.set_title(MEASURES[measure], fontsize=SIZE + 2, pad=30)
     first.set_ylim(len(names) - 0.5, -0.5)
     legend = figure.legend(handles=_legend(), loc="outside lower left", ncols=4, fontsize=SIZE, frameon=False)
-    legend.set_title("columns: depth, as a share of the layers, counted from the output", {"size": SIZE})
+    legend.set_title("columns: depth, as a share of the layers, counted from the output")
+    legend.get_title().set_fontsize(SIZE)
     legend.set_alignment("left")
     return figure
 
