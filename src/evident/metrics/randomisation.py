@@ -15,6 +15,7 @@ What the scores do not say (corrections to Adebayo et al. 2018):
   image is zero outside of them (Yona, Greenfeld 2021, arXiv 2110.14297).
 - With random weights in the upper layers only, the lower ones still select the same pixels. So the score is the
   similarity after *all* layers, and a curve does not rank methods (Binder et al. 2023, arXiv 2211.12486).
+- Explainers that sample draw the same masks for both networks, so what their draws add to a map stays the same.
 - A noisy map changes more than a smooth one (Hedström et al. 2024, arXiv 2401.06465): a low similarity says that a map
   depends on the weights, not that it is right.
 """
