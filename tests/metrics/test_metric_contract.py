@@ -1,5 +1,6 @@
 """Contract of all metrics in conf/metric (a new YAML file is tested without further code) and of the glossary."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from functools import partial
@@ -44,13 +45,16 @@ from evident.values import Evidence, PartChanges, Removals, Truth
 FILES = sorted((ROOT / "conf" / "metric").glob("*.yaml"))
 NAMES = [file.stem for file in FILES]
 every_file = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-SCALE = OmegaConf.to_container(OmegaConf.load(ROOT / "conf" / "scale" / "smoke.yaml").scale)
+SCALES = {
+    name: OmegaConf.to_container(OmegaConf.load(ROOT / "conf" / "scale" / f"{name}.yaml").scale)
+    for name in ("smoke", "quick")
+}
 ATTRIBUTES = 5
 
 
-def configured(file: Path) -> partial:
-    """Return the metric of a YAML file, at scale=smoke."""
-    config = OmegaConf.create({"scale": SCALE, "metric": OmegaConf.load(file)})
+def configured(file: Path, scale: str = "smoke") -> partial:
+    """Return the metric of a YAML file, at a scale."""
+    config = OmegaConf.create({"scale": SCALES[scale], "metric": OmegaConf.load(file)})
     return instantiate(config.metric[file.stem])
 
 
@@ -373,9 +377,14 @@ def test_gpu_scores_equal_cpu_scores(file):
 
 def glossary() -> dict[str, tuple[str, str, str]]:
     """Return metric, direction and axis of every score, as stated in docs/glossary.md."""
+    return {score: (metric, better, axis) for score, metric, _, _, better, axis, *_ in glossary_rows()}
+
+
+def glossary_rows() -> list[list[str]]:
+    """Return the cells of the tables of metrics in docs/glossary.md, a row for each score."""
     section = (ROOT / "docs" / "glossary.md").read_text().split("\n## Metrics\n")[1].split("\n## ")[0]
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line[:3] == "| `"]
-    return {score.strip("`"): (metric.strip("`"), better, axis) for score, metric, _, _, better, axis, _ in rows}
+    lines = [line for line in section.splitlines() if line[:3] == "| `"]
+    return [[cell.strip().strip("`") for cell in line.strip("|").split("|")] for line in lines]
 
 
 @every_file
@@ -388,6 +397,39 @@ def test_glossary_states_every_score_with_its_direction_and_axis(file):
         for name, value in named.items()
     }
     assert {name: row for name, row in glossary().items() if row[0] == file.stem} == expected
+
+
+def test_glossary_states_one_cost_for_all_scores_of_a_metric():
+    stated = {(metric, cost) for _, metric, _, _, _, _, cost, _ in glossary_rows()}
+    assert len(stated) == len({metric for metric, _ in stated})
+    assert all(cost for _, cost in stated)
+
+
+@pytest.mark.parametrize("name", sorted({row[1] for row in glossary_rows()}))
+def test_glossary_states_the_passes_and_explanations_of_a_metric(name, monkeypatch):
+    """Count the images of a batch that pass a network, where the stated cost is a number, and those explained anew."""
+    whole, counted = explanation(3, 24, 24), {"passes": 0, "explained": 0}
+    attribute = Explainer.attribute
+
+    def count(network: nn.Module, images: tuple[Tensor, ...], outputs: Tensor) -> None:
+        counted["passes"] += len(images[0])
+
+    def explained(self: Explainer, inputs: Tensor, target: Tensor | int) -> Tensor:
+        counted["explained"] += len(inputs)
+        return attribute(self, inputs, target)
+
+    for network in (whole.model, whole.twin, whole.shuffled):
+        network.register_forward_hook(count)
+    monkeypatch.setattr(Explainer, "attribute", explained)
+    configured(ROOT / "conf" / "metric" / f"{name}.yaml", "quick")(whole)
+    [cost] = {row[6] for row in glossary_rows() if row[1] == name}
+    if cost.isdigit():
+        assert counted["passes"] / 3 == int(cost)
+    if found := re.search(r"(\d+) explanations?", cost):
+        assert counted["explained"] / 3 <= int(found[1])  # class_overlap knows the explanation of the target
+        assert counted["explained"] / 3 > int(found[1]) - 1
+    else:
+        assert counted["explained"] == 0
 
 
 def test_glossary_states_no_metric_that_is_not_configured():
