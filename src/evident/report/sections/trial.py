@@ -143,7 +143,7 @@ class Trial(Section):
                 [
                     metric if not metric.startswith((RANDOM, PERFECT)) else f"*{metric}*",
                     f"{_number(row['tau'])} ± {half:.2f}" if np.isfinite(half) else _number(row["tau"]),
-                    f"{_number(row['lowest'])} to {_number(row['highest'])}",
+                    "" if np.isnan(row["lowest"]) else f"{_number(row['lowest'])} to {_number(row['highest'])}",
                     f"{(wrong['share'] * wrong['pairs']).sum() / pairs:.0%} of {pairs}" if pairs else "",
                     _images(_of(tables["images_needed"], metric)),
                     _number(_of(tables["between_networks"], metric)["tau"].mean()),
