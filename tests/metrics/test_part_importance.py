@@ -67,9 +67,14 @@ def scene(model: nn.Module, changes: list[tuple[int, float]], heat: list[float],
 EACH = [(0, 1.0), (1, 1.0), (2, 1.0), (3, 1.0)]
 
 
-def scores(explanation: Explanation, **settings: Any) -> list[float]:
+def scores(explanation: Explanation) -> list[float]:
     """Return [rank, mass, light] of a single image."""
-    return [each.item() for each in part_importance(explanation, **settings).values()]
+    found = part_importance(explanation)
+    return [found[f"part_{name}"].item() for name in ("rank", "mass", "light")]
+
+
+def density(explanation: Explanation) -> float:
+    return part_importance(explanation)["part_density"].item()
 
 
 # Known answers
@@ -101,6 +106,29 @@ def test_overlap_is_the_common_share():
 def test_mass_outside_of_all_parts_counts_for_none():
     given = scene(Weighted(1.0, 1.0, 5.0, 5.0), EACH[:2], [1, 1, 2, 0], parts=2)
     assert scores(given) == [pytest.approx(nan, nan_ok=True), pytest.approx(0.5), 0]
+
+
+def large_background(heat: list[float]) -> Explanation:
+    """Return a scene of two parts: 12 pixels change the score by 12, the other 4 by 8; `heat` is that of each pixel."""
+    given = scene(Weighted(1.0, 1.0, 1.0, 2.0), [(4, 1.0), (3, 1.0)], [0, 0, 0, 0], parts=2)
+    images = torch.zeros(2, 3, SIDE, SIDE)
+    images[0, :, QUARTERS < 3], images[1, :, QUARTERS == 3] = 1, 1
+    masks = torch.stack([QUARTERS < 3, QUARTERS == 3])[None]
+    parts = PartChanges(torch.tensor([0, 0]), torch.tensor([0, 1]), images, masks)
+    return replace(given, heatmap=torch.where(masks[:, 0], heat[0], heat[1]), parts=parts)
+
+
+def test_density_does_not_count_the_size_of_a_part():
+    # The large part counts more as a whole, the small part more for each pixel.
+    assert (scores(large_background([1.0, 2.0]))[0], density(large_background([1.0, 2.0]))) == (1, 1)
+    assert (scores(large_background([2.0, 1.0]))[0], density(large_background([2.0, 1.0]))) == (1, -1)
+    assert (scores(large_background([1.0, 4.0]))[0], density(large_background([1.0, 4.0]))) == (-1, 1)
+
+
+@pytest.mark.parametrize("value", [1.0, 0.1, 1 / 3])
+def test_constant_heatmap_ranks_parts_by_size_and_has_no_density(value: float):
+    assert scores(large_background([value, value]))[0] == 1
+    assert math.isnan(density(large_background([value, value])))
 
 
 def test_light_has_a_share_but_no_rank():
@@ -154,7 +182,7 @@ def test_heatmap_without_positive_mass_has_no_score(heat: list[float]):
 
 
 def by_loops(explanation: Explanation) -> np.ndarray:
-    """Return rank, mass and light of every image (N, 3), by plain loops."""
+    """Return rank, density, mass and light of every image (N, 4), by plain loops."""
     model, parts = explanation.model, explanation.parts
     assert model is not None
 
@@ -164,7 +192,7 @@ def by_loops(explanation: Explanation) -> np.ndarray:
 
     rows = []
     for n, (image, target) in enumerate(zip(explanation.images, explanation.target.tolist(), strict=True)):
-        importance, mass, visible = [], [], []
+        importance, mass, pixels = [], [], []
         heat = explanation.heatmap[n].double().numpy().clip(0)
         for k in range(parts.masks.shape[1]):
             own = parts.images[(parts.row == n) & (parts.part == k)]
@@ -172,10 +200,12 @@ def by_loops(explanation: Explanation) -> np.ndarray:
             importance.append(np.mean(changes) if changes else 0.0)
             mask = parts.masks[n, k].numpy()
             mass.append(heat[mask].sum() / heat.sum())
-            visible.append(mask.any())
-        i, m, v = np.array(importance), np.array(mass), np.array(visible)
+            pixels.append(mask.sum())
+        i, m, size = np.array(importance), np.array(mass), np.array(pixels)
+        v = size > 0
         overlap = np.minimum(i[v] / i[v].sum(), m[v]).sum()
-        rows.append([kendalltau(i[v], m[v]).statistic, overlap, i[~v].sum() / i.sum()])
+        ranks = [kendalltau(i[v], m[v]).statistic, kendalltau(i[v] / size[v], m[v] / size[v]).statistic]
+        rows.append([*ranks, overlap, i[~v].sum() / i.sum()])
     return np.array(rows)
 
 
@@ -185,7 +215,8 @@ def test_scores_are_the_formulas(seed: int):
     network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 4)).double()
     row, part = (torch.rand(5, 6, generator=generator) < 0.8).nonzero(as_tuple=True)
     row, part = row.repeat(3), part.repeat(3)
-    number = torch.randint(5, (5, 8, 8), generator=generator)
+    # Of different sizes, and the sixth part has no pixels.
+    number = (torch.rand(5, 8, 8, generator=generator) ** 2 * 5).long()
     masks = number[:, None] == torch.arange(6)[:, None, None]
     images = torch.rand(5 + len(row), 3, 8, 8, generator=generator, dtype=torch.float64)
     heatmap = torch.randn(5, 8, 8, generator=generator)

@@ -12,9 +12,9 @@ from samples import uniform_noise
 from torch import Tensor, nn
 
 from evident.contracts import SumsContributions
-from evident.metrics.local_contributions import position_fields
 from evident.models.normalise import mean_colour
 from evident.models.patch_net import PatchNet
+from evident.relevance.receptive_fields import boxes, extents_of_pixels
 
 FIELD, STEP, PADDING = 17, 4, 7
 
@@ -23,6 +23,12 @@ def network(classes: int = 6) -> PatchNet:
     made = by_formula(PatchNet(classes))
     made.normalise.measure((uniform_noise(4) * 255).byte())
     return made
+
+
+def fields_of(model: PatchNet, size: tuple[int, int]) -> Tensor:
+    """Return the field (4, h, w) of each position: top, left, bottom and right."""
+    with torch.no_grad():
+        return boxes("contribution_map", model.contribution_map(extents_of_pixels(size)))
 
 
 def footprint(model: PatchNet, images: Tensor, row: int, column: int) -> tuple[Tensor, Tensor]:
@@ -47,8 +53,7 @@ def test_field_of_a_position_is_exactly_17_pixels(row: int, column: int) -> None
 
 @pytest.mark.parametrize("size", [(112, 112), (64, 48), (33, 17), (8, 8)])
 def test_positions_are_4_pixels_apart_and_see_every_pixel(size: tuple[int, int]) -> None:
-    fields = position_fields(network(), torch.Size(size))
-    top, left, bottom, right = fields
+    top, left, bottom, right = fields_of(network(), size)
     for start, end, side in ((top[:, 0], bottom[:, 0], size[0]), (left[0], right[0], size[1])):
         at = STEP * torch.arange(side // STEP) - PADDING
         assert torch.equal(start, at.clamp(min=0))
@@ -78,7 +83,7 @@ def test_change_of_one_pixel_changes_the_contributions_of_its_fields_only() -> N
     other = images.clone()
     other[:, :, 30, 41] = 1 - other[:, :, 30, 41]
     changed = (model.contribution_map(other) != model.contribution_map(images))[0].any(0)
-    top, left, bottom, right = position_fields(model, torch.Size((64, 64)))
+    top, left, bottom, right = fields_of(model, (64, 64))
     sees = (top <= 30) & (bottom > 30) & (left <= 41) & (right > 41)
     assert changed.any()
     assert not (changed & ~sees).any()

@@ -8,9 +8,11 @@ pot), and L the log-odds of the target. With M_k the pixels of part k and h+ the
 
 V are the parts that are visible in the image:
 
-    part_rank     Kendall's tau-b over V of I and m
-    part_mass     sum_{k in V} min(I_k / sum_V I, m_k): the overlap of the two distributions
-    part_light    sum_{k not in V} I_k / sum_k I_k: what counts but has no pixels, the light; no heatmap can show it
+    part_rank      Kendall's tau-b over V of I_k and m_k
+    part_density   Kendall's tau-b over V of I_k / |M_k| and m_k / |M_k|: both per pixel, so that the sizes of parts do
+                   not help a heatmap that knows nothing
+    part_mass      sum_{k in V} min(I_k / sum_V I, m_k): the overlap of the two distributions
+    part_light     sum_{k not in V} I_k / sum_k I_k: what counts but has no pixels, the light; no heatmap can show it
 
 The log-odds L = log p / (1 - p) compare the score of the target with all other scores together. Unlike the probability
 they do not saturate. Unlike the score alone they do not change if all scores change alike, which changes no prediction.
@@ -18,8 +20,9 @@ Unlike the score minus the mean of the others they follow the classes that compe
 takes their place for a regression.
 
 This truth needs no mask of the class, and nothing is painted over: the images look like those that the network was
-trained on. It has limits. It ranks parts, not pixels. A part counts as a whole, so a constant heatmap ranks parts by
-their size. The shape of a part is kept, so the effect of its shape is not measured. Source: ours.
+trained on. It has limits. It ranks parts, not pixels. The shape of a part is kept, so the effect of its shape is not
+measured. In `part_rank` a heatmap that is the same everywhere ranks parts by size, as importance partly does. Parts
+with no heat at all tie, so a heatmap of the petals alone does not reach a rank of one. Source: ours.
 """
 
 import torch
@@ -35,27 +38,31 @@ from evident.values import PartChanges
 
 @metric(
     # `part_light` measures the network, so for an explainer no direction is better.
-    direction={"part_rank": "higher", "part_mass": "higher", "part_light": "neither"},
+    direction={"part_rank": "higher", "part_density": "higher", "part_mass": "higher", "part_light": "neither"},
     needs=("model", "parts"),
 )
 def part_importance(explanation: Explanation, batch_size: int = 64) -> dict[str, Tensor]:
-    """Compute `part_rank` in [-1, 1], `part_mass` and `part_light` in [0, 1] (N,), as defined above.
+    """Compute `part_rank` and `part_density` in [-1, 1], `part_mass` and `part_light` in [0, 1] (N,), as defined above.
 
-    `part_rank` is NaN with nothing to rank, `part_mass` for a heatmap without positive values and for a network that no
-    visible part changes, `part_light` for a network that nothing changes. `batch_size` images pass the network at once.
-    Raises `UserError` without a model or scenes with changed parts.
+    The ranks are NaN with nothing to rank, `part_density` for a constant heatmap, `part_mass` for a heatmap without
+    positive values and for a network that no visible part changes, `part_light` for a network that nothing changes.
+    `batch_size` images pass the network at once. Raises `UserError` without a model or scenes with changed parts.
     """
     model, parts = explanation.model, explanation.parts
     if model is None or parts is None:
         raise UserError("part_importance needs the network and scenes with changed parts; use rendered flowers")
     importance = importance_of(model, explanation.images, explanation.target, parts, batch_size)
-    visible = parts.masks.flatten(2).any(2)
+    pixels = parts.masks.flatten(2).sum(2)
+    visible, size = pixels > 0, pixels.clamp(min=1)
     heatmap = explanation.heatmap.detach().double().clamp(min=0)
     mass = torch.einsum("nkhw,nhw->nk", parts.masks.double(), heatmap) / heatmap.sum((1, 2))[:, None]
     seen = importance * visible
     overlap = torch.minimum(seen / seen.sum(1, keepdim=True), mass * visible).sum(1)
+    # The means of a constant heatmap over its parts differ by rounding errors only.
+    low, high = heatmap.flatten(1).aminmax(dim=1)
     return {
         "part_rank": kendall(importance, mass, visible),
+        "part_density": kendall(importance / size, mass / size, visible).where(low < high, torch.nan),
         "part_mass": overlap,
         "part_light": (importance * ~visible).sum(1) / importance.sum(1),
     }
