@@ -53,5 +53,6 @@ def test_committed_notebook_has_outputs_and_no_errors(file: Path) -> None:
 
 
 def test_each_paper_and_the_own_baseline_have_a_notebook() -> None:
-    papers = {folder.parent.name for folder in (ROOT / "experiments").glob("*/claims.py")}
+    # The trial of metrics reproduces no paper.
+    papers = {folder.parent.name for folder in (ROOT / "experiments").glob("*/claims.py")} - {"metrics"}
     assert {file.stem for file in NOTEBOOKS} == papers | {"add_a_baseline"}

@@ -52,7 +52,7 @@ def test_run_has_a_verdict_for_every_explainer(tmp_path: Path) -> None:
     assert set(ignore["verdict"]) == {"does not depend"}
     assert ignore["mean"].tolist() == pytest.approx([1] * len(ignore))
     assert table[table["explainer"] == "gradient"]["mean"].max() < 1
-    # Two networks: the explained one, and that of the shuffled labels.
-    assert len(list(tmp_path.glob("models/*/DONE"))) == 2
+    # Three networks: the explained one, its twin, and that of the shuffled labels.
+    assert len(list(tmp_path.glob("models/*/DONE"))) == 3
     assert "sanity" in ended.figures()
     assert "\n## Sanity: an8flower_single_6c, flower_net\n" in (ended.results / "table.md").read_text()

@@ -38,10 +38,10 @@ class Learner(Attribution, Fits):
         return {}
 
     def save(self, folder: Path) -> None:
-        raise AssertionError
+        torch.save(self.labels, folder / "labels.pt")
 
     def load(self, folder: Path) -> None:
-        raise AssertionError
+        self.labels = torch.load(folder / "labels.pt", weights_only=True)
 
 
 def config_of(store: Path, *overrides: str) -> DictConfig:
@@ -70,6 +70,8 @@ def test_explainer_learns_from_the_labels_that_its_network_was_trained_on(tmp_pa
     assert torch.equal(shuffled.labels.sort().values, own.labels.sort().values)
     assert not torch.equal(shuffled.labels, own.labels)
 
+    # What is learnt of a network that the store has is stored, and nothing else.
+    assert len(list(tmp_path.glob("relevance/*/labels.pt"))) == 1
     images: Tensor = found["training_images"]()
     assert torch.equal(images, own.__getitems__(list(range(TRAINING_IMAGES)))["image"])
     assert "twin" not in found

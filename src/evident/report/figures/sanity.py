@@ -83,7 +83,8 @@ def _draw_intervals(
     axes.set_yticks(range(len(names)), names, fontsize=SIZE)
     for label in axes.get_yticklabels():
         label.set_fontstyle("italic" if label.get_text() in references else "normal")
-    axes.set_xlim(-0.55, 1.08)  # wide intervals of few networks are cut
+    lowest = decisive["ci_low"].min()
+    axes.set_xlim(max(-1.08, min(-0.15, lowest - 0.05)), 1.08)  # intervals may go beyond what a correlation can be
     axes.tick_params(axis="x", labelsize=SIZE)
     axes.tick_params(axis="y", length=0)
     axes.set_title("Spearman, all layers random,\n95 % interval", fontsize=SIZE + 1)

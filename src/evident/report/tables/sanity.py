@@ -92,7 +92,7 @@ def markdown(table: pd.DataFrame, references: Collection[str], limit: float) -> 
         "Similarity of each map to the map that the same explainer gives of another network for the same image and "
         "class, mean ± half of the 95 % interval: 1 for a map that stays the same, about 0 for unrelated maps. "
         "*All layers*: the weights of all layers are permuted; *last layer*: of the last one only; *one layer*: of one "
-        "layer alone, the mean over five depths; *labels*: the network was trained on shuffled labels. **Verdict**, by "
+        "layer alone, the mean over depths; *labels*: the network was trained on shuffled labels. **Verdict**, by "
         f"Spearman's correlation after all layers are randomised: the map *{DEPENDS}* on the weights if the whole "
         f"interval lies below {limit:g}, *{IGNORES}* if it lies above, and is *{UNDECIDED}* otherwise. {limit:g} is "
         "nearer to neither of the two known answers, 1 and 0; it was set before any result. *Italic*: reference rows, "
