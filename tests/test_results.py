@@ -40,7 +40,10 @@ MAY_BE_UNDEFINED = (
     *("stated_rank", "stated_removal_faithful", "stated_removal_true"),
 )
 # Images per row of experiments that explain fewer than the others, because each image or network takes long.
-LEAST_IMAGES = {"searches_resnet50": 4, "lengths": 16, "scenicness": 48}
+LEAST_IMAGES = {
+    **{"fgvis/searches_resnet50": 4, "siam/lengths": 16, "scenicness": 48},
+    **{"metrics/mnist": 24, "metrics/sanity_flowers": 24},
+}
 # The lowest accuracy of each network on the test images.
 ACCURACY = {
     ("mnist", "mnist_net"): 0.988,
@@ -127,7 +130,7 @@ def test_few_scores_are_undefined_and_enough_images_are_scored(results: Path) ->
     photographs = "imagenet" in table["data"].iloc[0] or table["data"].iloc[0] == "sun_photos"
     # For the choice of a search, every cell explains the same few images.
     photographs |= "searches" in results.name
-    least = LEAST_IMAGES.get(results.name, 8 if photographs else 60)
+    least = LEAST_IMAGES.get(name_of(results), 8 if photographs else 60)
     assert (table["n"] + table["n_undefined"]).min() >= least
 
 
