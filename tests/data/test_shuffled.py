@@ -13,6 +13,7 @@ from evident import cli
 from evident.data.images import ImageSet, ImageSplits
 from evident.data.loading import load_data
 from evident.data.shuffled import shuffled
+from evident.errors import UserError
 from evident.models.training import NetworkSpec
 
 
@@ -36,6 +37,18 @@ def test_training_labels_are_permuted_by_the_seed_and_nothing_else_changes() -> 
     assert made.train.names == original.train.names
     assert (made.val, made.test, made.classes) == (original.val, original.test, original.classes)
     assert torch.equal(original.train.labels, splits().train.labels)
+
+
+def test_first_images_are_kept_if_fewer_are_asked_for() -> None:
+    original = splits()
+    made = shuffled(original, 0, train=40)
+    assert made.train.names == original.train.names[:40]
+    ours, theirs = (split.train.__getitems__(list(range(40))) for split in (made, original))
+    assert torch.equal(ours["image"], theirs["image"])
+    assert torch.equal(ours["mask"], theirs["mask"])
+    assert torch.equal(made.train.labels.sort().values, original.train.labels[:40].sort().values)
+    with pytest.raises(UserError, match="61 images requested, but the set has 60"):
+        shuffled(original, 0, train=61)
 
 
 def config_of(*overrides: str) -> DictConfig:

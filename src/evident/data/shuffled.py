@@ -9,9 +9,13 @@ import torch
 from evident.data.images import ImageSet, ImageSplits
 
 
-def shuffled(original: ImageSplits, seed: int) -> ImageSplits:
-    """Permute the labels of `train` by `seed`; images, masks, `val` and `test` are unchanged."""
-    train = original.train
-    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
-    changed = ImageSet(train.images, train.labels[order], train.names, train.masks, train.others)
+def shuffled(original: ImageSplits, seed: int, train: int | None = None) -> ImageSplits:
+    """Permute the labels of the training set by `seed`; images, masks, `val` and `test` are unchanged.
+
+    `train` keeps the first so many training images only: a network learns fewer labels by heart in fewer steps. Raises
+    `UserError` if there are not as many.
+    """
+    images = original.train if train is None else original.train.block(train)
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
+    changed = ImageSet(images.images, images.labels[order], images.names, images.masks, images.others)
     return ImageSplits(changed, original.val, original.test, original.classes)
