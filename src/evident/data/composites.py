@@ -14,7 +14,7 @@ from evident.data.images import ImageSet, ImageSplits, Rows
 
 
 @dataclass(frozen=True)
-class Grid:
+class TiledRows:
     """Join rows in grids of `columns`: row n shows rows[members[n, k]] in tile k, in reading order (N, ..., H, W).
 
     A tile is zero where `kept` (N, tiles) bool is False.
@@ -31,10 +31,10 @@ class Grid:
         lines = self.members.shape[1] // self.columns
         return torch.Size([len(self.members), *leading, lines * height, self.columns * width])
 
-    def __getitem__(self, rows: Tensor | slice) -> "Grid | Tensor":
+    def __getitem__(self, rows: Tensor | slice) -> "TiledRows | Tensor":
         members, kept = self.members[rows], self.kept[rows]
         if isinstance(rows, slice):
-            return Grid(self.rows, members, kept, self.columns)
+            return TiledRows(self.rows, members, kept, self.columns)
         ones = (1,) * (len(self.shape) - 1)
         tiles = [self.rows[members[:, k]] * kept[:, k].view(-1, *ones) for k in range(members.shape[1])]
         lines = [torch.cat(tiles[k : k + self.columns], -1) for k in range(0, len(tiles), self.columns)]
@@ -104,15 +104,15 @@ def _joined(images: ImageSet, groups: Tensor, columns: int, places: list[str]) -
         for group, place in zip(members.tolist(), tile.tolist(), strict=True)
     ]
 
-    def grid(rows: Rows | None, kept: Tensor) -> Grid | None:
-        return None if rows is None else Grid(rows, members, kept, columns)
+    def grid(rows: Rows | None, kept: Tensor) -> TiledRows | None:
+        return None if rows is None else TiledRows(rows, members, kept, columns)
 
     ones = torch.ones(1, dtype=torch.bool).expand(len(images), *images.images.shape[-2:])
     return ImageSet(
-        Grid(images.images, members, torch.ones_like(labelled), columns),
+        TiledRows(images.images, members, torch.ones_like(labelled), columns),
         images.labels[members[labelled]],
         names,
         grid(images.masks, labelled),
         grid(images.masks, ~labelled),
-        Grid(ones, members, labelled, columns),
+        TiledRows(ones, members, labelled, columns),
     )
