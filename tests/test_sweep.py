@@ -89,6 +89,15 @@ def test_second_run_computes_nothing(finished: Path) -> None:
     assert written(finished) == before
 
 
+@pytest.mark.parametrize("task", ["sweep", "report"])
+def test_nothing_is_launched_if_every_cell_is_there(finished: Path, task: str) -> None:
+    refused = "hydra/launcher=processes", "hydra.launcher.n_jobs=0"  # joblib refuses to start no processes
+    ended = run(f"task={task}", FEW, *QUIET, *refused, store=finished)
+    assert ended.returncode == 0, ended.stderr
+    ended = run(f"task={task}", FEW, *QUIET, *refused, "seed=5", "model=none", store=finished)
+    assert "model=none is unknown" in ended.stderr
+
+
 def test_report_is_rebuilt_byte_by_byte(finished: Path, tmp_path: Path) -> None:
     ended = run("task=report", FEW, *QUIET, store=finished, results=tmp_path)
     assert ended.returncode == 0, ended.stderr

@@ -125,7 +125,7 @@ class Request:
             "seed": config.seed,
         }
 
-    @property
+    @cached_property
     def folder(self) -> Path:
         """The folder of the cell, whether it is finished or not."""
         return store.location(self.root, "cells", self.identity)

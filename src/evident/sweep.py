@@ -16,8 +16,10 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from evident import store
 from evident.cell_folder import CellFolder
@@ -30,7 +32,8 @@ from evident.report.experiment import Cell
 from evident.report.replication import against_commit
 from evident.request import Request, search_path
 
-CELLS = ("evident.cell.run", "evident.cell.skip")  # the tasks whose runs are cells of a table
+COMPUTE = "evident.cell.run"
+CELLS = (COMPUTE, "evident.cell.skip")  # the tasks whose runs are cells of a table
 log = logging.getLogger("evident")
 
 
@@ -89,14 +92,18 @@ class Sweep(Callback):
     def __init__(self) -> None:
         self._shown = ExitStack()
         self._bar: Bar | None = None
+        self._requests: dict[tuple[str, ...], Request] = {}
 
     def __reduce__(self) -> tuple[type["Sweep"], tuple[()]]:
         # The workers of a parallel launcher get a new callback, without a bar.
         return Sweep, ()
 
-    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+    def on_multirun_start(self, config: DictConfig, **named: Any) -> None:
         _extend_search_path(config)
         GlobalHydra.instance().config_loader().__class__ = GroupsOnce
+        if self._nothing_to_compute(config, named["config_name"]):
+            self._end(config, named["config_name"])
+            sys.exit()  # or Hydra would start processes and compose every cell for nothing
         bars.start()
         self._bar = self._shown.enter_context(bar(config.experiment, len(grid(config).asked)))
         self._shown.enter_context(counted_elsewhere(self._bar))
@@ -107,10 +114,41 @@ class Sweep(Callback):
     def on_multirun_end(self, config: DictConfig, **named: Any) -> None:
         self._shown.close()
         bars.stop()
-        if config.task._target_ not in CELLS:
-            return
+        if config.task._target_ in CELLS:
+            self._end(config, named["config_name"])
+
+    def _request(self, config_name: str, overrides: list[str]) -> Request:
+        """Return the request of a cell; composed once, because Hydra takes long."""
+        key = tuple(overrides)
+        if key not in self._requests:
+            self._requests[key] = Request(compose(config_name, overrides))
+        return self._requests[key]
+
+    def _nothing_to_compute(self, config: DictConfig, config_name: str) -> bool:
+        """Return whether the task computes no cell; log the cells that are there already, if all are."""
+        computes = config.task._target_ == COMPUTE
+        if config.task._target_ not in CELLS or (computes and config.recompute):
+            return False
+        requests = []
         try:
-            missing = self._report(config, named["config_name"])
+            for overrides in grid(config).asked:
+                request = self._request(config_name, overrides)
+                if not request.applies:
+                    continue
+                if computes and not store.is_whole(request.folder):
+                    return False
+                requests.append(request)
+        except (HydraException, OmegaConfBaseException, UserError):
+            return False  # the sweep will say what is wrong
+        if computes:
+            for request in requests:
+                log.info("%s: there already (%s)", request.name, request.folder)
+        return True
+
+    def _end(self, config: DictConfig, config_name: str) -> None:
+        """Write the report, and end the process with a message if that fails or a requested cell is missing."""
+        try:
+            missing = self._report(config, config_name)
         except UserError as error:
             sys.exit(str(error))
         except Exception:  # Hydra would only warn about an unexpected exception and exit with 0
@@ -125,8 +163,8 @@ class Sweep(Callback):
         missing, left_out, asked = [], [], False
         wanted = grid(config)
         for overrides in wanted.shown:
-            composed = compose(config_name, overrides)
-            request = Request(composed)
+            request = self._request(config_name, overrides)
+            composed = request.config
             if not request.applies:
                 continue
             asked |= overrides in wanted.asked
