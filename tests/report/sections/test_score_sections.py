@@ -80,6 +80,8 @@ def test_scores_of_explainers_have_tables_text_and_figures(tmp_path: Path) -> No
     assert part.tables["table"]["explainer"].tolist() == ["rise", "rise", "random", "random"]
     assert part.tables["significance"][["explainer", "other"]].to_numpy().tolist() == [["rise", "random"]] * 2
     assert part.tables["curves"]["mean"].tolist() == pytest.approx([0.2, 0.2])
+    without = Scores(network_scores=[], paired_tests=False).report(Experiment(cells))
+    assert list(without.tables) == ["table", "curves"]
     assert list(part.figures) == ["scores", "curves"]
     title, sample, header = [line for line in part.text.splitlines() if line][:3]
     assert title == "## photos, net"
