@@ -60,10 +60,10 @@ def test_every_section_adds_its_tables_figures_and_text(tmp_path: Path) -> None:
     written = {str(file.relative_to(tmp_path / "results")) for file in (tmp_path / "results").rglob("*.*")}
     assert written == {
         *("table.md", "index.html", "provenance.json", "first.csv", "second.csv"),
-        *("figures/first_figure.png", "figures/second_figure.png"),
+        *("figures/first_figure.webp", "figures/second_figure.webp"),
     }
     page = (tmp_path / "results" / "index.html").read_text()
-    assert page.index("second_figure.png") < page.index("first_figure.png")
+    assert page.index("second_figure.webp") < page.index("first_figure.webp")
 
 
 def test_sections_of_different_cells_are_united_in_order(tmp_path: Path) -> None:

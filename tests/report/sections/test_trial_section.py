@@ -67,7 +67,7 @@ def test_report_says_which_metric_agrees_with_the_truth(tmp_path: Path, section:
     assert "Krippendorff's alpha" in part.text
     for figure in part.figures.values():
         suffix, content = encode(figure)
-        assert suffix == ".png"
+        assert suffix == ".webp"
         assert len(content) > 1000
     assert {"validity", "doses_net", "reliability_net", "agreement_metrics"} <= part.figures.keys()
     explainers = part.tables["agreement_explainers_photos_net"]
