@@ -150,6 +150,19 @@ def test_explaining_before_fit_raises(model: nn.Module) -> None:
         VEBI(model).attribute(some_images(1), 0)
 
 
+def test_class_without_training_images_is_named(model: nn.Module) -> None:
+    batch = next(iter(loader(training_set(40), 40)))
+    known = {name: values[batch["label"] < 2] for name, values in batch.items()}
+    explainer = VEBI(model)
+    explainer.fit([known])
+    assert explainer.attribute(known["image"][:1], target=1).shape == (1, 1, *known["image"].shape[2:])
+    with pytest.raises(UserError, match="no relevant features of class 2, 3, of which the training set has no images"):
+        explainer.attribute(known["image"][:4], target=torch.tensor([0, 3, 1, 2]))
+    predicted = VEBI(model, labels="predicted")
+    predicted.fit([known])
+    predicted.attribute(known["image"][:4], target=torch.tensor([0, 3, 1, 2]))
+
+
 def test_top_below_one_raises(model: nn.Module) -> None:
     with pytest.raises(UserError, match="top=0"):
         VEBI(model, top=0)

@@ -23,7 +23,7 @@ import torch
 from captum.attr import Attribution
 from torch import Tensor, nn
 
-from evident.contracts import Fits, Interprets, LearnsRelevance, ShowsFeatures
+from evident.contracts import Fits, Interprets, LearnsRelevance, Regressor, ShowsFeatures
 from evident.data.images import ImageSet
 from evident.errors import UserError
 from evident.explainers.shared.backward_rules import BackwardRules
@@ -75,7 +75,8 @@ class VEBI(Attribution, Fits, LearnsRelevance, ShowsFeatures, Interprets):
 
     `layers` (relu, all, or names), `mu` and `labels` (given or predicted) are settings of the relevance, which `fit`
     learns from the training set. For a regression, features are relevant to a higher score. `batch_size` counts pairs
-    of image and feature. Raises `UserError` before `fit`, for `top` below 1 and for an unknown `combined`.
+    of image and feature. Raises `UserError` before `fit`, for `top` below 1, for an unknown `combined`, and for a class
+    of which the training set has no images.
     """
 
     heatmap = staticmethod(positive_sum)
@@ -156,9 +157,21 @@ class VEBI(Attribution, Fits, LearnsRelevance, ShowsFeatures, Interprets):
 
     def _shares(self, images: Tensor, classes: Tensor) -> Tensor:
         """Return f (N, m) of images for their classes."""
+        self._check_learned(classes)
         weights = self.relevance().weights.to(images.device)
         layers = list(self.relevance().layers)
         with within_classes(self.model, classes):
             parts = [layer_responses(self.model, part, layers)[0] for part in images.split(self.batch_size)]
         x = torch.cat([joined(part) for part in parts])
         return (x * (weights / weights.sum(0).clamp(min=1e-300)).T[classes]).float()
+
+    def _check_learned(self, classes: Tensor) -> None:
+        """Raise `UserError` for a class that the training set does not have, as most of ImageNet's in Imagenette."""
+        if self._settings["labels"] == "predicted" or isinstance(self.model, Regressor):
+            return  # a class that is never predicted, or a score that never changes, has no relevant features
+        unknown = classes[~self.relevance().learned.to(classes.device)[classes]].unique().tolist()
+        if unknown:
+            raise UserError(
+                f"VEBI has no relevant features of class {', '.join(map(str, unknown))}, of which the training set has "
+                "no images; explain other classes, or add images"
+            )

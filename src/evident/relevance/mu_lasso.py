@@ -7,6 +7,7 @@ weight and is at most lambda on all others. As g is zero for the slack, lambda >
 """
 
 import math
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +23,20 @@ SLACK = 0
 ROUNDING = 1e-12
 
 
-def mu_lasso(gram: Floats, cross: Floats, mu: float) -> Floats:
+class Rows(Protocol):
+    """Give rows of a matrix on demand."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __getitem__(self, row: int, /) -> Floats: ...
+
+
+def mu_lasso(gram: Floats | Rows, cross: Floats, mu: float) -> Floats:
     """Solve W (m, C) = argmin ||X^T W - L^T||_F^2 with W >= 0 and sum(w_j) <= mu for every class j, exactly.
 
-    `gram` (m, m) is X X^T and `cross` (m, C) is X L^T, for responses X (m, N) and one-hot labels L (C, N). Raises
+    `gram` (m, m) is X X^T, or its rows on demand: it asks for those of
+    features that get weight. `cross` (m, C) is X L^T, for responses X (m, N) and one-hot labels L (C, N). Raises
     `UserError` for shapes that do not fit, non-finite entries, a `mu` that is not positive and finite, and a class
     without images.
     Source: Oramas, Wang, Tuytelaars 2019, arXiv 1712.06302, who use SPAMS' `lasso(mode=0, pos=True)`.
@@ -41,11 +52,12 @@ def check_mu(mu: float) -> None:
         raise UserError(f"mu={mu} must be a positive finite number")
 
 
-def _check(gram: Floats, cross: Floats) -> None:
+def _check(gram: Floats | Rows, cross: Floats) -> None:
     if cross.ndim != 2 or not cross.size or gram.shape != (len(cross), len(cross)):
         raise UserError(f"gram {gram.shape} and cross {cross.shape} do not fit; give (m, m) and (m, classes)")
     for name, values in (("gram", gram), ("cross", cross)):
-        if not np.isfinite(values).all():
+        # A response that is not finite shows in `cross`, whatever its label.
+        if isinstance(values, np.ndarray) and not np.isfinite(values).all():
             raise UserError(f"{name} has entries that are not finite; check the responses")
     # Responses are non-negative and have norm one: only the zero label of a class without images is orthogonal to all.
     empty = np.flatnonzero(~cross.any(axis=0))
@@ -53,7 +65,7 @@ def _check(gram: Floats, cross: Floats) -> None:
         raise UserError(f"no images of class {', '.join(map(str, empty))}; leave such classes out of cross")
 
 
-def _weights(gram: Floats, cross: Floats, mu: float) -> Floats:
+def _weights(gram: Floats | Rows, cross: Floats, mu: float) -> Floats:
     """Solve for the weights (m,) of one class by the active-set method of Lawson and Hanson 1974, chapter 23.
 
     The passive set, the features with weight, starts with the slack only. The feature with the largest gain joins it.
@@ -73,7 +85,7 @@ def _weights(gram: Floats, cross: Floats, mu: float) -> Floats:
             rows = np.concatenate([rows, np.zeros_like(rows)])
         # Among equal gains `argmax` takes the first, the slack, so a feature that is zero everywhere never gets weight.
         while others[best := others.argmax()] > rounding:
-            rows[len(passive), 1:] = 0 if best == SLACK else gram[best - 1]
+            rows[len(passive), 1:] = 0 if best == SLACK else gram[int(best) - 1]
             joined = np.append(passive, best)
             step = _step(rows[: len(joined), joined], gain[joined])
             if step[-1] > 0:

@@ -1,8 +1,8 @@
 """Relevant features: the few features that are sufficient for each class, learned from the training set.
 
 X (m, N) holds the responses of all N training images and L (C, N) their labels, one-hot. The mu-lasso needs only
-X X^T and X L^T, which are sums over images, so memory does not grow with N. For a regression L holds the scores,
-scaled to [0, 1] over the training set: features are then relevant to a high score. This extension is ours.
+X X^T and X L^T, which are sums over images, so memory does not grow with N (`moments`). For a regression L holds the
+scores, scaled to [0, 1] over the training set: features are then relevant to a high score. This extension is ours.
 """
 
 import json
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from evident.contracts import Regressor
 from evident.errors import UserError
+from evident.relevance.moments import GramRows, Moments
 from evident.relevance.mu_lasso import check_mu, mu_lasso
 from evident.relevance.responses import Layers, joined, layer_responses
 from evident.values import Batch
@@ -48,6 +49,11 @@ class Relevance:
     layers: dict[str, int]
     weights: Tensor
     gain: Tensor
+
+    @cached_property
+    def learned(self) -> Tensor:
+        """Return which classes (C,) had labels to learn from."""
+        return (self.weights != 0).any(0) | (self.gain != 0).any(0)
 
     @cached_property
     def features(self) -> list[Feature]:
@@ -113,31 +119,6 @@ class Relevance:
         return cls(json.loads((folder / "layers.json").read_text()), **load_file(folder / "relevance.safetensors"))
 
 
-class Moments:
-    """Accumulate sums over images in float64: `gram` X X^T (m, m), `cross` X L^T (m, C) and `total` X 1 (m,).
-
-    `lowest` and `highest` (C,) are the extreme values of L.
-    """
-
-    def __init__(self) -> None:
-        self.gram = self.cross = self.total = torch.zeros(())
-        self.lowest, self.highest = torch.tensor(torch.inf), torch.tensor(-torch.inf)
-
-    def add(self, x: Tensor, labels: Tensor) -> None:
-        """Add the responses x (N, m) and the labels (N, C) of N images."""
-        x, labels = x.double(), labels.double()
-        self.gram = self.gram.to(x) + x.T @ x
-        self.cross = self.cross.to(x) + x.T @ labels
-        self.total = self.total.to(x) + x.sum(0)
-        self.lowest = torch.minimum(self.lowest.to(x), labels.amin(0))
-        self.highest = torch.maximum(self.highest.to(x), labels.amax(0))
-
-    def scaled(self) -> Tensor:
-        """Return X L^T (m, C) for L scaled to [0, 1]; zero for a label that is the same for all images."""
-        span = self.highest - self.lowest
-        return (self.cross - self.total[:, None] * self.lowest) / span.where(span > 0, torch.inf)
-
-
 def learn_relevance(
     model: nn.Module, batches: Iterable[Batch], layers: Layers = "relu", mu: float = 10.0, labels: Labels = "given"
 ) -> Relevance:
@@ -145,8 +126,8 @@ def learn_relevance(
 
     A batch has `image` (N, 3, H, W) and `label` (N,), or for a `Regressor` the labels (N,) named by
     `regression_names()`. `labels` are those of the data (`given`) or the model's predictions (`predicted`). `mu` bounds
-    the sum of the weights of a class. Raises `UserError` for unknown layers or labels, for a `mu` that is not positive,
-    and for a class without images.
+    the sum of the weights of a class. A class without images has no relevant features. Raises `UserError` for unknown
+    layers or labels, for a `mu` that is not positive, and without images.
     Source: Oramas, Wang, Tuytelaars 2019.
     """
     if labels not in ("given", "predicted"):
@@ -162,14 +143,12 @@ def learn_relevance(
         sizes = {name: block.shape[1] for name, block in blocks.items()}
     if moments is None:
         raise UserError("there are no training images to learn relevance from; give at least one batch")
-    gram, cross = moments.gram.cpu(), (moments.cross if names is None else moments.scaled()).cpu()
+    gram, cross = moments.gram(), (moments.cross if names is None else moments.scaled()).cpu()
+    # A class without images, or one that is never predicted, has only zero labels, and so no relevant features.
     present = cross.any(0)
-    if labels == "given" and not present.all() and names is None:
-        missing = ", ".join(map(str, (~present).nonzero().flatten().tolist()))
-        raise UserError(f"the training set has no images of class {missing}; add some, or leave the class out")
-    # A class that is never predicted has only zero labels, and so no relevant features.
     weights = torch.zeros_like(cross)
-    weights[:, present] = torch.from_numpy(mu_lasso(gram.numpy(), cross[:, present].numpy(), mu))
+    rows = gram if isinstance(gram, GramRows) else gram.numpy()
+    weights[:, present] = torch.from_numpy(mu_lasso(rows, cross[:, present].numpy(), mu))
     return Relevance(sizes, weights, cross - gram @ weights)
 
 
