@@ -37,7 +37,7 @@ ATTRIBUTE_LOOKUPS = {
 GENERAL = ("cell.py", "sweep.py", "request.py", "cell_folder.py", "recorders", "report/build.py", "report/tables")
 
 # Data sets of photographs or digits by other people; all others are rendered.
-THIRD_PARTY_DATA = ("imagenet", "mnist", "sun_photos", "scenicness_photos", "scenicness_predicted")
+THIRD_PARTY_DATA = ("imagenet", "imagenette", "mnist", "sun_photos", "scenicness_photos", "scenicness_predicted")
 
 
 def relative(path: Path) -> str:

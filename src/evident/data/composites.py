@@ -44,9 +44,9 @@ class TiledRows:
 def composites(base: ImageSplits, seed: int) -> ImageSplits:
     """Pair the images of `val` and of `test` at random by `seed`; drop pairs of one class.
 
-    Labels are the classes of the left and of the right image in turn. `masks` show the labelled object, `others` the
-    object beside it, `tiles` the half of the labelled object. No image is in two pairs. `train` is unchanged: networks
-    and explainers learn from single images.
+    Labels are the classes of the left and of the right image in turn. `tiles` show the half of the labelled object,
+    `masks` the object itself, `others` the object beside it; without masks of single images, objects are whole tiles.
+    No image is in two pairs. `train` is unchanged: networks and explainers learn from single images.
     """
     return ImageSplits(base.train, _paired(base.val, seed), _paired(base.test, seed), base.classes)
 
@@ -54,9 +54,9 @@ def composites(base: ImageSplits, seed: int) -> ImageSplits:
 def grids(base: ImageSplits, seed: int, side: int = 2) -> ImageSplits:
     """Put the images of `val` and of `test` into grids of `side` x `side` images of different classes, by `seed`.
 
-    Labels are the classes of the tiles in turn, in reading order. `masks` show the labelled object, `others` all other
-    objects, `tiles` the tile of the labelled one. No image is in two grids; images that are left over, because too few
-    other classes have images left, are dropped. `train` is unchanged, as in `composites`.
+    Labels are the classes of the tiles in turn, in reading order. `tiles`, `masks`, `others` (all other objects) and
+    `train` are as in `composites`. No image is in two grids; images that are left over, because too few other classes
+    have images left, are dropped.
     """
     val, test = (
         _joined(images, _grouped(images.labels, side**2, seed), side, [f"tile {k + 1}" for k in range(side**2)])
@@ -104,15 +104,13 @@ def _joined(images: ImageSet, groups: Tensor, columns: int, places: list[str]) -
         for group, place in zip(members.tolist(), tile.tolist(), strict=True)
     ]
 
-    def grid(rows: Rows | None, kept: Tensor) -> TiledRows | None:
-        return None if rows is None else TiledRows(rows, members, kept, columns)
-
     ones = torch.ones(1, dtype=torch.bool).expand(len(images), *images.images.shape[-2:])
+    objects = ones if images.masks is None else images.masks
     return ImageSet(
         TiledRows(images.images, members, torch.ones_like(labelled), columns),
         images.labels[members[labelled]],
         names,
-        grid(images.masks, labelled),
-        grid(images.masks, ~labelled),
+        TiledRows(objects, members, labelled, columns),
+        TiledRows(objects, members, ~labelled, columns),
         TiledRows(ones, members, labelled, columns),
     )
