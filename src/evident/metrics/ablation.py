@@ -40,8 +40,10 @@ def ablation(explanation: Explanation, draws: int = 10, seed: int = 0, batch_siz
 
     Returns the curves a(k) (N, K + 1) in [0, 1], named `ablation_relevant`, `ablation_random` (mean of `draws`) and
     `ablation_least`. The score is the last value of a curve: all relevant features, or as many others, are zeroed. NaN
-    for a class without relevant features. `batch_size` pairs of image and ablation pass the network at once. Raises
-    `UserError` without a model, without relevance, and for `draws` below 1.
+    for a class without relevant features. If relevance was learned for some classes only, as from Imagenette for ten of
+    1000, the same curves follow with `_learned` in their names: predicted is then the best of these classes.
+    `batch_size` pairs of image and ablation pass the network at once. Raises `UserError` without a model, without
+    relevance, and for `draws` below 1.
     """
     images, target, model, relevance = explanation.images, explanation.target, explanation.model, explanation.relevance
     if model is None or relevance is None:
@@ -58,20 +60,25 @@ def ablation(explanation: Explanation, draws: int = 10, seed: int = 0, batch_siz
     new = removed.diff(dim=1, prepend=torch.full_like(counts, -1)) > 0
     evaluated = (new & (counts > 0))[:, None].repeat(1, steps.shape[1], 1)
     evaluated[:, 1:, 0] = False
-    values = torch.full(evaluated.shape, torch.nan, dtype=torch.float64, device=images.device)
+    learned = relevance.learned.to(images.device)
+    values = torch.full((2, *evaluated.shape), torch.nan, dtype=torch.float64, device=images.device)
     with untouched(model), torch.no_grad():
         for batch in evaluated.nonzero().split(batch_size) if evaluated.any() else ():
             image, choice, point = batch.unbind(1)
             zeroed = steps[row[image], choice] < removed[image, point, None]
             layers = zip(relevance.layers, zeroed.split(list(relevance.layers.values()), dim=1), strict=True)
-            predicted = _scores_without(model, images[image], dict(layers)).argmax(1)
-            values[image, choice, point] = (predicted == target[image]).double()
-    values[:, :, 0] = values[:, :1, 0]
+            scores = _scores_without(model, images[image], dict(layers))
+            for among, own in enumerate((scores, scores.masked_fill(~learned, -torch.inf))):
+                values[among, image, choice, point] = (own.argmax(1) == target[image]).double()
+    values[..., 0] = values[:, :, :1, 0]
     last_new = torch.where(new, torch.arange(len(at), device=images.device), 0).cummax(1).values
-    values = values.gather(2, last_new[:, None].expand_as(values))
-    relevant, least, random = values[:, 0], values[:, 1], values[:, 2:].mean(1)
-    named = {"ablation_relevant": relevant, "ablation_random": random, "ablation_least": least}
-    return {name: Curve(at, rows, score=rows[:, -1], axis="features") for name, rows in named.items()}
+    values = values.gather(3, last_new[:, None].expand_as(values))
+    named = {"relevant": values[:, :, 0], "random": values[:, :, 2:].mean(2), "least": values[:, :, 1]}
+    return {
+        f"ablation_{choice}{suffix}": Curve(at, rows[among], score=rows[among, :, -1], axis="features")
+        for among, suffix in enumerate([""] if learned.all() else ["", "_learned"])
+        for choice, rows in named.items()
+    }
 
 
 @metric(direction="higher", needs=("model", "relevance"))
