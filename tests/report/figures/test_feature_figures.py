@@ -56,7 +56,7 @@ def test_sheet_shows_the_ten_most_relevant_features_from_the_top(count: int) -> 
     figure = interpretation_sheet("petals red", features, interpretation)
     draw(figure)
     shown = [text for text in texts(figure) if "weight" in text]
-    expected = [f"{n}. features.{7 * n - 4}\n/relu:{7 * n - 4}\nweight {5 / n:.2f}" for n in range(1, count + 1)]
+    expected = [f"{n}. features.{7 * n - 4}/relu:{7 * n - 4}\nweight {5 / n:.2f}" for n in range(1, count + 1)]
     assert shown == expected[:10]
     rest = f", the first 10 of {count}" if count > 10 else ""
     assert figure.get_suptitle() == f"petals red: relevant features{rest}"
@@ -74,6 +74,15 @@ def test_row_of_a_sheet_is_average_crop_signal_both_and_the_strongest_crops() ->
     assert np.allclose(pictures[2], heatmap_colours(average, signal.float()))
     for picture, crop in zip(pictures[3:], interpretation["crops"][1], strict=False):
         assert np.allclose(picture, crop.permute(1, 2, 0) / 255)
+
+
+def test_long_names_are_broken_at_dots_and_slashes_and_lose_the_wrapper() -> None:
+    features, interpretation = ranked(2)
+    names = {1: "network.features.12.expand3x3_activation/relu:166", 2: "layer4.1/relu#2:40"}
+    features["feature"] = features["rank"].map(names)
+    shown = texts(interpretation_sheet("tench", features, interpretation))
+    assert shown[0].splitlines()[:-1] == ["1. features.12.", "expand3x3_activation/", "relu:166"]
+    assert shown[1].splitlines()[:-1] == ["2. layer4.1/relu#2:40"]
 
 
 @pytest.mark.parametrize("value", [0, 255])

@@ -1,5 +1,7 @@
 """Features: what the relevant features of a class mean, and what each feature shows in an image."""
 
+import re
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -33,7 +35,7 @@ def interpretation_sheet(name: str, features: pd.DataFrame, interpretation: dict
     canvas, down, across = grid(strips)
     figure, axes = canvas_figure(canvas, SHEET_INCH * DPI / down, left=1.9, top=0.55, dpi=DPI)
     for row, feature in enumerate(shown.itertuples()):
-        text = f"{feature.rank}. {_on_two_lines(str(feature.feature))}\nweight {feature.weight:.2f}"
+        text = f"{feature.rank}. {_in_lines(str(feature.feature), 26)}\nweight {feature.weight:.2f}"
         axes.text(-6, row * down + down / 2, text, fontsize=7.5, ha="right", va="center")
     titles = ["average\ncrop", "average\nsignal", "signal on\naverage", *(f"crop {n + 1}" for n in range(STRONGEST))]
     for column, title in enumerate(titles[: len(strips[0])]):
@@ -54,7 +56,7 @@ def feature_maps_figure(kept: dict[str, Tensor], names: dict[int, str]) -> Figur
         [picture(image), heatmap_colours(image, heatmap), *(heatmap_colours(image, each) for each in parts)]
         for image, heatmap, parts in zip(images, combined, maps, strict=True)
     ]
-    gap = images.shape[-2] // 7  # room for a line of text, for images of any size
+    gap = images.shape[-2] // 5  # room for two lines of text, for images of any size
     canvas, down, across = grid(strips, gap)
     figure, axes = canvas_figure(canvas, MAPS_INCH * DPI / across, left=0, top=0.45, dpi=DPI)
     width = images.shape[-1]
@@ -62,12 +64,20 @@ def feature_maps_figure(kept: dict[str, Tensor], names: dict[int, str]) -> Figur
         axes.text(column * across + width / 2, -gap, title, fontsize=8, ha="center", va="bottom")
     for row, features in enumerate(kept["features"].tolist()):
         for rank, feature in enumerate(features):
-            label = names[feature] if feature >= 0 else "none takes part"
+            label = _in_lines(names[feature], 30) if feature >= 0 else "none takes part"
             middle = (rank + 2) * across + width / 2
-            axes.text(middle, row * down - gap / 8, label, fontsize=5.5, ha="center", va="bottom")
+            axes.text(middle, row * down - gap / 8, label, fontsize=4.7, ha="center", va="bottom")
     return figure
 
 
-def _on_two_lines(feature: str) -> str:
-    """Break the name of a feature at the slash."""
-    return feature.replace("/", "\n/", 1)
+def _in_lines(feature: str, width: int) -> str:
+    """Break the name of a feature at dots and the slash into lines of about `width` characters.
+
+    Networks with published weights are all inside `network`, which says nothing.
+    """
+    lines = [""]
+    for part in re.split(r"(?<=[./])", feature.removeprefix("network.")):
+        if lines[-1] and len(lines[-1] + part) > width:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(lines)
