@@ -15,7 +15,7 @@ class UserError(Exception):
 
 
 class NotApplicable(UserError):
-    """Report in one line that a method does not apply to a network, and what does."""
+    """Report in one line that a method does not apply to a network or a data set, and what does."""
 
 
 @contextmanager

@@ -176,7 +176,7 @@ class Sweep(Callback):
             if whole:
                 cells[request.folder] = Cell(composed, CellFolder(request.folder))
             elif composed.leave_out and (why := request.folder / "LEFT_OUT").is_file():
-                left_out.append((composed.row, composed.model.name, why.read_text()))
+                left_out.append((composed.row, f"{composed.model.name} on {composed.data.name}", why.read_text()))
             elif overrides in wanted.asked:
                 state = "FAILED" if (request.folder / "FAILED").exists() else "missing"
                 missing.append(f"{request.name}: {state} ({request.folder})")

@@ -17,7 +17,7 @@ from captum.attr import Attribution
 from torch import Tensor, nn
 
 from evident.contracts import NeedsMask
-from evident.errors import UserError
+from evident.errors import NotApplicable, UserError
 from evident.relevance.relevance import Relevance
 from evident.values import Evidence, PartChanges, Removals, Truth
 
@@ -83,7 +83,8 @@ def attributions(explainer: Attribution, images: Tensor, target: Tensor, mask: T
         if not isinstance(explainer, NeedsMask):
             return explainer.attribute(images, target)
         if mask is None:
-            raise UserError(f"{type(explainer).__name__} needs masks, which this data set does not have; leave it out")
+            name = type(explainer).__name__
+            raise NotApplicable(f"{name} needs masks, which this data set does not have; leave it out")
         return explainer.attribute_mask(images, target, mask)
 
 
