@@ -1,6 +1,7 @@
 """What is special about VEBI's experiments: relevant features, their interpretation and ablation, and the settings."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -12,6 +13,7 @@ from smoke_runs import Run, axis, composed, different, finish, variants
 
 from evident.models.flower_net import FlowerNet
 from evident.relevance.responses import layer_responses
+from evident.request import Request
 
 COLUMNS = ["explainer", "data", "model", "seed", "target", "class", "rank", "place", "control", "m", "feature"]
 COLUMNS += ["weight"]
@@ -106,3 +108,27 @@ def test_layers_of_a_setting_exist_in_the_network(name: str) -> None:
     layers = OmegaConf.to_container(explainer_of(name).build, resolve=True)["layers"]
     blocks, _ = layer_responses(FlowerNet(6).eval(), torch.rand(1, 3, 112, 112), layers)
     assert blocks
+
+
+def test_photographs_are_explained_by_all_layers_and_grids_have_scores_with_masks() -> None:
+    singles, grids = (
+        Request(composed("experiment=vebi/imagenette", f"data={data}", "model=resnet50", "explainer=vebi"))
+        for data in ("imagenette", "imagenette_grids")
+    )
+    assert singles.config.explainer.build.layers == "all"
+    assert singles.config.explainer.build.mu == 10
+    assert singles.network.identity == grids.network.identity
+    assert {"ablation", "read_out"} < singles.metrics.keys()
+    assert "average_precision" in grids.metrics
+    assert not singles.metrics.keys() & grids.metrics.keys()
+
+
+@pytest.mark.real_data
+def test_photographs_of_imagenette_are_explained_alone_and_in_grids(tmp_path: Path) -> None:
+    real = finish("vebi/imagenette", *axes(explainer="oracle,random,grad_cam", model="squeezenet1_1"), store=tmp_path)
+    table = pd.read_csv(real.results / "table.csv").set_index(["data", "explainer", "metric"])["mean"]
+    assert table["imagenette_grids", "oracle", "average_precision"] == 1
+    assert table["imagenette_grids", "random", "mass_accuracy"] == pytest.approx(0.25, abs=0.01)
+    assert table["imagenette_grids", "grad_cam", "average_precision"] > 0.4
+    assert "oracle" not in table["imagenette"].index.get_level_values("explainer")
+    assert "| oracle | squeezenet1_1 on imagenette | Oracle needs masks" in (real.results / "table.md").read_text()
