@@ -13,6 +13,7 @@ from torch import nn
 from evident import store
 from evident.contracts import ForSomeNetworks
 from evident.errors import UserError
+from evident.models.precision import FULL, check_precision
 from evident.models.training import NetworkSpec, arithmetic, plain
 
 CELL_FORMAT = 5  # increase it when the same config would give other scores or files
@@ -22,7 +23,7 @@ CELL_FORMAT = 5  # increase it when the same config would give other scores or f
 class Request:
     """One cell: (data, model, explainer, seed), with the network that it needs and the products that it records.
 
-    Raises `UserError` for a seed, a number of threads or of images, or a split that is out of range.
+    Raises `UserError` for a seed, a number of threads or of images, a split, or a precision that is out of range.
     """
 
     config: DictConfig
@@ -35,6 +36,7 @@ class Request:
                 raise UserError(f"{key}={value} is not a whole number of {lowest} or more")
         if self.config.explained.split not in ("test", "val"):
             raise UserError(f"explained.split={self.config.explained.split} is unknown; use test or val")
+        check_precision(self.config.precision)
 
     @cached_property
     def network(self) -> NetworkSpec:
@@ -108,6 +110,7 @@ class Request:
         further = {"arithmetic": arithmetic(config)} if self.network.published else {}
         # A data set that is made from the network's own data set is not part of the network's identity.
         made = {"data": plain(config.data)} if "base" in config.data else {}
+        lower = {} if config.precision == FULL else {"precision": config.precision}
         # A data set with shuffled labels, for metrics that compare with a network that learnt them.
         shuffled = {"shuffled": plain(config.shuffled)} if "shuffled" in config else {}
         return {
@@ -118,6 +121,7 @@ class Request:
             **further,
             **made,
             **shuffled,
+            **lower,
             "explainer": plain(config.explainer.build),
             "metric": {name: plain(metric) for name, metric in self.metrics.items()},
             "explained": plain(config.explained),

@@ -131,17 +131,20 @@ Result = Tensor | Curve | Mapping[str, "Tensor | Curve"]
 Metric = TypeVar("Metric", bound=Callable[..., Result])
 
 
-def metric(direction: Direction | Mapping[str, Direction], needs: tuple[Need, ...] = ()) -> Callable[[Metric], Metric]:
+def metric(
+    direction: Direction | Mapping[str, Direction], needs: tuple[Need, ...] = (), forward_only: bool = False
+) -> Callable[[Metric], Metric]:
     """Declare a function of an `Explanation` as a metric.
 
     The function returns one score per image (N,), NaN where undefined, or a `Curve`. A function that computes several
     scores returns a mapping by name, and `direction` may be a mapping by name too. `needs` lists the fields of the
     explanation that the function reads besides images, target and heatmap, and the protocols that the explainer or the
-    network must implement, such as those of `evident.contracts`.
+    network must implement, such as those of `evident.contracts`. `forward_only` metrics take many forward passes and no
+    gradient: `precision` of the config is theirs.
     """
 
     def declare(function: Metric) -> Metric:
-        function.__dict__.update(direction=direction, needs=needs)
+        function.__dict__.update(direction=direction, needs=needs, forward_only=forward_only)
         return function
 
     return declare
@@ -170,6 +173,11 @@ def direction_of(metric: Callable[..., Result], name: str) -> Direction:
 def needs_of(metric: Callable[..., Result]) -> tuple[Need, ...]:
     """Return the fields that the metric reads besides images, target and heatmap, and the protocols it needs."""
     return _declared(metric).needs
+
+
+def forward_only(metric: Callable[..., Result]) -> bool:
+    """Return whether the metric takes forward passes only, which may be of lower precision."""
+    return bool(_declared(metric).forward_only)
 
 
 def missing_fields(metric: Callable[..., Result], explanation: Explanation) -> set[str]:

@@ -47,7 +47,11 @@ def relative_probability(values: Tensor, whole: Tensor, model: nn.Module, least:
     return values if isinstance(model, Regressor) else values / whole.where(whole >= least, torch.nan)
 
 
-@metric(direction={"deletion": "lower", "insertion": "higher", "relevance_gain": "higher"}, needs=("model",))
+@metric(
+    direction={"deletion": "lower", "insertion": "higher", "relevance_gain": "higher"},
+    needs=("model",),
+    forward_only=True,
+)
 def deletion_insertion(
     explanation: Explanation,
     reference: Reference = "mean_colour",
@@ -111,7 +115,7 @@ def deletion_insertion(
     return {name: Curve(at, values, axis="pixels") for name, values in curves.items()}
 
 
-@metric(direction="higher", needs=("model",))
+@metric(direction="higher", needs=("model",), forward_only=True)
 def relevance_gain(
     explanation: Explanation,
     reference: Reference = "mean_colour",

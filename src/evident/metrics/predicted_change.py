@@ -24,7 +24,7 @@ from evident.models.reference_images import Reference, reference_images
 SHARES = (0.125, 0.375, 0.625, 0.875)
 
 
-@metric(direction="lower", needs=("model",))
+@metric(direction="lower", needs=("model",), forward_only=True)
 def infidelity(
     explanation: Explanation,
     reference: Reference = "mean_colour",
@@ -64,7 +64,7 @@ def infidelity(
     return (error / change).where(change > 0, torch.nan)
 
 
-@metric(direction="higher", needs=("model",))
+@metric(direction="higher", needs=("model",), forward_only=True)
 def sensitivity_n(
     explanation: Explanation,
     shares: Sequence[float] = SHARES,

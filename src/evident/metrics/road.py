@@ -19,7 +19,7 @@ from evident.metrics.imputation import linear_imputation
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9)
 
 
-@metric(direction={"road_most": "lower", "road_least": "higher"}, needs=("model",))
+@metric(direction={"road_most": "lower", "road_least": "higher"}, needs=("model",), forward_only=True)
 def road(
     explanation: Explanation,
     shares: Sequence[float] = SHARES,

@@ -15,6 +15,7 @@ from torch import Tensor
 from evident.cell_folder import CellFolder
 from evident.contracts import Splits
 from evident.metrics.contract import Explanation
+from evident.models.precision import FULL
 from evident.models.training import Trained
 from evident.values import Batch
 
@@ -25,6 +26,7 @@ class Setup:
 
     `labels` are the first columns of every score; `metrics` score every batch; heatmaps of the first `examples` images
     are kept. `splits()` loads the data set on demand, because most explanations of a single picture do not need it.
+    `precision` is that of forward passes of `forward_only` metrics.
     """
 
     explainer: Attribution
@@ -34,6 +36,7 @@ class Setup:
     labels: Mapping[str, Any]
     metrics: Mapping[str, Callable[..., Any]]
     examples: int
+    precision: str = FULL
 
 
 @dataclass(frozen=True)

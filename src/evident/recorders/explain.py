@@ -16,6 +16,7 @@ from evident.explainers.shared.heatmap import signed
 from evident.explainers.shared.targets import ask_for_classes
 from evident.metrics.contract import Explanation, attributions
 from evident.metrics.cost import Cost
+from evident.models.precision import FULL, passes_in
 from evident.models.repeatable import warn_of_other_scores
 from evident.recorders.contract import ExplainedBatch, Recorder
 from evident.values import Batch, Evidence, PartChanges, Removals, Truth
@@ -33,7 +34,7 @@ class Explain(Callback):
     `prepare`
     runs before the first batch, when the network is on its device; `advance` gets the number of images after each
     batch; `removals` renders images without their attributes, and `parts` with their parts drawn anew, if a metric
-    needs that; `further` are fields of every explanation, by name.
+    needs that; `further` are fields of every explanation, by name; `precision` is that of the explainer's passes.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Explain(Callback):
         removals: Removed | None = None,
         parts: Changed | None = None,
         further: Mapping[str, Any] | None = None,
+        precision: str = FULL,
         prepare: Callable[[], None] = lambda: None,
         advance: Callable[[int], None] = lambda images: None,
     ) -> None:
@@ -55,7 +57,7 @@ class Explain(Callback):
             )
         self.explainer, self.recorders, self.target, self.seed = explainer, recorders, target, seed
         self.removals, self.parts, self.prepare, self.advance = removals, parts, prepare, advance
-        self.further = dict(further or {})
+        self.further, self.precision = dict(further or {}), precision
         self._first = True
 
     def on_test_start(self, trainer: Trainer, module: LightningModule) -> None:
@@ -70,7 +72,9 @@ class Explain(Callback):
             self._first = False
         target = target_of(self.target, module.network, batch, self.seed)
         rendered = (self.removals, self.parts)
-        explained = explain_batch(self.explainer, module.network, batch, target, *rendered, self.further)
+        explained = explain_batch(
+            self.explainer, module.network, batch, target, *rendered, self.further, self.precision
+        )
         for recorder in self.recorders:
             recorder.record(explained)
         self.advance(len(batch["image"]))
@@ -105,14 +109,15 @@ def explain_batch(
     removals: Removed | None = None,
     parts: Changed | None = None,
     further: Mapping[str, Any] | None = None,
+    precision: str = FULL,
 ) -> ExplainedBatch:
     """Explain the images of one batch for the classes `target` (N,); raises `ValueError` for a heatmap with NaN.
 
-    `further` are fields of the explanation that are the same for all batches.
+    `further` are fields of the explanation that are the same for all batches; `precision` is that of the passes.
     """
     images, mask = batch["image"], batch.get("mask")
     evidence: Evidence | None = None
-    with Cost(network) as cost:
+    with passes_in(network, precision), Cost(network) as cost:
         if isinstance(explainer, GivesEvidence):
             with torch.enable_grad():
                 evidence = explainer.evidence(images, target)

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from evident.cell_folder import DIRECTIONS, SCORES, CellFolder
 from evident.errors import UserError, warn_once
-from evident.metrics.contract import Curve, applies, direction_of, image_scores, missing_fields
+from evident.metrics.contract import Curve, applies, direction_of, forward_only, image_scores, missing_fields
+from evident.models.precision import FULL, passes_in
 from evident.recorders.contract import ExplainedBatch, Recorder, Setup
 
 # What a data set must have for a metric that needs a field of the explanation.
@@ -46,7 +47,8 @@ class Scores(Recorder):
                 warn_once(f"{text}: left out")
             if not applies(metric, explanation):
                 continue
-            result = metric(explanation)
+            with passes_in(self.setup.network.network, self.setup.precision if forward_only(metric) else FULL):
+                result = metric(explanation)
             results = result if isinstance(result, Mapping) else {name: result}
             for key, value in results.items():
                 self.directions[key] = direction_of(metric, key)

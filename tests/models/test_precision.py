@@ -1,0 +1,104 @@
+"""Passes in bfloat16: where they are used, and where not."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from entry_point import ROOT
+from hydra import compose, initialize_config_dir
+from samples import flower_net, smooth_noise
+from torch import nn
+
+from evident import cell, cli
+from evident.cell_folder import EXAMPLES, SCORES, CellFolder
+from evident.errors import UserError
+from evident.models.precision import passes_in
+from evident.request import Request
+
+
+class Seen(nn.Module):
+    """Return the type of number that a convolution computes in, as 1 for bfloat16, and keep the last one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(3, 4, 3)
+        self.computed_in: torch.dtype | None = None
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        maps = self.layer(images)
+        self.computed_in = maps.dtype
+        return maps.mean((2, 3))
+
+
+def test_passes_are_in_the_precision_and_outputs_in_the_type_of_the_images() -> None:
+    network, images = Seen(), torch.rand(2, 3, 8, 8)
+    for precision, expected in (("32-true", torch.float32), ("bf16-mixed", torch.bfloat16)):
+        with passes_in(network, precision):
+            assert network(images).dtype == torch.float32
+        assert network.computed_in == expected
+    network(images)
+    assert network.computed_in == torch.float32
+
+
+def test_network_is_restored_after_an_error_too() -> None:
+    network = Seen()
+    with pytest.raises(RuntimeError), passes_in(network, "bf16-mixed"):
+        network(torch.rand(2, 4, 8, 8))
+    assert not torch.is_autocast_enabled("cpu")
+    network(torch.rand(2, 3, 8, 8))
+    assert network.computed_in == torch.float32
+
+
+def test_what_is_computed_around_the_passes_keeps_its_precision() -> None:
+    network, values = Seen(), torch.rand(8, 8)
+    with passes_in(network, "bf16-mixed"):
+        network(torch.rand(2, 3, 8, 8))
+        assert torch.equal(values @ values, torch.mm(values, values))
+        assert (values @ values).dtype == torch.float32
+
+
+def test_scores_are_close_to_those_of_full_precision() -> None:
+    network, images = flower_net(), smooth_noise(4)
+    with torch.no_grad():
+        full = network(images)
+        with passes_in(network, "bf16-mixed"):
+            lower = network(images)
+    assert not torch.equal(full, lower)
+    torch.testing.assert_close(lower, full, rtol=0.05, atol=0.05)
+
+
+def made(store: Path, explainer: str, precision: str) -> CellFolder:
+    """Explain a few flowers at the smoke scale and return the folder of the cell."""
+    cli.prepare()
+    overrides = ["scale=smoke", f"paths.store={store}", f"explainer={explainer}", f"precision={precision}"]
+    metrics = "metric=[average_precision,perturbation_mean_colour]"
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        config = compose("config", [*overrides, metrics, "logger=none", "raise_errors=true"])
+    cell.run(config)
+    return CellFolder(Request(config).folder)
+
+
+def test_maps_without_gradients_and_curves_are_in_the_precision_and_nothing_else(tmp_path: Path) -> None:
+    folders = {
+        (name, precision): made(tmp_path, name, precision)
+        for name in ("gradient", "occlusion")
+        for precision in ("32-true", "bf16-mixed")
+    }
+    assert len({folder.path for folder in folders.values()}) == 4
+    for name, same in (("gradient", True), ("occlusion", False)):
+        full, lower = (folders[name, precision] for precision in ("32-true", "bf16-mixed"))
+        maps = [folder.read(EXAMPLES)["heatmaps"].float() for folder in (full, lower)]
+        assert torch.equal(*maps) is same
+        scores = [folder.read(SCORES).set_index(["metric", "image"]) for folder in (full, lower)]
+        curves = [frame[frame["at"].isna()]["value"].loc["deletion_mean_colour"] for frame in scores]
+        assert not curves[0].equals(curves[1])
+        if same:
+            assert scores[0].loc["average_precision"]["value"].equals(scores[1].loc["average_precision"]["value"])
+
+
+def test_unknown_precision_is_named() -> None:
+    with (
+        pytest.raises(UserError, match="precision=bf16 is unknown; use 32-true or bf16-mixed"),
+        passes_in(Seen(), "bf16"),
+    ):
+        pass
