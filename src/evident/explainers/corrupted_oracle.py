@@ -1,14 +1,15 @@
 """The ground truth, corrupted in known steps: rows for which a metric must fall.
 
-All kinds work on ranks: u is the rank of each pixel of the ground truth, divided by the number of pixels, with ties in
-random order, so that only the order of the pixels counts. With the dose d in (0, 1]:
+Noise is mixed with the ranks u of the pixels of the ground truth g, divided by their number, with ties in random order.
+The values of g are then given to the pixels in their new order. So a mask stays a mask of the same size, and what falls
+is the place, not the contrast. With the dose d in (0, 1]:
 
-    pixel_noise     (1 - d) u + d z       z: independent uniform numbers
-    smooth_noise    (1 - d) u + d z       z: ranks of a Gaussian random field, smooth over `smooth` of the side
-    shift           u moved by d / 2 of the side in a random direction, around the border
-    dilation        the maximum of u over a disc with a radius of d / 2 of the side
+    pixel_noise     the order of (1 - d) u + d z       z: independent uniform numbers
+    smooth_noise    the order of (1 - d) u + d z       z: ranks of a Gaussian field, smooth over `smooth` of the side
+    shift           g moved by d / 2 of the side in a random direction, around the border
+    dilation        the maximum of g over a disc with a radius of d / 2 of the side; a mask grows
 
-At the dose 1 the first two know nothing of the ground truth.
+At the dose 1 noise keeps nothing of the ground truth but its values.
 """
 
 import math
@@ -29,7 +30,7 @@ KINDS = ("pixel_noise", "smooth_noise", "shift", "dilation")
 
 
 class CorruptedOracle(Attribution, NeedsMask):
-    """Return corrupted ranks (N, 1, H, W) in [0, 1] of the ground truth: the mask, or the contribution map if known.
+    """Return the corrupted ground truth (N, 1, H, W): the mask, or the contribution map if known.
 
     `kind` and `dose` say how; `smooth` is the width of a smooth field, as a share of the shorter side. Draws depend on
     image and `seed`. Plain `attribute` raises `UserError`, because it has no ground truth; so do an unknown kind and a
@@ -56,19 +57,20 @@ class CorruptedOracle(Attribution, NeedsMask):
         raise UserError("a corrupted oracle needs masks; call attribute_mask, or leave it out where there are none")
 
     def _corrupted(self, image: Tensor, truth: Tensor) -> Tensor:
-        """Return the corrupted ranks (H, W) for one image (3, H, W) and its ground truth (H, W)."""
+        """Return the corrupted ground truth (H, W) of one image (3, H, W)."""
         generator = image_generator(image, self.seed)
         noise = torch.rand(2, *truth.shape, generator=generator).to(truth)
-        shares = _rank_shares(truth, noise[0])
-        if self.kind == "pixel_noise":
-            return (1 - self.dose) * shares + self.dose * noise[1]
-        if self.kind == "smooth_noise":
-            return (1 - self.dose) * shares + self.dose * _rank_shares(self._field(noise[1]), noise[0])
         radius = self.dose * min(truth.shape) / 2
         if self.kind == "shift":
             angle = 2 * math.pi * float(torch.rand((), generator=generator))
-            return shares.roll((round(radius * math.sin(angle)), round(radius * math.cos(angle))), (0, 1))
-        return _dilated(shares, round(radius))
+            return truth.roll((round(radius * math.sin(angle)), round(radius * math.cos(angle))), (0, 1))
+        if self.kind == "dilation":
+            return _dilated(truth, round(radius))
+        drawn = noise[1] if self.kind == "pixel_noise" else _rank_shares(self._field(noise[1]), noise[0])
+        mixed = (1 - self.dose) * _rank_shares(truth, noise[0]) + self.dose * drawn
+        placed = torch.empty_like(truth).flatten()
+        placed[mixed.flatten().argsort()] = truth.flatten().sort().values
+        return placed.view_as(truth)
 
     def _field(self, noise: Tensor) -> Tensor:
         """Return white noise (H, W) smoothed by a Gaussian around the border, by the Fourier transform."""
@@ -87,11 +89,11 @@ def _rank_shares(values: Tensor, ties: Tensor) -> Tensor:
     return ranks.view_as(values)
 
 
-def _dilated(shares: Tensor, radius: int) -> Tensor:
+def _dilated(values: Tensor, radius: int) -> Tensor:
     """Return the maximum (H, W) over a disc, row by row of the disc."""
-    height = len(shares)
-    padded = F.pad(shares, (0, 0, radius, radius), value=-math.inf)
-    found = torch.full_like(shares, -math.inf)
+    height = len(values)
+    padded = F.pad(values, (0, 0, radius, radius), value=-math.inf)
+    found = torch.full_like(values, -math.inf)
     for down in range(-radius, radius + 1):
         reach = math.isqrt(radius**2 - down**2)
         row = padded[radius + down : radius + down + height]

@@ -62,6 +62,7 @@ def deletion_insertion(
     regions: Regions = "pixels",
     side: int = 8,
     segments: int = 100,
+    called: str = "",
     gain: bool = False,
 ) -> dict[str, Curve]:
     """Follow the target's probability while the highest pixels are deleted from the image or inserted in a reference.
@@ -78,8 +79,9 @@ def deletion_insertion(
     the model at once, in its current mode; `seed` orders tied pixels. It takes 2 `steps` forward passes per image.
 
     `regions` are replaced as a whole, each as soon as the share f reaches its middle, in the order of the mean heatmap
-    over them: `squares` of `side` pixels, or `super_pixels`, about `segments` in each image. They stand in the names:
-    `deletion_squares_{reference}`. With `gain`, the curve `relevance_gain_{reference}` is added, see `relevance_gain`.
+    over them: `squares` of `side` pixels, or `super_pixels`, about `segments` in each image. They stand in the names,
+    as what they are `called`: `deletion_squares_{reference}`. With `gain`, the curve `relevance_gain_{reference}` is
+    added, see `relevance_gain`.
     Raises `UserError` without a model, for `steps` below 1, and for an unknown reference or unknown regions.
     Source: Petsiuk, Das, Saenko 2018, arXiv 1806.07421 (RISE); squares of k / steps and division by p(image) are ours.
     """
@@ -108,7 +110,7 @@ def deletion_insertion(
     values[:, :, ~explanation.heatmap.flatten(1).isfinite().all(1)] = torch.nan
     deletion, insertion = torch.cat([values, values.flip(0)[:, :1]], 1).transpose(1, 2)
     at = torch.linspace(0, 1, steps + 1, dtype=torch.float64, device=images.device).square()
-    kind = reference if regions == "pixels" else f"{regions}_{reference}"
+    kind = reference if regions == "pixels" else f"{called or regions}_{reference}"
     curves = {f"deletion_{kind}": deletion, f"insertion_{kind}": insertion}
     if gain:
         curves[f"relevance_gain_{kind}"] = insertion - deletion
