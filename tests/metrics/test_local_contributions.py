@@ -8,7 +8,7 @@ import pytest
 import torch
 from committed_numbers import by_formula
 from samples import smooth_noise, uniform_noise
-from scipy.stats import pearsonr, spearmanr
+from scipy.stats import pearsonr, rankdata, spearmanr
 from torch import Tensor, nn
 
 from evident.contracts import SumsContributions
@@ -50,7 +50,12 @@ def explained(model: nn.Module | None, images: Tensor, target: list[int], heatma
 
 def scores(explanation: Explanation) -> list[list[float]]:
     """Return [rank correlation, correlation] of each image."""
-    return torch.stack(list(local_contributions(explanation).values()), 1).tolist()
+    found = local_contributions(explanation)
+    return torch.stack([found["local_rank_correlation"], found["local_correlation"]], 1).tolist()
+
+
+def order(explanation: Explanation) -> list[float]:
+    return local_contributions(explanation)["local_order"].tolist()
 
 
 WEIGHTS = torch.tensor([[[3.0, -1.0, 2.0], [0.5, 1.0, -2.0]], [[0.0, 0.0, 1.0], [0.0, 2.0, 0.0]]])
@@ -78,6 +83,11 @@ def test_rank_correlation_depends_on_the_order_only():
     rank, linear = scores(explained(Patches(WEIGHTS), BRIGHT, [0], spread(WEIGHTS[:1]).exp()))[0]
     assert rank == pytest.approx(1)
     assert 0.5 < linear < 0.95
+
+
+def test_order_of_positions_finds_contributions_whatever_the_values():
+    for change, expected in ((torch.exp, 1), (torch.neg, -1), (torch.zeros_like, 0)):
+        assert order(explained(Patches(WEIGHTS), BRIGHT, [0], change(spread(WEIGHTS[:1])))) == [pytest.approx(expected)]
 
 
 def test_map_cut_at_zero_ties_where_contributions_are_negative():
@@ -149,8 +159,10 @@ def test_scores_are_the_formulas():
         c = model.contribution_map(images[n : n + 1])[0, target[n]].detach().flatten().numpy()
         boxes = zip(top, bottom, left, right, strict=True)
         h = np.array([heatmap[n, t:b, i:j].double().mean().item() for t, b, i, j in boxes]).round(12)
-        expected.append([spearmanr(c, h).statistic, pearsonr(c, h)[0]])
-    assert scores(explained(model, images, target, heatmap)) == pytest.approx(np.array(expected), abs=1e-9)
+        own, best = (np.cov(c, rankdata(ranked))[0, 1] for ranked in (h, c))
+        expected.append([spearmanr(c, h).statistic, pearsonr(c, h)[0], own / best])
+    given = explained(model, images, target, heatmap)
+    assert np.column_stack([scores(given), order(given)]) == pytest.approx(np.array(expected), abs=1e-9)
 
 
 def test_mean_of_zeros_is_exactly_zero():

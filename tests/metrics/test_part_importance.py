@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from scipy.stats import kendalltau
+from scipy.stats import kendalltau, rankdata
 from torch import Tensor, nn
 
 from evident.contracts import Regressor
@@ -89,6 +89,12 @@ def test_importance_is_the_mean_size_of_the_change():
     given = scene(Weighted(1.0, -1.0, 0.0, 0.0), [(0, 1.0), (0, 0.5), (1, 1.0)], [1, 1, 1, 1])
     found = importance_of(given.model, given.images, given.target, given.parts)
     assert found.tolist() == pytest.approx(np.array([[3, 4, 0, 0]]))
+
+
+def test_order_of_the_pixels_finds_the_importance_whatever_the_values():
+    for heat, expected in (([0.4, 0.2, 0.1, 0], 1), ([9, 8, 7, 6], 1), ([0, 1, 2, 4], -1), ([1, 1, 1, 1], 0)):
+        found = part_importance(scene(Weighted(4.0, 2.0, 1.0, 0.0), EACH, heat))["part_order"]
+        assert found.tolist() == [pytest.approx(expected)]
 
 
 def test_heatmap_in_reverse_order_has_rank_minus_one():
@@ -182,7 +188,7 @@ def test_heatmap_without_positive_mass_has_no_score(heat: list[float]):
 
 
 def by_loops(explanation: Explanation) -> np.ndarray:
-    """Return rank, density, mass and light of every image (N, 4), by plain loops."""
+    """Return rank, density, mass, order and light of every image (N, 5), by plain loops."""
     model, parts = explanation.model, explanation.parts
     assert model is not None
 
@@ -205,7 +211,10 @@ def by_loops(explanation: Explanation) -> np.ndarray:
         v = size > 0
         overlap = np.minimum(i[v] / i[v].sum(), m[v]).sum()
         ranks = [kendalltau(i[v], m[v]).statistic, kendalltau(i[v] / size[v], m[v] / size[v]).statistic]
-        rows.append([*ranks, overlap, i[~v].sum() / i.sum()])
+        shown = [i[k] / size[k] * parts.masks[n, k].numpy() for k in np.flatnonzero(v)]
+        amounts, given = np.sum(shown, axis=0).ravel(), explanation.heatmap[n].double().numpy().ravel()
+        own, best = (np.cov(amounts, rankdata(ranked))[0, 1] for ranked in (given, amounts))
+        rows.append([*ranks, overlap, own / best, i[~v].sum() / i.sum()])
     return np.array(rows)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import kendalltau, rankdata
 from torch import Tensor
 
-from evident.metrics.rank import average_ranks, kendall
+from evident.metrics.rank import average_ranks, gini_correlation, kendall
 
 each_seed = pytest.mark.parametrize("seed", range(4))
 
@@ -199,3 +199,35 @@ def test_ranks_are_those_of_scipy(seed, values):
 
 def test_rows_with_nan_have_no_ranks():
     assert average_ranks(torch.tensor([[1.0, math.nan], [1, 2]])).isnan().tolist() == [[True, True], [False, False]]
+
+
+# Gini correlation
+
+
+def test_order_of_the_amounts_finds_them_and_the_reverse_does_not():
+    amounts = torch.tensor([[0.0, 0, 0, 10], [0, 0, 0, 10], [0, 0, 0, 10], [0, 0, 0, 10]])
+    values = torch.tensor([[1.0, 2, 3, 4], [4, 3, 2, 1], [5, 5, 5, 5], [4, 1, 2, 3]])
+    # Ranks of the amounts are 2, 2, 2, 4: cov(a, rank(a)) is 10 (4 - 2.5), of the last row 10 (3 - 2.5).
+    assert gini_correlation(amounts, values).tolist() == pytest.approx([1, -1, 0, 1 / 3])
+
+
+def test_order_among_negligible_amounts_does_not_count():
+    amounts = torch.tensor([[0.0, 1e-9, 2e-9, 3e-9, 1]])
+    for order in ([0.0, 1, 2, 3, 4], [3.0, 2, 1, 0, 4]):
+        assert gini_correlation(amounts, torch.tensor([order])).item() == pytest.approx(1, abs=1e-6)
+
+
+@each_seed
+def test_gini_correlation_is_a_ratio_of_covariances(seed):
+    draw = np.random.default_rng(seed)
+    amounts, values = draw.standard_normal(30), draw.standard_normal(30).round(1)
+    own, best = (np.cov(amounts, rankdata(ranked))[0, 1] for ranked in (values, amounts))
+    found = gini_correlation(torch.from_numpy(amounts[None]), torch.from_numpy(values[None]))
+    assert found.item() == pytest.approx(own / best, abs=1e-12)
+    changed = gini_correlation(torch.from_numpy(3 * amounts[None] + 7), torch.from_numpy(np.exp(values[None])))
+    assert changed.item() == pytest.approx(own / best, abs=1e-12)
+
+
+def test_constant_amounts_and_undefined_values_have_no_gini_correlation():
+    amounts, values = torch.tensor([[2.0, 2, 2], [1, 2, 3]]), torch.tensor([[1.0, 2, 3], [1, math.nan, 3]])
+    assert gini_correlation(amounts, values).isnan().all()

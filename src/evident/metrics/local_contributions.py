@@ -6,8 +6,10 @@ that lie in the image,
 
     local_rank_correlation   Spearman's rank correlation of c_p and h_p over positions
     local_correlation        Pearson's correlation of c_p and h_p over positions
+    local_order              Gini correlation (`rank.gini_correlation`) of c_p and h_p over positions: how well their
+                             order finds the contributions
 
-Both are the same for any split of a constant between b and the c_p. This truth is exact and needs no mask, no
+All are the same for any split of a constant between b and the c_p. This truth is exact and needs no mask, no
 perturbation and no reference image. It has limits. It is known for the patches of such networks only, and it does not
 say which pixels of a field count. A heatmap without negative values ties where contributions are negative, so it may
 not reach one. Methods that read the last map of the network (CAM and its relatives) read the truth itself.
@@ -22,16 +24,17 @@ from evident.errors import UserError
 from evident.explainers.shared.targets import targets
 from evident.metrics.contract import Explanation, metric
 from evident.metrics.contributions import correlation
-from evident.metrics.rank import average_ranks
+from evident.metrics.rank import average_ranks, gini_correlation
 from evident.models.untouched import untouched
 from evident.relevance.receptive_fields import boxes, extents_of_pixels
 
 
 @metric(direction="higher", needs=("model", SumsContributions))
 def local_contributions(explanation: Explanation) -> dict[str, Tensor]:
-    """Compute `local_rank_correlation` and `local_correlation` (N,) in [-1, 1]; NaN where a map is constant.
+    """Compute `local_rank_correlation`, `local_correlation` and `local_order` (N,) in [-1, 1].
 
-    Raises `UserError` for a network whose scores are not sums over positions.
+    NaN where a map is constant; `local_order` of a constant heatmap is 0. Raises `UserError` for a network whose scores
+    are not sums over positions.
     """
     model, images = explanation.model, explanation.images
     if model is None or not isinstance(model, SumsContributions):
@@ -48,6 +51,7 @@ def local_contributions(explanation: Explanation) -> dict[str, Tensor]:
             finite, torch.nan
         ),
         "local_correlation": correlation(contributions, heat).where(finite, torch.nan),
+        "local_order": gini_correlation(contributions, heat).where(finite, torch.nan),
     }
 
 

@@ -12,6 +12,8 @@ V are the parts that are visible in the image:
     part_density   Kendall's tau-b over V of I_k / |M_k| and m_k / |M_k|: both per pixel, so that the sizes of parts do
                    not help a heatmap that knows nothing
     part_mass      sum_{k in V} min(I_k / sum_V I, m_k): the overlap of the two distributions
+    part_order     Gini correlation (`rank.gini_correlation`) over pixels of I_k / |M_k|, for the part k of the pixel,
+                   and h: how well the order of the pixels finds the importance
     part_light     sum_{k not in V} I_k / sum_k I_k: what counts but has no pixels, the light; no heatmap can show it
 
 The log-odds L = log p / (1 - p) compare the score of the target with all other scores together. Unlike the probability
@@ -22,7 +24,8 @@ takes their place for a regression.
 This truth needs no mask of the class, and nothing is painted over: the images look like those that the network was
 trained on. It has limits. It ranks parts, not pixels. The shape of a part is kept, so the effect of its shape is not
 measured. In `part_rank` a heatmap that is the same everywhere ranks parts by size, as importance partly does. Parts
-with no heat at all tie, so a heatmap of the petals alone does not reach a rank of one. Source: ours.
+with no heat at all tie, so a heatmap of the petals alone does not reach a rank of one. `part_mass` rewards heatmaps
+that leave most pixels at zero; `part_order` reads their order alone. Source: ours.
 """
 
 import torch
@@ -32,20 +35,24 @@ from evident.contracts import Regressor
 from evident.errors import UserError
 from evident.explainers.shared.targets import target_scores
 from evident.metrics.contract import Explanation, metric
-from evident.metrics.rank import kendall
+from evident.metrics.rank import gini_correlation, kendall
 from evident.values import PartChanges
 
 
 @metric(
     # `part_light` measures the network, so for an explainer no direction is better.
-    direction={"part_rank": "higher", "part_density": "higher", "part_mass": "higher", "part_light": "neither"},
+    direction={
+        **dict.fromkeys(("part_rank", "part_density", "part_mass", "part_order"), "higher"),
+        "part_light": "neither",
+    },
     needs=("model", "parts"),
 )
 def part_importance(explanation: Explanation, batch_size: int = 64) -> dict[str, Tensor]:
-    """Compute `part_rank` and `part_density` in [-1, 1], `part_mass` and `part_light` in [0, 1] (N,), as defined above.
+    """Compute `part_rank`, `part_density` and `part_order` in [-1, 1], `part_mass` and `part_light` in [0, 1] (N,).
 
-    The ranks are NaN with nothing to rank, `part_density` for a constant heatmap, `part_mass` for a heatmap without
-    positive values and for a network that no visible part changes, `part_light` for a network that nothing changes.
+    They are defined above. The ranks are NaN with nothing to rank, `part_density` for a constant heatmap, `part_mass`
+    for a heatmap without positive values, `part_mass` and `part_order` for a network that no visible part changes,
+    `part_light` for a network that nothing changes.
     `batch_size` images pass the network at once. Raises `UserError` without a model or scenes with changed parts.
     """
     model, parts = explanation.model, explanation.parts
@@ -57,6 +64,7 @@ def part_importance(explanation: Explanation, batch_size: int = 64) -> dict[str,
     heatmap = explanation.heatmap.detach().double().clamp(min=0)
     mass = torch.einsum("nkhw,nhw->nk", parts.masks.double(), heatmap) / heatmap.sum((1, 2))[:, None]
     seen = importance * visible
+    of_pixel = torch.einsum("nkhw,nk->nhw", parts.masks.double(), seen / size)
     overlap = torch.minimum(seen / seen.sum(1, keepdim=True), mass * visible).sum(1)
     # The means of a constant heatmap over its parts differ by rounding errors only.
     low, high = heatmap.flatten(1).aminmax(dim=1)
@@ -64,6 +72,7 @@ def part_importance(explanation: Explanation, batch_size: int = 64) -> dict[str,
         "part_rank": kendall(importance, mass, visible),
         "part_density": kendall(importance / size, mass / size, visible).where(low < high, torch.nan),
         "part_mass": overlap,
+        "part_order": gini_correlation(of_pixel.flatten(1), explanation.heatmap.detach().flatten(1)),
         "part_light": (importance * ~visible).sum(1) / importance.sum(1),
     }
 

@@ -32,3 +32,18 @@ def average_ranks(values: Tensor) -> Tensor:
     below, up_to = (torch.searchsorted(ordered, values, right=right) for right in (False, True))
     ranks = (below + up_to + 1).double() / 2
     return ranks.where(~values.isnan().any(1, keepdim=True), torch.nan)
+
+
+def gini_correlation(amounts: Tensor, values: Tensor) -> Tensor:
+    """Compute how well the order of `values` (N, P) finds `amounts` (N, P): (N,) float64 in [-1, 1].
+
+    cov(a, rank(v)) / cov(a, rank(a)), with average ranks: 1 if the highest values have the largest amounts, 0 for
+    values without a relation to them, -1 for the reverse. The amounts count as they are, so an order among negligible
+    ones does not; of the values the order counts alone. Constant values have 0. NaN for constant amounts and where a
+    value is NaN. Source: Schechtman and Yitzhaki 1987.
+    """
+    amounts = amounts.double()
+    centred = amounts - amounts.mean(1, keepdim=True)
+    own, best = ((centred * average_ranks(ranked)).sum(1) for ranked in (values, amounts))
+    constant = amounts.amax(1) == amounts.amin(1)
+    return (own / best).where(~constant, torch.nan)
