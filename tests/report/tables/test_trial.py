@@ -12,7 +12,17 @@ from evident.report.tables.agreement import alpha, between_explainers, between_m
 from evident.report.tables.doses import doses, ends, notices
 from evident.report.tables.rankings import family_of, means, oriented, tau, tau_matrix, weights_of
 from evident.report.tables.reliability import between_networks, between_references, halves, images_needed
-from evident.report.tables.validity import PERFECT, RANDOM, Trial, misplaced, summary, validity, with_planted
+from evident.report.tables.resampling import family_draws, over_networks, taus, tied
+from evident.report.tables.validity import (
+    PERFECT,
+    RANDOM,
+    SHAPE,
+    Trial,
+    filled,
+    misplaced,
+    validity,
+    with_planted,
+)
 
 METHODS = [f"method_{number}" for number in range(12)]
 FAMILIES = {"first": ["method_0", "method_1"], "second": ["method_[2-4]"]}
@@ -34,7 +44,7 @@ def scores(noise: float = 0.3, networks: int = 4, images: int = 16, seed: int = 
 
 
 def judged(noise: float = 0.3, **settings: int) -> Any:
-    return summary(validity(with_planted(scores(noise, **settings), TRIAL), TRIAL)).set_index("metric")
+    return validity(with_planted(scores(noise, **settings), TRIAL), TRIAL).summary.set_index("metric")
 
 
 def test_scores_that_should_be_low_are_negated_and_others_left_out() -> None:
@@ -75,7 +85,7 @@ def test_good_metric_agrees_its_opposite_disagrees_and_planted_ones_behave() -> 
     found: Any = judged()
     assert found.loc["good", "tau"] > 0.95
     assert found.loc["opposite", "tau"] < -0.95
-    assert found.loc[f"{PERFECT}_truth", "tau"] == pytest.approx(1)
+    assert 0.95 < found.loc[f"{PERFECT}_truth", "tau"] <= 1
     noise = found.loc[RANDOM]
     assert noise["ci_low"] < 0 < noise["ci_high"]
     assert found["networks"].eq(4).all()
@@ -92,14 +102,90 @@ def test_family_that_makes_the_agreement_is_named() -> None:
     order = {name: position for position, name in enumerate(METHODS)}
     odd = table[table["metric"] == "use"].assign(metric="odd")
     odd["value"] = odd["explainer"].map(lambda name: 0 if name in METHODS[2:5] else -order.get(name, 0)).astype(float)
-    found: Any = summary(validity(pd.concat([table, odd]), TRIAL)).set_index("metric")
+    found: Any = validity(pd.concat([table, odd]), TRIAL).summary.set_index("metric")
     assert found.loc["odd", "lowest"] == pytest.approx(-1)
     assert found.loc["odd", "lowest_without"] == "second"
     assert found.loc["good", "lowest"] == found.loc["good", "highest"] == pytest.approx(1)
 
 
-def test_one_network_has_no_interval() -> None:
-    assert judged(networks=1)[["ci_low", "ci_high"]].isna().all(axis=None)
+def test_truths_differences_and_networks_are_listed_by_model() -> None:
+    two = pd.concat([scores(), scores(seed=1).assign(model="other")])
+    found = validity(two, TRIAL)
+    assert found.summary[["model", "truth"]].drop_duplicates().to_numpy().tolist() == [
+        ["net", "truth"],
+        ["other", "truth"],
+    ]
+    first: Any = found.summary[found.summary["model"] == "net"].set_index("metric")
+    own = found.networks[(found.networks["model"] == "net") & (found.networks["metric"] == "good")]
+    assert own["tau"].mean() == pytest.approx(first.loc["good", "tau"])
+    assert sorted(own["seed"]) == [0, 1, 2, 3]
+    [pair] = found.differences[found.differences["model"] == "net"].to_dict("records")
+    assert {pair["metric"], pair["other"]} == {"good", "opposite"}
+    assert abs(pair["difference"]) == pytest.approx(first.loc["good", "tau"] - first.loc["opposite", "tau"])
+
+
+def test_interval_of_an_arbitrary_order_contains_zero_as_often_as_it_says() -> None:
+    """One order for all networks agrees by chance on all of them: an interval over networks alone would be wrong."""
+    families = {f"family {k}": [f"method_{2 * k}", f"method_{2 * k + 1}"] for k in range(6)}
+    trial = Trial({"truth": "use"}, {}, families, ["random"], ["oracle"])
+    orders = validity(scores(), trial).orders
+    assert orders["families"].tolist() == [6]
+    assert 0 <= orders["wrong"].item() <= 0.15
+
+
+def test_agreement_of_one_family_only_is_no_proof() -> None:
+    """Methods of one family agree, the others are in arbitrary order: draws of families show it."""
+    trial = Trial({"truth": "use"}, {}, {"large": [f"method_{k}" for k in range(9)]}, ["random"], ["oracle"])
+    table = scores(noise=0)
+    lucky = table[table["metric"] == "use"].assign(metric="lucky")
+    swap = {"method_9": 2.5, "method_10": -3.0, "method_11": 1.5}
+    lucky["value"] = lucky["explainer"].map(swap).fillna(lucky["value"])
+    found: Any = validity(pd.concat([table, lucky]), trial).summary.set_index("metric")
+    assert found.loc["lucky", "ci_low"] < 0 < found.loc["lucky", "ci_high"]
+    assert found.loc["good", "ci_low"] > 0.9
+
+
+def test_readers_of_the_truth_are_not_ranked_by_it() -> None:
+    trial = Trial({"truth": "use"}, {}, FAMILIES, ["random"], ["oracle"], {"truth": ["method_1*"]})
+    assert validity(scores(), trial).summary["methods"].unique().tolist() == [len(METHODS) - 3]  # 1, 10 and 11
+
+
+def test_sparsity_is_planted_and_perfect_scores_have_noise() -> None:
+    table = scores(noise=0)
+    shape = table[table["metric"] == "opposite"].assign(metric="gini")
+    planted = with_planted(table, TRIAL, shape)
+    assert len(planted[planted["metric"] == SHAPE]) == len(shape)
+    exact = table[table["metric"] == "use"]["value"]
+    noise = planted[planted["metric"] == f"{PERFECT}_truth"]["value"].to_numpy() - exact.to_numpy()
+    assert noise.std() == pytest.approx(0.05 * exact.std(), rel=0.1)
+
+
+def test_undefined_score_counts_as_that_of_the_random_map_unless_the_metric_does_not_apply() -> None:
+    table = scores(noise=0, networks=1, images=2)
+    table.loc[table["explainer"].eq("method_3") & table["image"].eq("1") & table["metric"].eq("use"), "value"] = np.nan
+    table.loc[table["explainer"].eq("method_5") & table["metric"].eq("use"), "value"] = np.nan
+    found: Any = filled(table, "random").query("metric == 'use'").set_index(["explainer", "image"])["value"]
+    assert found["method_3", "1"] == found["random", "0"] == 0
+    assert found["method_3", "0"] == 4
+    assert found["method_5"].isna().all()
+
+
+def test_taus_of_draws_are_those_of_repeated_families() -> None:
+    draw = np.random.default_rng(0)
+    values, target = draw.standard_normal((3, 8)).round(1), draw.standard_normal(8)
+    values[1, 2] = np.nan
+    families = list("aabbccdd")
+    weights = family_draws(families, np.full(8, 0.5))[:20]
+    assert (weights[:, ::2] == weights[:, 1::2]).all()
+    assert weights.sum(1).tolist() == [4] * 20
+    expected = np.stack([tau(values, target, own) for own in weights])
+    np.testing.assert_allclose(taus(values, target, weights), expected)
+    assert tied(np.array([[1.0, 1, 2, np.nan]]), np.ones(4)).tolist() == pytest.approx([1 / 3])
+
+
+def test_networks_are_averaged_as_often_as_drawn_and_gaps_left_out() -> None:
+    found = np.array([[[1.0, np.nan]], [[3.0, 5.0]]])
+    assert over_networks(found, np.array([[1.0, 3.0]])).tolist() == [[2.5, 5]]
 
 
 def test_metric_that_puts_random_above_better_methods_is_found() -> None:
@@ -131,8 +217,9 @@ def test_noisy_metric_needs_more_images() -> None:
     assert needed.loc["use", "needed"] == 1
     assert needed.loc["calm", "needed"] <= 2
     assert 4 < needed.loc["noisy", "needed"] <= 32
-    assert np.isnan(needed.loc["noise", "needed"])
     assert needed["largest"].eq(32).all()  # 64 images of four networks
+    assert needed.index[needed["extrapolated"]].tolist() == ["noise"]
+    assert np.isnan(needed.loc["noise", "needed"]) or needed.loc["noise", "needed"] > 500
     # By Student's theory a difference of one between neighbours has the error 4 sqrt(2 / n).
     curve = found[found["metric"] == "noisy"].set_index("images")["tau"]
     assert curve.is_monotonic_increasing
@@ -141,6 +228,14 @@ def test_noisy_metric_needs_more_images() -> None:
 def test_needed_images_are_interpolated_between_sizes() -> None:
     table = pd.DataFrame({"model": "m", "metric": "a", "images": [1, 2, 4, 8], "tau": [0.2, 0.95, 0.8, 1.0]})
     assert images_needed(table)["needed"].item() == np.ceil(4 * 2**0.5)
+
+
+def test_images_beyond_the_largest_size_follow_from_the_correlation() -> None:
+    table = pd.DataFrame({"model": "m", "metric": "a", "images": [1, 8, 32], "tau": [0.1, 0.3, 0.5]})
+    r, wanted = np.sin(np.pi * 0.5 / 2), np.sin(np.pi * 0.9 / 2)
+    needed = images_needed(table)["needed"].item()
+    longer = needed / 32  # Spearman and Brown's formula reaches the wanted correlation there, and not much earlier
+    assert wanted <= longer * r / (1 + (longer - 1) * r) < wanted + 1e-3
 
 
 def test_networks_agree_as_far_as_their_rankings_do() -> None:
@@ -187,8 +282,17 @@ def test_dose_at_which_a_metric_falls_is_found() -> None:
     assert found.loc["sharp", "steps"] == 1
 
 
+def test_metric_by_which_the_oracle_is_no_better_than_random_has_nothing_to_lose() -> None:
+    ladder = {"method_3": ("shift", 0.5)}
+    found: Any = doses(scores(), ladder, "oracle", "random").set_index("metric")
+    assert 0 < found.loc["good", "share"] < 1
+    assert np.isnan(found.loc["opposite", "share"])
+
+
 def test_places_of_the_oracle_and_of_random_are_counted() -> None:
-    found: Any = ends(scores(noise=0), "oracle", "random").set_index("metric")
+    table = scores(noise=0)
+    above = table[table["explainer"] == "oracle"].assign(explainer="corrupted", value=99.0)
+    found: Any = ends(pd.concat([table, above]), "oracle", "random", ["corrupted"]).set_index("metric")
     assert found.loc["good", "oracle_rank"] == 1
     assert found.loc["good", "random_below"] == 1
     assert found.loc["opposite", "oracle_rank"] == len(METHODS) + 1

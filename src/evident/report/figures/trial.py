@@ -1,5 +1,8 @@
 """Figures of the trial of metrics: tables of colours, one row per metric."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -8,17 +11,33 @@ from matplotlib.figure import Figure
 from scipy.cluster.hierarchy import dendrogram, linkage
 from scipy.spatial.distance import squareform
 
-COLOURS = "vlag_r"  # blue: agreement, red: opposition
+from evident.report.tables.validity import PERFECT
+
 CELL = 0.2  # inches
+BOTH = {"vmin": -1, "vmax": 1, "cmap": "vlag_r"}  # blue: agreement, red: opposition
+SHARES = {"vmin": 0, "vmax": 1, "cmap": "Blues"}
 
 
-def _colours(axes: Axes, table: pd.DataFrame, notes: pd.DataFrame | bool = False) -> None:
-    """Draw a table of numbers in [-1, 1] as colours; missing ones are grey, with their numbers or `notes` as text."""
+def short(value: float) -> str:
+    """Return a number with two digits, without the zero before the point; nothing for NaN."""
+    if np.isnan(value):
+        return ""
+    text = f"{value:.2f}" if abs(value) >= 0.005 else "0"
+    return text.replace("0.", ".", 1) if abs(value) < 1 else text
+
+
+def _colours(
+    axes: Axes,
+    table: pd.DataFrame,
+    notes: pd.DataFrame | bool = False,
+    colours: Mapping[str, Any] = BOTH,
+) -> None:
+    """Draw a table of numbers as colours; missing ones are grey, with their numbers or `notes` as text."""
     axes.set_facecolor("0.9")
     text = {"annot": notes, "fmt": "", "annot_kws": {"fontsize": 6}}
     if notes is True:
-        text["annot"] = table.map(lambda value: "" if np.isnan(value) else f"{value:.2f}".replace("0.", "."))
-    scale = {"vmin": -1, "vmax": 1, "cmap": COLOURS, "cbar": False}
+        text["annot"] = table.map(short)
+    scale = {**colours, "cbar": False}
     sns.heatmap(table, ax=axes, linewidths=0.5, linecolor="white", **scale, **text)
     axes.set(xlabel="", ylabel="")
     axes.set_yticks(np.arange(len(table)) + 0.5, [_words(name) for name in table.index], rotation=0, fontsize=7)
@@ -32,31 +51,38 @@ def _words(name: object) -> str:
 
 
 def validity_figure(table: pd.DataFrame) -> Figure:
-    """Draw tau of each metric with each truth, with half of its interval; the metric with the highest mean on top.
+    """Draw tau of each metric with each truth on each model, with its interval, sorted by the first that judges it.
 
-    `table` is `tables.validity.summary`. Empty: the truth may not judge the metric, or no network has both.
+    `table` is the summary of `tables.validity.Validity`. Grey: the truth may not judge the metric. Perfect metrics are
+    drawn as one row.
     """
-    wide, low, high = (
-        table.pivot(index="metric", columns="truth", values=name) for name in ("tau", "ci_low", "ci_high")
+    known = table.assign(
+        judge=table["truth"] + "\n" + table["model"].map(_words),
+        metric=table["metric"].where(~table["metric"].str.startswith(PERFECT), PERFECT),
     )
-    order = wide.mean(axis=1).sort_values(ascending=False, kind="stable").index
-    truths = list(dict.fromkeys(table["truth"]))
-    wide, half = wide.loc[order, truths], ((high - low) / 2).loc[order, truths]
-    notes = wide.map(lambda value: "" if np.isnan(value) else f"{value:+.2f}")
-    notes += half.map(lambda value: "" if np.isnan(value) else f" ±{value:.2f}")
-    figure = Figure(figsize=(2.6 + 1.0 * len(truths), CELL * len(wide) + 1.2), dpi=110, layout="constrained")
+    judges = list(dict.fromkeys(known["judge"]))
+    wide, low, high = (
+        known.pivot(index="metric", columns="judge", values=name)[judges] for name in ("tau", "ci_low", "ci_high")
+    )
+    order = wide.sort_values(judges, ascending=False, kind="stable").index
+    wide, low, high = (values.loc[order] for values in (wide, low, high))
+    bounds = " [" + low.map(short) + ", " + high.map(short) + "]"
+    notes = wide.map(short) + bounds.where(low.notna(), "")
+    figure = Figure(figsize=(2.6 + 1.15 * len(judges), CELL * len(wide) + 1.3), dpi=110, layout="constrained")
     axes = figure.subplots()
     _colours(axes, wide, notes)
     axes.xaxis.tick_top()
     axes.tick_params(axis="x", rotation=0)
-    axes.set_title("Kendall's tau with what the network uses", fontsize=8)
+    sample = f"{table['networks'].max()} networks, {table['families'].max()} families"
+    axes.set_title(f"Kendall's tau with what the network uses, {sample}; grey: not judged by it", fontsize=8)
     return figure
 
 
 def doses_figure(table: pd.DataFrame) -> Figure:
     """Draw what is left of the oracle's score at each dose: 1 for the oracle, 0 for a random map, a panel per kind.
 
-    `table` is `tables.doses.doses` of one model. Colours end at -1 and 1, numbers do not.
+    `table` is `tables.doses.doses` of one model, without rows whose share is undefined. Colours end at 0 and 1, numbers
+    do not.
     """
     kinds = list(dict.fromkeys(table["kind"]))
     wide = {
@@ -69,7 +95,7 @@ def doses_figure(table: pd.DataFrame) -> Figure:
     figure = Figure(figsize=size, dpi=110, layout="constrained")
     panels = figure.subplots(1, len(kinds), squeeze=False, width_ratios=widths)[0]
     for position, (kind, axes) in enumerate(zip(kinds, panels, strict=True)):
-        _colours(axes, wide[kind].reindex(order), True)
+        _colours(axes, wide[kind].reindex(order), True, SHARES)
         axes.set_title(_words(kind), fontsize=8)
         axes.set_xlabel("dose", fontsize=7)
         if position:
@@ -86,7 +112,7 @@ def reliability_figure(table: pd.DataFrame) -> Figure:
     wide = wide.loc[wide.mean(axis=1).sort_values(ascending=False, kind="stable").index]
     figure = Figure(figsize=(2.6 + 0.4 * wide.shape[1], CELL * len(wide) + 1.1), dpi=110, layout="constrained")
     axes = figure.subplots()
-    _colours(axes, wide, True)
+    _colours(axes, wide, True, SHARES)
     axes.set_xlabel("images in each half", fontsize=7)
     axes.tick_params(axis="x", rotation=0)
     axes.set_title("tau between disjoint halves", fontsize=8)

@@ -1,6 +1,7 @@
 """Dose-response of metrics: whether a metric falls when the true explanation is corrupted more and more."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -8,13 +9,16 @@ import pandas as pd
 from evident.report.tables.rankings import NETWORK
 from evident.report.tables.statistics import estimate, student_p
 
+LEVEL = 0.05
+
 
 def doses(scores: pd.DataFrame, ladder: Mapping[str, tuple[str, float]], oracle: str, random: str) -> pd.DataFrame:
     """Return the score of corrupted oracles, beside the oracle's and that of a random map.
 
     `scores` are `oriented`; `ladder` gives kind and dose of the corruption of each such row. Columns: model, metric,
-    kind, dose, mean, share (1 for the oracle, 0 for the random map), loss with its interval (oracle - corrupted, paired
-    by image), and p, of Student's test over networks (over images of a single network) that the loss is zero.
+    kind, dose, mean, share (1 for the oracle, 0 for the random map; undefined unless the oracle is significantly
+    better), loss with its interval (oracle - corrupted, paired by image), and p, of Student's test over networks (over
+    images of a single network) that the loss is zero.
     """
     rows = []
     for (model, metric), part in scores.groupby(["model", "metric"], sort=False):
@@ -22,27 +26,28 @@ def doses(scores: pd.DataFrame, ladder: Mapping[str, tuple[str, float]], oracle:
         if oracle not in wide or wide[oracle].isna().all():
             continue
         level = wide.groupby("network").mean().mean()
-        span = level[oracle] - level[random] if random in wide else np.nan
-        known = [name for name in ladder if name in wide]
+        known = [name for name in [random, *ladder] if name in wide]
         losses = wide[known].rsub(wide[oracle], axis=0)
         found = estimate(losses)
         units = np.where(found["networks"] > 1, found["networks"], found["n"])
-        p = student_p(found["mean"], found["se"], units)
-        for name, value in zip(known, p, strict=True):
+        p = dict(zip(known, student_p(found["mean"], found["se"], units), strict=True))
+        below: Any = found["mean"].get(random, np.nan)
+        span = below if below > 0 and p[random] < LEVEL else np.nan
+        for name in [name for name in known if name != random]:
             kind, dose = ladder[name]
-            row = found.loc[name]
+            row: Any = found.loc[name]
             rows.append(
                 {
                     **{"model": model, "metric": metric, "kind": kind, "dose": dose, "mean": level[name]},
-                    "share": (level[name] - level[random]) / span if span else np.nan,
-                    **{"loss": row["mean"], "ci_low": row["ci_low"], "ci_high": row["ci_high"], "p": value},
+                    "share": 1 - row["mean"] / span,
+                    **{"loss": row["mean"], "ci_low": row["ci_low"], "ci_high": row["ci_high"], "p": p[name]},
                 }
             )
     columns = ["model", "metric", "kind", "dose", "mean", "share", "loss", "ci_low", "ci_high", "p"]
     return pd.DataFrame(rows, columns=columns)
 
 
-def notices(table: pd.DataFrame, level: float = 0.05) -> pd.DataFrame:
+def notices(table: pd.DataFrame, level: float = LEVEL) -> pd.DataFrame:
     """Return the smallest dose of each kind from which on a metric is significantly below the oracle's score.
 
     Columns: model, metric, kind, noticed (NaN: at no dose) and steps, the share in [0, 1] of steps from one dose to the
@@ -59,14 +64,17 @@ def notices(table: pd.DataFrame, level: float = 0.05) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["model", "metric", "kind", "noticed", "steps"])
 
 
-def ends(scores: pd.DataFrame, oracle: str, random: str) -> pd.DataFrame:
+def ends(scores: pd.DataFrame, oracle: str, random: str, apart: Collection[str] = ()) -> pd.DataFrame:
     """Return whether the oracle comes first and the random map no better than any other row, for each metric.
+
+    Rows in `apart`, such as corrupted oracles, are no competitors.
 
     Columns: model, metric, networks, oracle_rank (mean over networks of the number of other rows that are better, plus
     one), random_below (mean share of the other rows that are better than the random map).
     """
     rows = []
-    for (model, metric), part in scores.groupby(["model", "metric"], sort=False):
+    kept = scores[~scores["explainer"].isin(list(apart))]
+    for (model, metric), part in kept.groupby(["model", "metric"], sort=False):
         ranks, below = [], []
         for _, own in part.groupby(NETWORK, sort=False):
             level = own.groupby("explainer")["value"].mean().dropna()

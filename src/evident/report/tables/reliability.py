@@ -56,21 +56,31 @@ def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
 def images_needed(found: pd.DataFrame) -> pd.DataFrame:
     """Return, for each model and metric, the number of images from which on tau between halves is at least `STABLE`.
 
-    Columns: model, metric, needed (NaN if no size is enough), largest (the largest size that was tried) and tau, that
-    of the largest size. Between two sizes the number is interpolated in its logarithm.
+    Columns: model, metric, needed, extrapolated (whether no size was enough), largest (the largest size that was tried)
+    and tau, that of the largest size. Between two sizes the number is interpolated in its logarithm. Beyond the largest
+    it follows from Spearman and Brown's formula: a correlation r between the means of n images each becomes
+    k r / (1 + (k - 1) r) with k n images, and r = sin(pi tau / 2) for normal scores (Kendall 1970). NaN if tau of the
+    largest size is not positive.
     """
     rows = []
     for (model, metric), part in found.dropna(subset="tau").groupby(["model", "metric"], sort=False):
         part = part.sort_values("images")
         sizes, taus = part["images"].to_numpy(float), part["tau"].to_numpy()
         last = {"largest": int(sizes[-1]), "tau": taus[-1]}
-        rows.append({"model": model, "metric": metric, "needed": _reached(sizes, taus), **last})
-    return pd.DataFrame(rows, columns=["model", "metric", "needed", "largest", "tau"])
+        beyond = taus[-1] < STABLE
+        needed = _extrapolated(sizes[-1], taus[-1]) if beyond else _reached(sizes, taus)
+        rows.append({"model": model, "metric": metric, "needed": needed, "extrapolated": beyond, **last})
+    return pd.DataFrame(rows, columns=["model", "metric", "needed", "extrapolated", "largest", "tau"])
+
+
+def _extrapolated(size: float, tau: float) -> float:
+    if tau <= 0:
+        return np.nan
+    found, wanted = (np.sin(np.pi * value / 2) for value in (tau, STABLE))
+    return float(np.ceil(size * wanted * (1 - found) / (found * (1 - wanted))))
 
 
 def _reached(sizes: NDArray[np.float64], taus: NDArray[np.float64]) -> float:
-    if taus[-1] < STABLE:
-        return np.nan
     below = np.flatnonzero(taus < STABLE)
     if not len(below):
         return float(sizes[0])
