@@ -28,7 +28,6 @@ from evident.explainers.shared.classes import KINDS
 from evident.explainers.shared.learning import learn
 from evident.loggers import log_scores, loggers_of
 from evident.metrics.contract import needs_of
-from evident.models.precision import FULL
 from evident.models.training import Trained, trained, training_of
 from evident.progress import bar
 from evident.recorders.contract import Recorder, Setup
@@ -122,6 +121,7 @@ def load(request: Request, loggers: list[Logger]) -> tuple[Setup, Splits]:
         metrics={name: instantiate(metric) for name, metric in request.metrics.items()},
         examples=config.explained.examples,
         precision=config.precision,
+        explained_in=request.explained_in,
     )
     return setup, splits
 
@@ -149,7 +149,7 @@ def explain(request: Request, setup: Setup, loggers: list[Logger]) -> Sequence[R
             removals=setup.images.removals if "removals" in needed and isinstance(setup.images, Removable) else None,
             parts=setup.images.changed_parts if "parts" in needed and isinstance(setup.images, ChangesParts) else None,
             further=other_networks(config, setup, needed),
-            precision=precision_of(config),
+            precision=setup.explained_in,
             prepare=partial(fit_explainer, request, setup),
             advance=progress.advance,
         )
@@ -167,11 +167,6 @@ def explain(request: Request, setup: Setup, loggers: list[Logger]) -> Sequence[R
         module = training_of(request.network.config).module(network, request.network.config.data.classes)
         trainer.test(module, loader(setup.images, config.explained.batch_size), verbose=False)
     return recorders
-
-
-def precision_of(config: DictConfig) -> str:
-    """Return the precision of the explainer's passes: that of the config if its file says that it needs no gradient."""
-    return config.precision if config.explainer.get("forward_only") else FULL
 
 
 def _target(config: DictConfig, network: Trained) -> str | int:

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from evident import store
-from evident.cell import fit_explainer, precision_of, recorders_of, save_network
+from evident.cell import fit_explainer, recorders_of, save_network
 from evident.cell_folder import CellFolder
 from evident.contracts import NeedsMask, Regressor, StatesContributions
 from evident.data.class_names import index_of
@@ -62,7 +62,7 @@ def explain_image(config: DictConfig) -> None:
         target = _target(config, network, outputs)
         warn_of_other_scores(network.network, batch["image"])
         explained = explain_batch(
-            setup.explainer, network.network, batch, torch.tensor([target]), precision=precision_of(config)
+            setup.explainer, network.network, batch, torch.tensor([target]), precision=request.explained_in
         )
         recorders = [recorder for recorder in recorders_of(request, setup) if recorder.of_pictures]
         for recorder in recorders:

@@ -13,6 +13,7 @@ from torch import nn
 from evident import store
 from evident.contracts import ForSomeNetworks
 from evident.errors import UserError
+from evident.metrics.contract import forward_only
 from evident.models.precision import FULL, check_precision
 from evident.models.training import NetworkSpec, arithmetic, plain
 
@@ -101,6 +102,11 @@ class Request:
         chosen = by_data.get(self.config.data.name, set(configured) - listed)
         return {str(name): build for name, build in configured.items() if name in chosen}
 
+    @property
+    def explained_in(self) -> str:
+        """The precision of the explainer's passes: `precision` if its file says that it needs no gradient."""
+        return self.config.precision if self.config.explainer.get("forward_only") else FULL
+
     @cached_property
     def identity(self) -> store.Identity:
         """All settings that determine the scores and files of the cell, and no others."""
@@ -110,7 +116,6 @@ class Request:
         further = {"arithmetic": arithmetic(config)} if self.network.published else {}
         # A data set that is made from the network's own data set is not part of the network's identity.
         made = {"data": plain(config.data)} if "base" in config.data else {}
-        lower = {} if config.precision == FULL else {"precision": config.precision}
         # A data set with shuffled labels, for metrics that compare with a network that learnt them.
         shuffled = {"shuffled": plain(config.shuffled)} if "shuffled" in config else {}
         return {
@@ -121,13 +126,21 @@ class Request:
             **further,
             **made,
             **shuffled,
-            **lower,
+            **self._lower_precision(),
             "explainer": plain(config.explainer.build),
             "metric": {name: plain(metric) for name, metric in self.metrics.items()},
             "explained": plain(config.explained),
             "recorder": {name: plain(build) for name, build in self.recorders.items()},
             "seed": config.seed,
         }
+
+    def _lower_precision(self) -> store.Identity:
+        """Return what is computed in a lower precision; nothing if all is in full, whatever the config says."""
+        if self.config.precision == FULL:
+            return {}
+        metrics = [name for name, metric in self.metrics.items() if forward_only(get_object(metric._target_))]
+        found = {"explainer": self.explained_in != FULL, "metric": metrics}
+        return {"precision": {"passes": self.config.precision, **found}} if any(found.values()) else {}
 
     @cached_property
     def folder(self) -> Path:

@@ -49,12 +49,24 @@ def test_network_is_restored_after_an_error_too() -> None:
     assert network.computed_in == torch.float32
 
 
+def test_interrupt_and_a_forward_of_the_user_leave_no_trace() -> None:
+    def interrupted(images: torch.Tensor) -> torch.Tensor:
+        raise KeyboardInterrupt
+
+    network = Seen()
+    network.__dict__["forward"] = interrupted
+    with pytest.raises(KeyboardInterrupt), passes_in(network, "bf16-mixed"):
+        network(torch.rand(2, 3, 8, 8))
+    assert not torch.is_autocast_enabled("cpu")
+    assert network.__dict__["forward"] is interrupted
+
+
 def test_what_is_computed_around_the_passes_keeps_its_precision() -> None:
     network, values = Seen(), torch.rand(8, 8)
+    exact = values @ values
     with passes_in(network, "bf16-mixed"):
-        network(torch.rand(2, 3, 8, 8))
-        assert torch.equal(values @ values, torch.mm(values, values))
-        assert (values @ values).dtype == torch.float32
+        network(images=torch.rand(2, 3, 8, 8))
+        assert torch.equal(values @ values, exact)
 
 
 def test_scores_are_close_to_those_of_full_precision() -> None:
@@ -94,6 +106,36 @@ def test_maps_without_gradients_and_curves_are_in_the_precision_and_nothing_else
         assert not curves[0].equals(curves[1])
         if same:
             assert scores[0].loc["average_precision"]["value"].equals(scores[1].loc["average_precision"]["value"])
+
+
+def request_of(store: Path, *overrides: str) -> Request:
+    cli.prepare()
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        return Request(compose("config", ["scale=smoke", f"paths.store={store}", "logger=none", *overrides]))
+
+
+def test_cell_is_named_by_what_is_computed_in_the_precision(tmp_path: Path) -> None:
+    def name(precision: str, *overrides: str) -> Path:
+        return request_of(tmp_path, f"precision={precision}", *overrides).folder
+
+    maps, curves = ("metric=[gini]",), ("metric=[gini,perturbation_blur]",)
+    assert name("bf16-mixed", "explainer=gradient", *maps) == name("32-true", "explainer=gradient", *maps)
+    assert name("bf16-mixed", "explainer=gradient", *curves) != name("32-true", "explainer=gradient", *curves)
+    score_cam = "explainer=score_cam", *maps
+    assert name("bf16-mixed", *score_cam) != name("bf16-mixed", *score_cam, "+explainer.forward_only=true")
+
+
+def test_stability_compares_maps_of_one_precision_and_other_networks_are_refused(tmp_path: Path) -> None:
+    moved = "metric.stability.radius=1e-6"
+    for precision in ("32-true", "bf16-mixed"):
+        request = request_of(tmp_path, "explainer=rise", "metric=[stability]", moved, f"precision={precision}")
+        cell.run(request.config)
+        scores = CellFolder(request.folder).read(SCORES)["value"]
+        assert scores.median() < 1e-2  # of rounding in one of them it would be more
+    refused = request_of(tmp_path, "experiment=metrics/sanity_flowers", "explainer=rise", "precision=bf16-mixed")
+    refused.config.raise_errors = True
+    with pytest.raises(UserError, match="precision=bf16-mixed does not reach other networks"):
+        cell.run(refused.config)
 
 
 def test_unknown_precision_is_named() -> None:

@@ -25,29 +25,28 @@ def check_precision(precision: str) -> None:
 
 @contextmanager
 def passes_in(network: nn.Module, precision: str) -> Iterator[None]:
-    """Run the forward passes of `network` in this precision in the body; its inputs and outputs keep their types.
+    """Run the forward passes of `network` in this precision in the body; a tensor comes out in the type of the images.
 
-    With `bf16-mixed`, torch's autocast chooses the operations that lose little. Raises `UserError` for an unknown
-    precision.
+    With `bf16-mixed`, torch's autocast chooses the operations that lose little; `32-true` leaves the passes as they
+    are. Raises `UserError` for an unknown precision.
     """
     check_precision(precision)
     if precision == FULL:
         yield
         return
-    device = next((parameter.device.type for parameter in network.parameters()), "cpu")
-    context = torch.autocast(device, torch.bfloat16)
+    plain = network.forward
 
-    def enter(module: nn.Module, given: tuple[Any, ...]) -> None:
-        context.__enter__()
+    # Autocast surrounds the passes alone: it would also round what explainers and metrics compute around them.
+    def forward(images: Tensor, *further: Any, **named: Any) -> Any:
+        with torch.autocast(images.device.type, torch.bfloat16):
+            output = plain(images, *further, **named)
+        return output.to(images.dtype) if isinstance(output, Tensor) else output
 
-    def leave(module: nn.Module, given: tuple[Any, ...], output: Any) -> Any:
-        context.__exit__(None, None, None)
-        return output.to(given[0].dtype) if isinstance(output, Tensor) else None  # None keeps the output
-
-    # Only the passes: autocast would also round what explainers and metrics compute around them.
-    handles = network.register_forward_pre_hook(enter), network.register_forward_hook(leave, always_call=True)
+    own = "forward" in network.__dict__  # set by the user on this network
+    network.forward = forward
     try:
         yield
     finally:
-        for handle in handles:
-            handle.remove()
+        del network.forward
+        if own:
+            network.forward = plain

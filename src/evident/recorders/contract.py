@@ -26,7 +26,7 @@ class Setup:
 
     `labels` are the first columns of every score; `metrics` score every batch; heatmaps of the first `examples` images
     are kept. `splits()` loads the data set on demand, because most explanations of a single picture do not need it.
-    `precision` is that of forward passes of `forward_only` metrics.
+    `precision` is that of the passes of `forward_only` metrics, `explained_in` that of the explainer's.
     """
 
     explainer: Attribution
@@ -37,6 +37,7 @@ class Setup:
     metrics: Mapping[str, Callable[..., Any]]
     examples: int
     precision: str = FULL
+    explained_in: str = FULL
 
 
 @dataclass(frozen=True)

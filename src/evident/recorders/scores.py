@@ -1,13 +1,14 @@
 """The scores of every image, by every metric that applies."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import pandas as pd
 from torch import Tensor
 
 from evident.cell_folder import DIRECTIONS, SCORES, CellFolder
 from evident.errors import UserError, warn_once
-from evident.metrics.contract import Curve, applies, direction_of, forward_only, image_scores, missing_fields
+from evident.metrics.contract import Curve, applies, direction_of, forward_only, image_scores, missing_fields, needs_of
 from evident.models.precision import FULL, passes_in
 from evident.recorders.contract import ExplainedBatch, Recorder, Setup
 
@@ -47,12 +48,18 @@ class Scores(Recorder):
                 warn_once(f"{text}: left out")
             if not applies(metric, explanation):
                 continue
-            with passes_in(self.setup.network.network, self.setup.precision if forward_only(metric) else FULL):
+            with passes_in(self.setup.network.network, self._precision(metric)):
                 result = metric(explanation)
             results = result if isinstance(result, Mapping) else {name: result}
             for key, value in results.items():
                 self.directions[key] = direction_of(metric, key)
                 self._rows += _rows(key, value, explained.batch["index"], explanation.target)
+
+    def _precision(self, metric: Callable[..., Any]) -> str:
+        """Return the precision of a metric's passes; one that explains again would else measure the rounding."""
+        if forward_only(metric):
+            return self.setup.precision
+        return self.setup.explained_in if "explainer" in needs_of(metric) else FULL
 
     def save(self, folder: CellFolder) -> None:
         if not self.setup.metrics:

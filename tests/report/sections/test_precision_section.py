@@ -32,7 +32,7 @@ def test_rankings_that_agree_have_a_tau_of_one_and_are_bold(tmp_path: Path) -> N
     [row] = part.tables["precision"].to_dict("records")
     assert (row["metric"], row["methods"], row["tau"]) == ("deletion", 4, 1)
     assert row["largest"] == pytest.approx(0.0625)
-    assert "| net | deletion | **1.000** | 1.000 | 0.224 |" in part.text  # 0.0625 of a deviation of 0.280
+    assert "| net | deletion | **1.000** | 1.000 | 0.224 | 4 |" in part.text  # 0.0625 of a deviation of 0.280
 
 
 def test_one_exchanged_pair_of_four_explainers_has_a_tau_of_two_thirds(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ COLUMNS = [*NETWORK, "metric", "methods", "tau", "largest", "spread"]
 LEGEND = (
     "*tau*: Kendall's tau-b between the rankings of the explainers by passes in float32 and in {lower}, the mean and "
     "the lowest of the networks. *change*: the largest change of an explainer's mean score, as a share of the standard "
-    "deviation over explainers. **Bold**: at least {least}, where {lower} may be used.\n"
+    "deviation over explainers. **Bold**: at least {least} on every network; there {lower} may be used.\n"
 )
 
 
@@ -61,11 +61,9 @@ def _of(table: pd.DataFrame, precision: str) -> pd.DataFrame:
 
 
 def _markdown(found: pd.DataFrame, least: float) -> str:
-    lines = ["| network | metric | tau | lowest | change |", "|---|---|---:|---:|---:|"]
+    lines = ["| network | metric | tau | lowest | change | explainers |", "|---|---|---:|---:|---:|---:|"]
     for (model, metric), part in found.groupby(["model", "metric"], sort=False):
         mean, lowest, change = part["tau"].mean(), part["tau"].min(), (part["largest"] / part["spread"]).max()
-        text = f"{mean:.3f}"
-        lines.append(
-            f"| {model} | {metric} | {f'**{text}**' if mean >= least else text} | {lowest:.3f} | {change:.3f} |"
-        )
+        text = f"**{mean:.3f}**" if lowest >= least else f"{mean:.3f}"
+        lines.append(f"| {model} | {metric} | {text} | {lowest:.3f} | {change:.3f} | {part['methods'].min()} |")
     return "\n".join(lines) + "\n"
