@@ -49,6 +49,15 @@ def test_folder_is_explained_and_scored_without_masks(pictures: Path, tmp_path: 
     assert "<i>.jpg" not in page
 
 
+def test_method_that_needs_masks_is_left_out_once(pictures: Path, tmp_path: Path) -> None:
+    given = (*SETTINGS, "explainer=random,oracle", f'data.root="{pictures}"')
+    for launched in ("hydra/launcher=basic", "hydra/launcher=processes hydra.launcher.n_jobs=0"):
+        ended = run(*given, *launched.split(), store=tmp_path)
+        assert ended.returncode == 0, ended.stderr
+        table = (tmp_path / "results" / "own" / "table.md").read_text()
+        assert "on my pictures | Oracle needs masks, which this data set does not have; leave it out |" in table
+
+
 def test_folder_with_masks_has_the_metrics_of_localisation(pictures: Path, tmp_path: Path) -> None:
     for folder in FOLDERS:
         (pictures / "masks" / folder).mkdir(parents=True)

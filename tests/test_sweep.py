@@ -90,12 +90,17 @@ def test_second_run_computes_nothing(finished: Path) -> None:
 
 
 @pytest.mark.parametrize("task", ["sweep", "report"])
-def test_nothing_is_launched_if_every_cell_is_there(finished: Path, task: str) -> None:
+def test_nothing_is_launched_if_every_cell_is_there(finished: Path, tmp_path: Path, task: str) -> None:
     refused = "hydra/launcher=processes", "hydra.launcher.n_jobs=0"  # joblib refuses to start no processes
-    ended = run(f"task={task}", FEW, *QUIET, *refused, store=finished)
+    ended = run(f"task={task}", FEW, *QUIET, *refused, store=finished, results=tmp_path)
     assert ended.returncode == 0, ended.stderr
-    ended = run(f"task={task}", FEW, *QUIET, *refused, "seed=5", "model=none", store=finished)
+    ended = run(f"task={task}", FEW, *QUIET, *refused, "model=none", store=finished, results=tmp_path)
     assert "model=none is unknown" in ended.stderr
+    # A cell that is missing is launched, by a sweep, and named by a report.
+    ended = run(f"task={task}", FEW, *QUIET, *refused, "seed=5", store=finished, results=tmp_path)
+    assert ended.returncode != 0
+    assert ("n_jobs == 0" in ended.stderr) is (task == "sweep")
+    assert ("missing" in ended.stderr) is (task == "report")
 
 
 def test_report_is_rebuilt_byte_by_byte(finished: Path, tmp_path: Path) -> None:

@@ -16,10 +16,8 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn
-from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
 from evident import store
 from evident.cell_folder import CellFolder
@@ -135,11 +133,12 @@ class Sweep(Callback):
                 request = self._request(config_name, overrides)
                 if not request.applies:
                     continue
-                if computes and not store.is_whole(request.folder):
+                left_out = request.config.leave_out and (request.folder / "LEFT_OUT").is_file()
+                if computes and not left_out and not store.is_whole(request.folder):
                     return False
-                requests.append(request)
-        except (HydraException, OmegaConfBaseException, UserError):
-            return False  # the sweep will say what is wrong
+                requests += [request] * (not left_out)
+        except Exception:  # whatever is wrong with a config, the sweep will say
+            return False
         if computes:
             for request in requests:
                 log.info("%s: there already (%s)", request.name, request.folder)
