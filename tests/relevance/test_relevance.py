@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from samples import training_set
 from scene_world import Scenes, TinyBackbone, scenes
 from torch import Tensor, nn
@@ -196,7 +197,7 @@ def test_at_most_one_batch_is_in_memory() -> None:
 def test_model_is_unchanged() -> None:
     model = FlowerNet(4).train()
     state = {name: value.clone() for name, value in model.state_dict().items()}
-    learn_relevance(model, loader(training_set(8), 4))
+    learn_relevance(model, loader(training_set(16), 4))
     assert all(module.training for module in model.modules())
     assert all(parameter.requires_grad for parameter in model.parameters())
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
@@ -239,6 +240,26 @@ def test_class_without_images_has_no_relevant_features() -> None:
     relevance = learn_relevance(ColourNet(), loader(reds, 8))
     assert relevance.learned.tolist() == [True, False, False]
     assert (relevance.counts > 0).tolist() == [True, False, False]
+
+
+def test_too_few_images_of_a_class_are_named() -> None:
+    labels = torch.tensor([0] * 12 + [1] * 3 + [2] * 9)
+    few = ImageSet(colours().images, labels, colours().names)
+    with pytest.raises(UserError, match=r"fewer than 4 images of 1 classes \(1\), which is too few to learn"):
+        learn_relevance(ColourNet(), loader(few, 8))
+    learn_relevance(ColourNet(), loader(few, 8), labels="predicted")
+
+
+def test_ranking_and_files_hold_learned_classes_only(tmp_path: Path) -> None:
+    some = ImageSet(colours().images, torch.tensor([0, 2]).repeat(12), colours().names)
+    relevance = learn_relevance(ColourNet(), loader(some, 8))
+    assert relevance.ranking[:, 1].tolist() == list(range(len(relevance.features)))
+    relevance.save(tmp_path)
+    loaded = Relevance.load(tmp_path)
+    assert torch.equal(loaded.weights, relevance.weights)
+    assert torch.equal(loaded.gain, relevance.gain)
+    assert torch.equal(loaded.ranking, relevance.ranking)
+    assert load_file(tmp_path / "relevance.safetensors")["weights"].shape == (len(relevance.features), 2)
 
 
 def test_features_that_raise_a_score_are_relevant_to_it() -> None:

@@ -16,11 +16,11 @@ from evident.relevance.mu_lasso import Floats
 class Moments:
     """Accumulate sums over images in float64: `cross` X L^T (m, C), `total` X 1 (m,), and X X^T (m, m) or X itself.
 
-    `lowest` and `highest` (C,) are the extreme values of L.
+    `labels` L 1 (C,) counts the images of each class. `lowest` and `highest` (C,) are the extreme values of L.
     """
 
     def __init__(self) -> None:
-        self.cross = self.total = torch.zeros(())
+        self.cross = self.total = self.labels = torch.zeros(())
         self.lowest, self.highest = torch.tensor(torch.inf), torch.tensor(-torch.inf)
         self._gram: Tensor | None = None
         self._kept: list[Tensor] = []  # the responses of all images, while there are fewer images than features
@@ -36,6 +36,7 @@ class Moments:
         x, labels = x.double(), labels.double()
         self.cross = self.cross.to(x) + x.T @ labels
         self.total = self.total.to(x) + x.sum(0)
+        self.labels = self.labels.to(x) + labels.sum(0)
         self.lowest = torch.minimum(self.lowest.to(x), labels.amin(0))
         self.highest = torch.maximum(self.highest.to(x), labels.amax(0))
 

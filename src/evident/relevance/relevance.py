@@ -1,8 +1,9 @@
 """Relevant features: the few features that are sufficient for each class, learned from the training set.
 
 X (m, N) holds the responses of all N training images and L (C, N) their labels, one-hot. The mu-lasso needs only
-X X^T and X L^T, which are sums over images, so memory does not grow with N (`moments`). For a regression L holds the
-scores, scaled to [0, 1] over the training set: features are then relevant to a high score. This extension is ours.
+X X^T and X L^T, which are sums over images, so memory grows with the smaller of m and N (`moments`). For a regression L
+holds the scores, scaled to [0, 1] over the training set: features are then relevant to a high score. This extension is
+ours.
 """
 
 import json
@@ -25,6 +26,7 @@ from evident.relevance.responses import Layers, joined, layer_responses
 from evident.values import Batch
 
 Labels = Literal["given", "predicted"]
+FEWEST = 4  # images of a class
 
 
 class Feature(NamedTuple):
@@ -63,9 +65,12 @@ class Relevance:
     @cached_property
     def ranking(self) -> Tensor:
         """Return the features (m, C) of each class, most relevant first: by weight, then by gain."""
-        by_gain = self.gain.argsort(dim=0, descending=True, stable=True)
-        by_weight = self.weights.gather(0, by_gain).argsort(dim=0, descending=True, stable=True)
-        return by_gain.gather(0, by_weight)
+        gain, weights = self.gain[:, self.learned], self.weights[:, self.learned]
+        by_gain = gain.argsort(dim=0, descending=True, stable=True)
+        by_weight = weights.gather(0, by_gain).argsort(dim=0, descending=True, stable=True)
+        ranking = torch.arange(len(gain))[:, None].repeat(1, self.gain.shape[1])
+        ranking[:, self.learned] = by_gain.gather(0, by_weight)
+        return ranking
 
     @cached_property
     def controls(self) -> Tensor:
@@ -110,13 +115,22 @@ class Relevance:
 
     def save(self, folder: Path) -> None:
         """Write `relevance.safetensors`, and names and sizes of the layers as `layers.json`."""
-        save_file({"weights": self.weights, "gain": self.gain}, folder / "relevance.safetensors")
+        kept = {"weights": self.weights, "gain": self.gain}
+        if not self.learned.all():  # ten of 1000 classes are a hundredth of the file
+            kept = {name: values[:, self.learned] for name, values in kept.items()} | {"learned": self.learned}
+        save_file(kept, folder / "relevance.safetensors")
         (folder / "layers.json").write_text(json.dumps(self.layers, indent=1))
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote."""
-        return cls(json.loads((folder / "layers.json").read_text()), **load_file(folder / "relevance.safetensors"))
+        kept = load_file(folder / "relevance.safetensors")
+        if (learned := kept.pop("learned", None)) is not None:
+            every = {name: torch.zeros(len(values), len(learned)).double() for name, values in kept.items()}
+            for name, values in kept.items():
+                every[name][:, learned] = values
+            kept = every
+        return cls(json.loads((folder / "layers.json").read_text()), **kept)
 
 
 def learn_relevance(
@@ -127,7 +141,7 @@ def learn_relevance(
     A batch has `image` (N, 3, H, W) and `label` (N,), or for a `Regressor` the labels (N,) named by
     `regression_names()`. `labels` are those of the data (`given`) or the model's predictions (`predicted`). `mu` bounds
     the sum of the weights of a class. A class without images has no relevant features. Raises `UserError` for unknown
-    layers or labels, for a `mu` that is not positive, and without images.
+    layers or labels, for a `mu` that is not positive, without images, and for a class with fewer than `FEWEST`.
     Source: Oramas, Wang, Tuytelaars 2019.
     """
     if labels not in ("given", "predicted"):
@@ -143,13 +157,28 @@ def learn_relevance(
         sizes = {name: block.shape[1] for name, block in blocks.items()}
     if moments is None:
         raise UserError("there are no training images to learn relevance from; give at least one batch")
+    if labels == "given" and names is None:
+        _check_counts(moments)
     gram, cross = moments.gram(), (moments.cross if names is None else moments.scaled()).cpu()
     # A class without images, or one that is never predicted, has only zero labels, and so no relevant features.
     present = cross.any(0)
     weights = torch.zeros_like(cross)
     rows = gram if isinstance(gram, GramRows) else gram.numpy()
     weights[:, present] = torch.from_numpy(mu_lasso(rows, cross[:, present].numpy(), mu))
-    return Relevance(sizes, weights, cross - gram @ weights)
+    gain = cross.clone()
+    gain[:, present] -= gram @ weights[:, present]
+    return Relevance(sizes, weights, gain)
+
+
+def _check_counts(moments: Moments) -> None:
+    """Raise `UserError` for a class with so few images that its features would be those of single images."""
+    few = ((moments.labels > 0) & (moments.labels < FEWEST)).nonzero().flatten().tolist()
+    if few:
+        shown = ", ".join(map(str, few[:5])) + (", ..." if len(few) > 5 else "")
+        raise UserError(
+            f"the training set has fewer than {FEWEST} images of {len(few)} classes ({shown}), which is too few to "
+            "learn relevant features from; give more of them, or none"
+        )
 
 
 def _labels(batch: Batch, scores: Tensor, given: bool, names: Sequence[str] | None) -> Tensor:
