@@ -16,7 +16,8 @@ from evident.errors import UserError
 
 
 def write(root: Path, split: str, synset: str, number: int, side: int = 8) -> None:
-    path = root / "imagenette" / split / synset / f"{split}_{number:03d}.JPEG"
+    name = f"{synset}_{number}" if split == "train" else f"ILSVRC2012_val_{number:08d}"
+    path = root / "imagenette" / split / synset / f"{name}.JPEG"
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(number).integers(0, 256, (side, side, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(path, quality=95)
@@ -37,7 +38,7 @@ def test_labels_are_positions_among_all_classes_of_imagenet(tmp_path: Path) -> N
     write_all(tmp_path)
     splits = read(tmp_path)
     labels = list(LABELS.values())
-    assert splits.train.labels.tolist() == labels * 2
+    assert splits.train.labels.tolist() == [label for label in labels for _ in range(2)]
     assert splits.test.labels.tolist() == (labels * 2)[:16]
     assert splits.val.labels.tolist() == (labels * 2)[16:]
     assert [splits.class_names()[label] for label in labels[:4]] == [
@@ -50,8 +51,17 @@ def test_images_are_resized_and_cropped_to_the_size_of_the_networks(tmp_path: Pa
     write_all(tmp_path)
     assert read(tmp_path, size=6).train.images.shape == (20, 3, 6, 6)
     [batch] = loader(read(tmp_path, size=8).train.rows(slice(1)), 1)
-    [path] = (tmp_path / "imagenette" / "train").rglob("train_000.JPEG")
+    [path] = (tmp_path / "imagenette" / "train").rglob("n01440764_0.JPEG")
     assert torch.equal((batch["image"][0] * 255).round(), torch.tensor(np.asarray(Image.open(path))).movedim(2, 0))
+
+
+def test_images_that_networks_have_learnt_from_are_no_test_images(tmp_path: Path) -> None:
+    write_all(tmp_path)
+    [one] = (tmp_path / "imagenette" / "val").rglob("ILSVRC2012_val_00000000.JPEG")
+    one.rename(one.with_name("n01440764_77.JPEG"))
+    splits = read(tmp_path, val=0)
+    assert len(splits.test) == 19
+    assert all(name.startswith("ILSVRC2012_val_") for name in splits.test.names)
 
 
 def test_grid_marks_the_quarter_of_its_class(tmp_path: Path) -> None:
@@ -70,7 +80,7 @@ def test_missing_images_are_an_error_that_says_where_to_get_them(tmp_path: Path)
         read(tmp_path)
     assert source_of(tmp_path) == "missing"
     write(tmp_path, "train", next(iter(LABELS)), 0)
-    with pytest.raises(UserError, match=r"imagenette: .*val has no"):
+    with pytest.raises(UserError, match=r"imagenette: .*val has no <synset>/ILSVRC2012_val_\*.JPEG"):
         read(tmp_path)
 
 

@@ -99,14 +99,14 @@ def test_classes_that_were_not_learned_do_not_take_part_where_the_name_says_so()
     relevance.gain[:, 2] = 0  # no image was blue
     red = torch.tensor([0.75, 0.25, 0.5])[None, :, None, None].expand(1, 3, 4, 4)
     explanation = Explanation(red, torch.tensor([0]), torch.zeros(1, 4, 4), None, colours(), relevance)
-    result = ablation(explanation, draws=2)
+    result = ablation(explanation, draws=2, among_learned=True)
     assert list(result) == [f"ablation_{choice}{among}" for among in ("", "_learned") for choice in CHOICES]
     # Without red the image is blue, or green if blue was not learned.
     assert result["ablation_relevant"].values.tolist() == [[1, 0]]
     assert result["ablation_relevant_learned"].values.tolist() == [[1, 0]]
     blue = torch.tensor([0.5, 0.25, 0.75])[None, :, None, None].expand(1, 3, 4, 4)
     explanation = Explanation(blue, torch.tensor([0]), torch.zeros(1, 4, 4), None, colours(), relevance)
-    result = ablation(explanation, draws=2)
+    result = ablation(explanation, draws=2, among_learned=True)
     assert result["ablation_least"].values.tolist() == [[0, 0]]
     assert result["ablation_least_learned"].values.tolist() == [[1, 1]]
     assert result["ablation_relevant_learned"].values.tolist() == [[1, 0]]

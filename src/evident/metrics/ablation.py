@@ -35,13 +35,15 @@ from evident.relevance.responses import responses
     direction={"ablation_relevant": "lower", "ablation_random": "higher", "ablation_least": "higher"},
     needs=("model", "relevance"),
 )
-def ablation(explanation: Explanation, draws: int = 10, seed: int = 0, batch_size: int = 256) -> dict[str, Curve]:
+def ablation(
+    explanation: Explanation, draws: int = 10, seed: int = 0, batch_size: int = 256, among_learned: bool = False
+) -> dict[str, Curve]:
     """Compute whether the target is still predicted with k features zeroed: relevant, random or least relevant ones.
 
     Returns the curves a(k) (N, K + 1) in [0, 1], named `ablation_relevant`, `ablation_random` (mean of `draws`) and
     `ablation_least`. The score is the last value of a curve: all relevant features, or as many others, are zeroed. NaN
-    for a class without relevant features. If relevance was learned for some classes only, as from Imagenette for ten of
-    1000, the same curves follow with `_learned` in their names: predicted is then the best of these classes.
+    for a class without relevant features. With `among_learned`, for relevance of some classes only, as from Imagenette
+    of ten of 1000, the same curves follow with `_learned` in their names: predicted is then the best of these classes.
     `batch_size` pairs of image and ablation pass the network at once. Raises `UserError` without a model, without
     relevance, and for `draws` below 1.
     """
@@ -76,7 +78,7 @@ def ablation(explanation: Explanation, draws: int = 10, seed: int = 0, batch_siz
     named = {"relevant": values[:, :, 0], "random": values[:, :, 2:].mean(2), "least": values[:, :, 1]}
     return {
         f"ablation_{choice}{suffix}": Curve(at, rows[among], score=rows[among, :, -1], axis="features")
-        for among, suffix in enumerate([""] if learned.all() else ["", "_learned"])
+        for among, suffix in enumerate(["", "_learned"] if among_learned else [""])
         for choice, rows in named.items()
     }
 
