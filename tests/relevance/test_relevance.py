@@ -242,12 +242,13 @@ def test_class_without_images_has_no_relevant_features() -> None:
     assert (relevance.counts > 0).tolist() == [True, False, False]
 
 
-def test_too_few_images_of_a_class_are_named() -> None:
-    labels = torch.tensor([0] * 12 + [1] * 3 + [2] * 9)
-    few = ImageSet(colours().images, labels, colours().names)
-    with pytest.raises(UserError, match=r"fewer than 4 images of 1 classes \(1\), which is too few to learn"):
+def test_single_images_of_some_classes_are_no_training_set() -> None:
+    few = ImageSet(colours().images, torch.tensor([0] * 23 + [2]), colours().names)
+    with pytest.raises(UserError, match="no image of 1 classes and a single one of 1, whose features would be"):
         learn_relevance(ColourNet(), loader(few, 8))
     learn_relevance(ColourNet(), loader(few, 8), labels="predicted")
+    every = ImageSet(colours().images, torch.tensor([0] * 22 + [1, 2]), colours().names)
+    learn_relevance(ColourNet(), loader(every, 8))
 
 
 def test_ranking_and_files_hold_learned_classes_only(tmp_path: Path) -> None:

@@ -157,12 +157,12 @@ class VEBI(Attribution, Fits, LearnsRelevance, ShowsFeatures, Interprets):
 
     def _shares(self, images: Tensor, classes: Tensor) -> Tensor:
         """Return f (N, m) of images for their classes."""
-        self._check_learned(classes)
-        shown, row = classes.unique(return_inverse=True)
-        weights = self.relevance().weights[:, shown.cpu()].to(images.device)  # of ten of 1000 classes, for Imagenette
         layers = list(self.relevance().layers)
         with within_classes(self.model, classes):
             parts = [layer_responses(self.model, part, layers)[0] for part in images.split(self.batch_size)]
+        self._check_learned(classes)
+        shown, row = classes.unique(return_inverse=True)
+        weights = self.relevance().weights[:, shown.cpu()].to(images.device)  # of ten of 1000 classes, for Imagenette
         x = torch.cat([joined(part) for part in parts])
         return (x * (weights / weights.sum(0).clamp(min=1e-300)).T[row]).float()
 

@@ -26,7 +26,6 @@ from evident.relevance.responses import Layers, joined, layer_responses
 from evident.values import Batch
 
 Labels = Literal["given", "predicted"]
-FEWEST = 4  # images of a class
 
 
 class Feature(NamedTuple):
@@ -141,7 +140,7 @@ def learn_relevance(
     A batch has `image` (N, 3, H, W) and `label` (N,), or for a `Regressor` the labels (N,) named by
     `regression_names()`. `labels` are those of the data (`given`) or the model's predictions (`predicted`). `mu` bounds
     the sum of the weights of a class. A class without images has no relevant features. Raises `UserError` for unknown
-    layers or labels, for a `mu` that is not positive, without images, and for a class with fewer than `FEWEST`.
+    layers or labels, for a `mu` that is not positive, without images, and for single images of some classes only.
     Source: Oramas, Wang, Tuytelaars 2019.
     """
     if labels not in ("given", "predicted"):
@@ -171,13 +170,16 @@ def learn_relevance(
 
 
 def _check_counts(moments: Moments) -> None:
-    """Raise `UserError` for a class with so few images that its features would be those of single images."""
-    few = ((moments.labels > 0) & (moments.labels < FEWEST)).nonzero().flatten().tolist()
-    if few:
-        shown = ", ".join(map(str, few[:5])) + (", ..." if len(few) > 5 else "")
+    """Raise `UserError` for training images of some classes only, as ImageNet's few validation images.
+
+    Classes may be left out altogether, as from Imagenette. Where others have a single image, no set was made to learn
+    from, and features would be those of single images.
+    """
+    single, missing = (int((moments.labels == count).sum()) for count in (1, 0))
+    if single and missing:
         raise UserError(
-            f"the training set has fewer than {FEWEST} images of {len(few)} classes ({shown}), which is too few to "
-            "learn relevant features from; give more of them, or none"
+            f"the training set has no image of {missing} classes and a single one of {single}, whose features would be "
+            "those of the image; give more images of each class that you give any of"
         )
 
 
