@@ -108,3 +108,19 @@ def test_every_choice_of_removed_features_has_its_line_and_its_band() -> None:
 def test_explainers_that_learned_the_same_share_a_panel() -> None:
     first, second = ablation_figure(ablations(vebi=0.5, other=0.25, unresampled=0.5)).axes
     assert (first.get_title(), second.get_title()) == ("vebi\nunresampled", "other")
+
+
+def test_score_that_is_the_same_for_all_explainers_has_no_panel_and_long_titles_are_broken() -> None:
+    names = ("rise", "lime", "random")
+    rows = [
+        {"explainer": name, "metric": metric, "direction": "higher", "mean": mean, "ci_low": 0.0, "ci_high": 1.0}
+        for metric, means in {
+            "part_light": (0.2, 0.2, 0.2),
+            "insertion_super_pixels_mean_colour": (0.1, 0.2, 0.3),
+        }.items()
+        for name, mean in zip(names, means, strict=True)
+    ]
+    [axes] = scores_figure(pd.DataFrame(rows), {"random"}).axes
+    assert axes.get_title() == "insertion super pixels mean colour\n(higher is better)"
+    only = pd.DataFrame([row for row in rows if row["metric"] == "part_light"])
+    assert len(scores_figure(only, {"random"}).axes) == 1  # there is nothing else to show

@@ -1,5 +1,7 @@
 """The scores of all explainers with their intervals."""
 
+import textwrap
+
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
@@ -11,7 +13,11 @@ def scores_figure(table: pd.DataFrame, references: set[str]) -> Figure:
     `table` has the columns explainer, metric, direction, mean, ci_low and ci_high.
     """
     explainers = table.groupby("metric", sort=False)["explainer"].nunique()
-    metrics = list(explainers.index[explainers >= min(2, explainers.max())])  # no panel with a single point
+    different = table.groupby("metric", sort=False)["mean"].nunique()
+    # No panel with a single point, nor of a score of the network, which is the same for all explainers.
+    several = explainers >= min(2, explainers.max())
+    kept = several & ((different > 1) | (explainers <= 2))
+    metrics = list(explainers.index[kept if kept.any() else several])
     columns = min(4, len(metrics))
     rows = -(-len(metrics) // columns)
     height = 0.16 * table["explainer"].nunique() + 0.7
@@ -33,7 +39,7 @@ def scores_figure(table: pd.DataFrame, references: set[str]) -> Figure:
         axes.set_yticks(range(len(part)), part["explainer"], fontsize=7)
         axes.tick_params(axis="x", labelsize=7)
         better = "" if direction == "neither" else f" ({direction} is better)"
-        axes.set_title(f"{metric.replace('_', ' ')}{better}", fontsize=8)
+        axes.set_title(textwrap.fill(f"{metric.replace('_', ' ')}{better}", 40), fontsize=8)
         axes.grid(axis="x", lw=0.4, color="0.85")
         sns.despine(ax=axes)
     return figure
