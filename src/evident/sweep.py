@@ -136,7 +136,8 @@ class Sweep(Callback):
                 left_out = request.config.leave_out and (request.folder / "LEFT_OUT").is_file()
                 if computes and not left_out and not store.is_whole(request.folder):
                     return False
-                requests += [request] * (not left_out)
+                if not left_out:
+                    requests.append(request)
         except Exception:  # whatever is wrong with a config, the sweep will say
             return False
         if computes:

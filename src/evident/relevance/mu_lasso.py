@@ -35,10 +35,9 @@ class Rows(Protocol):
 def mu_lasso(gram: Floats | Rows, cross: Floats, mu: float) -> Floats:
     """Solve W (m, C) = argmin ||X^T W - L^T||_F^2 with W >= 0 and sum(w_j) <= mu for every class j, exactly.
 
-    `gram` (m, m) is X X^T, or its rows on demand: it asks for those of
-    features that get weight. `cross` (m, C) is X L^T, for responses X (m, N) and one-hot labels L (C, N). Raises
-    `UserError` for shapes that do not fit, non-finite entries, a `mu` that is not positive and finite, and a class
-    without images.
+    `gram` (m, m) is X X^T, or its rows on demand: only those of features that get weight on the way are asked for.
+    `cross` (m, C) is X L^T, for responses X (m, N) and one-hot labels L (C, N). Raises `UserError` for shapes that do
+    not fit, non-finite entries, a `mu` that is not positive and finite, and a class without images.
     Source: Oramas, Wang, Tuytelaars 2019, arXiv 1712.06302, who use SPAMS' `lasso(mode=0, pos=True)`.
     """
     check_mu(mu)
