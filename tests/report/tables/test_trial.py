@@ -12,7 +12,7 @@ from evident.report.tables.agreement import alpha, between_explainers, between_m
 from evident.report.tables.doses import doses, ends, notices
 from evident.report.tables.rankings import family_of, means, oriented, tau, tau_matrix, weights_of
 from evident.report.tables.reliability import between_networks, between_references, halves, images_needed
-from evident.report.tables.resampling import family_draws, over_networks, taus, tied
+from evident.report.tables.resampling import family_draws, mean_over_networks, taus, tied
 from evident.report.tables.validity import (
     PERFECT,
     RANDOM,
@@ -185,7 +185,7 @@ def test_taus_of_draws_are_those_of_repeated_families() -> None:
 
 def test_networks_are_averaged_as_often_as_drawn_and_gaps_left_out() -> None:
     found = np.array([[[1.0, np.nan]], [[3.0, 5.0]]])
-    assert over_networks(found, np.array([[1.0, 3.0]])).tolist() == [[2.5, 5]]
+    assert mean_over_networks(found, np.array([[1.0, 3.0]])).tolist() == [[2.5, 5]]
 
 
 def test_metric_that_puts_random_above_better_methods_is_found() -> None:

@@ -26,6 +26,7 @@ def pair_signs(values: Floats) -> Floats:
 def taus(values: Floats, target: Floats, weights: Floats) -> Floats:
     """Return tau-b (B, K) of rankings (K, M) with a target (M,), for each of B sets of weights (B, M) of explainers.
 
+    The same number as `rankings.tau`, as products of matrices: there are a thousand draws of all metrics and networks.
     Pairs with a gap are left out. NaN with fewer than three weighted explainers that have both scores, and where a
     ranking ties all of them.
     """
@@ -64,7 +65,7 @@ def network_draws(networks: int) -> Floats:
     return random.multinomial(networks, np.full(networks, 1 / networks), DRAWS).astype(float)
 
 
-def over_networks(found: Floats, counts: Floats) -> Floats:
+def mean_over_networks(found: Floats, counts: Floats) -> Floats:
     """Return the mean (B, K) over networks of taus (networks, B, K), each counted as often as drawn (B, networks).
 
     Networks without a value are left out.

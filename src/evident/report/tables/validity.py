@@ -17,8 +17,8 @@ from evident.report.tables.resampling import (
     Floats,
     family_draws,
     interval,
+    mean_over_networks,
     network_draws,
-    over_networks,
     taus,
     tied,
 )
@@ -141,7 +141,7 @@ def _by_truth(tables: list[Any], truth: str, metrics: list[str], trial: Trial) -
     labels = [(network, seed, metric) for network, seed, _ in tables for metric in metrics]
     networks = pd.DataFrame(labels, columns=["network", "seed", "metric"]).assign(tau=np.concatenate(point))
     chosen = network_draws(len(tables))
-    every = over_networks(np.stack(draws), chosen)
+    every = mean_over_networks(np.stack(draws), chosen)
     mean = _mean(np.stack(point))
     low, high, error = interval(every)
     of_left = np.stack([_mean(np.stack([own[row] for own in left])) for row in range(len(families))])
@@ -152,7 +152,7 @@ def _by_truth(tables: list[Any], truth: str, metrics: list[str], trial: Trial) -
     )
     lowest = np.where(np.isnan(of_left), np.inf, of_left).argmin(0)
     summary["lowest_without"] = [families[place] for place in lowest]
-    of_orders = interval(over_networks(np.stack(orders), chosen))
+    of_orders = interval(mean_over_networks(np.stack(orders), chosen))
     wrong = (of_orders[0] > 0) | (of_orders[1] < 0)
     return {
         "summary": summary,
