@@ -111,6 +111,23 @@ def test_report_is_rebuilt_byte_by_byte(finished: Path, tmp_path: Path) -> None:
         assert again.read_bytes() == path.read_bytes(), path.name
 
 
+def test_tables_are_rebuilt_from_kept_scores_without_the_store(finished: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    shutil.copytree(finished / "results", results)
+    for table in results.glob("an8flower/table.*"):
+        table.write_text("changed")
+    ended = run("task=report", FEW, *QUIET, store=tmp_path / "empty", results=results)
+    assert ended.returncode == 0, ended.stderr
+    assert "tables from kept scores" in ended.stderr
+    assert not list((tmp_path / "empty").glob("cells/*"))
+    for path in results_of(finished).rglob("*.*"):
+        assert (results / "an8flower" / path.relative_to(results_of(finished))).read_bytes() == path.read_bytes()
+    # Without the kept scores the same command names what is missing; a sweep computes it.
+    ended = run("task=report", FEW, *QUIET, store=tmp_path / "empty", results=tmp_path / "none")
+    assert ended.returncode != 0
+    assert ended.stderr.count("missing (") == 4
+
+
 @pytest.mark.slow
 def test_killed_sweep_continues_to_the_same_bytes(finished: Path, tmp_path: Path) -> None:
     moments: list[Callable[[], bool]] = [

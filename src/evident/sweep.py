@@ -25,8 +25,10 @@ from evident.errors import UserError
 from evident.groups_once import GroupsOnce
 from evident.kept_experiment import kept_experiment
 from evident.progress import Bar, bar, bars, count_one, counted_elsewhere
+from evident.report import kept_scores
 from evident.report.build import write
-from evident.report.experiment import Cell
+from evident.report.experiment import Cell, Experiment
+from evident.report.kept_scores import KeptScores
 from evident.report.replication import against_commit
 from evident.request import Request, search_path
 
@@ -158,9 +160,18 @@ class Sweep(Callback):
             sys.exit("these cells are missing or failed; run python run.py for them:\n" + "\n".join(missing))
 
     def _report(self, config: DictConfig, config_name: str) -> list[str]:
-        """Write the report and return one line for each requested cell that is missing or failed."""
+        """Write the report and return one line for each requested cell that is missing or failed.
+
+        `task=report` takes cells that the store does not have from the kept scores, and then writes tables only.
+        """
+        file = kept_scores.file_of(Path(config.paths.results), config.experiment)
+        with kept_scores.restored(file if config.task._target_ != COMPUTE else None) as kept:
+            return self._report_with(kept, config, config_name)
+
+    def _report_with(self, kept: KeptScores, config: DictConfig, config_name: str) -> list[str]:
         cells: dict[Path, Cell] = {}
-        missing, left_out, asked = [], [], False
+        left_out: dict[str, tuple[str, str, str]] = {}
+        missing, asked = [], False
         wanted = grid(config)
         for overrides in wanted.shown:
             request = self._request(config_name, overrides)
@@ -175,8 +186,13 @@ class Sweep(Callback):
                 log.error("%s", error)
             if whole:
                 cells[request.folder] = Cell(composed, CellFolder(request.folder))
+            elif request.folder.name in kept.folders:
+                cells[request.folder] = Cell(composed, kept.folders[request.folder.name])
             elif composed.leave_out and (why := request.folder / "LEFT_OUT").is_file():
-                left_out.append((composed.row, f"{composed.model.name} on {composed.data.name}", why.read_text()))
+                network = f"{composed.model.name} on {composed.data.name}"
+                left_out[request.folder.name] = (composed.row, network, why.read_text())
+            elif request.folder.name in kept.left_out:
+                left_out[request.folder.name] = kept.left_out[request.folder.name]
             elif overrides in wanted.asked:
                 state = "FAILED" if (request.folder / "FAILED").exists() else "missing"
                 missing.append(f"{request.name}: {state} ({request.folder})")
@@ -187,22 +203,27 @@ class Sweep(Callback):
                 "no explainer asked for supports a network of the sweep, or explainers_by_model excludes it; "
                 "choose another"
             )
-        left_out = list(dict.fromkeys(left_out))
+        reasons = list(dict.fromkeys(left_out.values()))
         if left_out and not cells and not missing:
-            raise UserError("no explainer applies to the network:\n" + "\n".join(why for _, _, why in left_out))
+            raise UserError("no explainer applies to the network:\n" + "\n".join(why for _, _, why in reasons))
         if cells:
-            results = Path(config.paths.results) / config.experiment
+            results = Path(config.paths.results)
+            from_kept = any(cell.folder in kept.folders.values() for cell in cells.values())
+            experiment = Experiment(list(cells.values()), kept.audits if from_kept else None)
+            if not from_kept:
+                kept_scores.keep(experiment, left_out, kept_scores.file_of(results, config.experiment))
             print(
                 write(
-                    list(cells.values()),
-                    results,
+                    experiment,
+                    results / config.experiment,
                     [*search_path(config.hydra.overrides.hydra), *config.hydra.overrides.task],
-                    left_out,
+                    reasons,
+                    figures=not from_kept,
                 )
             )
             if name := config.get("kept_as"):
-                kept = kept_experiment(name, "own", config.hydra.overrides.task, config.hydra.sweeper.params)
-                print(f"The same as conf/experiment/{name}.yaml, for experiment={name}:\n\n{kept}")
+                same = kept_experiment(name, "own", config.hydra.overrides.task, config.hydra.sweeper.params)
+                print(f"The same as conf/experiment/{name}.yaml, for experiment={name}:\n\n{same}")
             if found := against_commit(Path(config.paths.results), config.experiment):
                 print(f"{found.line()} (python run.py task=replicate experiment={config.experiment} lists them)")
         return missing

@@ -22,26 +22,30 @@ log = logging.getLogger("evident")
 
 
 def write(
-    cells: Sequence[Cell], results: Path, overrides: Sequence[str], left_out: Sequence[tuple[str, str, str]] = ()
+    experiment: Experiment,
+    results: Path,
+    overrides: Sequence[str],
+    left_out: Sequence[tuple[str, str, str]] = (),
+    figures: bool = True,
 ) -> str:
-    """Write tables, figures, gallery and provenance of `cells` to the folder `results`; return the table to read.
+    """Write tables, figures, gallery and provenance of an experiment to the folder `results`; return the table to read.
 
     `overrides` are those of the command; `left_out` holds explainer, network and reason where one does not apply.
+    Without `figures`, for cells that have no heatmaps, tables are written and all other files stay as they are.
     Raises `UserError` if `results` cannot be written.
     """
     with writing(results, "paths.results"):
         (results / "figures").mkdir(parents=True, exist_ok=True)
-    experiment = Experiment(cells)
     _warn_of_others(experiment, results)
     tables: dict[str, pd.DataFrame] = {}
-    figures: dict[str, Figure] = {}
+    drawn: dict[str, Figure] = {}
     text = f"# {_title(experiment)}\n"
     for section in sections_of(experiment.cells):
         part = section.report(experiment)
-        if twice := tables.keys() & part.tables.keys() | figures.keys() & part.figures.keys():
+        if twice := tables.keys() & part.tables.keys() | drawn.keys() & part.figures.keys():
             raise RuntimeError(f"two sections write {', '.join(sorted(twice))}")
         tables |= part.tables
-        figures |= part.figures
+        drawn |= part.figures
         text += part.text
     if left_out:
         text += "\n## Left out\n\n| explainer | network | why |\n|---|---|---|\n"
@@ -49,8 +53,11 @@ def write(
     for name, table in tables.items():
         write_whole(results / f"{name}.csv", table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
     write_whole(results / "table.md", text)
+    if not figures:
+        log.info("%s: tables from kept scores; its figures need heatmaps and stay as they are", results)
+        return text
     write_whole(results / "provenance.json", json.dumps(_provenance(experiment, overrides), indent=1) + "\n")
-    files = write_figures(figures, results / "figures")
+    files = write_figures(drawn, results / "figures")
     write_whole(results / "index.html", gallery(experiment.config.experiment, text, files, list(tables)))
     return text
 

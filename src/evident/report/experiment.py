@@ -69,9 +69,10 @@ class Experiment:
     """The cells of an experiment in the order of its tables, whatever the order in which they were computed.
 
     Data sets and models keep the order of the sweep; explainers are sorted by name, references after the methods.
+    `audits` are known where the networks are not in the store.
     """
 
-    def __init__(self, cells: Sequence[Cell]) -> None:
+    def __init__(self, cells: Sequence[Cell], audits: Sequence[dict[str, Any]] | None = None) -> None:
         networks = list(dict.fromkeys((cell.labels["data"], cell.labels["model"]) for cell in cells))
 
         def position(cell: Cell) -> tuple[Any, ...]:
@@ -81,6 +82,7 @@ class Experiment:
 
         self.cells = sorted(cells, key=position)
         self.config = self.cells[0].config
+        self._audits = audits
 
     @cached_property
     def scores(self) -> pd.DataFrame:
@@ -111,6 +113,8 @@ class Experiment:
     @cached_property
     def audits(self) -> list[dict[str, Any]]:
         """What each network uses, as `report.audit.audited` describes it, where the scale asks for it."""
+        if self._audits is not None:
+            return list(self._audits)
         found: dict[str, dict[str, Any]] = {}
         fixed: set[str] = set()  # data sets whose evidence cannot be changed
         for cell in self.cells:

@@ -1,0 +1,143 @@
+"""The scores of an experiment in one small file, from which `task=report` rebuilds its tables without the store.
+
+    EXPERIMENT.zip      in the folder `scores` of the results
+        scores.parquet      the scores of all cells, as `cell_folder.SCORES`, and a column `cell`, its hash
+        cells.json          of every cell: the name of each other file, and its place under files/
+        audits.json         what each network uses, as `Experiment.audits`
+        left_out.json       which cells do not exist, and why
+        files/HASH          every other file of a cell once: network, cost, features, predictions, environment ...
+
+Heatmaps and pictures are not kept, so figures are not rebuilt. Curves over pixels or thresholds are kept as means over
+the images of each network where there are several networks, because their intervals are over networks. They would
+else be nine tenths of the file.
+"""
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pandas as pd
+
+from evident.cell_folder import (
+    COST,
+    DIRECTIONS,
+    FEATURES,
+    INTERPRETATION,
+    NETWORK,
+    PREDICTIONS,
+    SAMENESS,
+    SCORES,
+    CellFolder,
+)
+from evident.report.experiment import Experiment
+from evident.report.figures.files import write_whole
+from evident.report.tables.features import with_interpretation
+
+KEPT = (NETWORK, DIRECTIONS, COST, SAMENESS, PREDICTIONS)  # as they are
+ENVIRONMENT = "environment.json"
+AVERAGED = ("pixels", "thresholds")  # axes of curves that are kept as means
+LeftOut = Mapping[str, tuple[str, str, str]]  # by the hash of a cell: explainer, network, and why there is none
+ALL_IMAGES = "all images"
+CURVE = ["cell", "experiment", "data", "model", "explainer", "seed", "metric", "axis", "at"]
+
+
+def file_of(results: Path, experiment: str) -> Path:
+    """Return the file that keeps the scores of an experiment in the folder `results`."""
+    return results / "scores" / f"{experiment}.zip"
+
+
+def keep(experiment: Experiment, left_out: LeftOut, file: Path) -> None:
+    """Write what the tables of the experiment need to `file`. The same cells give the same bytes."""
+    files: dict[str, bytes] = {}
+    cells: dict[str, dict[str, str]] = {}
+    for cell in experiment.cells:
+        own = {product.file: (cell.folder.path / product.file) for product in KEPT if cell.folder.has(product)}
+        contents = {name: path.read_bytes() for name, path in own.items()}
+        contents[ENVIRONMENT] = cell.folder.environment().encode()
+        if (features := cell.folder.get(FEATURES)) is not None:
+            table = with_interpretation(features, cell.folder.get(INTERPRETATION))
+            contents[FEATURES.file] = table.to_csv(index=False).encode()
+        cells[cell.folder.path.name] = {name: _place(content, files) for name, content in contents.items()}
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        _add(archive, "cells.json", json.dumps(cells, indent=1).encode())
+        _add(archive, "audits.json", json.dumps(experiment.audits, indent=1).encode())
+        _add(archive, "left_out.json", json.dumps(left_out, indent=1).encode())
+        for place, known in files.items():
+            _add(archive, place, known)
+        scores = io.BytesIO()
+        _scores(experiment).to_parquet(scores, index=False, compression="zstd", compression_level=19)
+        _add(archive, "scores.parquet", scores.getvalue())
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(file, content.getvalue())
+
+
+@dataclass(frozen=True)
+class KeptScores:
+    """Hold what a file keeps: the folders of cells by their hashes, what each network uses, what is left out."""
+
+    folders: Mapping[str, CellFolder] = field(default_factory=dict)
+    audits: Sequence[dict[str, Any]] = ()
+    left_out: LeftOut = field(default_factory=dict)
+
+
+@contextmanager
+def restored(file: Path | None) -> Iterator[KeptScores]:
+    """Yield what the file keeps, nothing if there is no file. The folders exist within the body only."""
+    if file is None or not file.is_file():
+        yield KeptScores()
+        return
+    with TemporaryDirectory() as scratch, zipfile.ZipFile(file) as archive:
+        scores = pd.read_parquet(io.BytesIO(archive.read("scores.parquet")))
+        by_cell = dict(iter(scores.groupby("cell", sort=False)))
+        folders = {}
+        for name, files in json.loads(archive.read("cells.json")).items():
+            folder = CellFolder(Path(scratch) / name)
+            folder.path.mkdir()
+            for own, place in files.items():
+                (folder.path / own).write_bytes(archive.read(place))
+            folder.write(SCORES, by_cell[name].drop(columns="cell"))
+            folders[name] = folder
+        left_out = {name: tuple(why) for name, why in json.loads(archive.read("left_out.json")).items()}
+        yield KeptScores(folders, json.loads(archive.read("audits.json")), left_out)
+
+
+def _scores(experiment: Experiment) -> pd.DataFrame:
+    networks = {name: len({cell.folder.read(NETWORK)["hash"] for cell in network.cells})
+                for network in experiment.networks() for name in [(network.data, network.model)]}  # fmt: skip
+    parts = []
+    for cell in experiment.cells:
+        scores = cell.folder.read(SCORES)
+        scores.insert(0, "cell", cell.folder.path.name)
+        several = networks[str(cell.labels["data"]), str(cell.labels["model"])] > 1
+        parts.append(_averaged(scores) if several else scores)
+    return pd.concat(parts, ignore_index=True)
+
+
+def _averaged(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return the scores of a cell with the mean over images of each point of a curve, where the curve began."""
+    curve = scores["axis"].isin(AVERAGED) & scores["at"].notna()
+    points = scores[curve].reset_index(names="row").groupby(CURVE, sort=False)
+    means = points.agg(row=("row", "first"), value=("value", "mean")).reset_index()
+    means = means.assign(image=ALL_IMAGES, target=-1)
+    whole = pd.concat([scores[~curve].reset_index(names="row"), means]).sort_values("row", kind="stable")
+    return whole[scores.columns]
+
+
+def _place(content: bytes, files: dict[str, bytes]) -> str:
+    """Return where the content is in the archive; equal contents are there once."""
+    place = f"files/{hashlib.sha256(content).hexdigest()[:16]}"
+    files[place] = content
+    return place
+
+
+def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
+    # Without the time of writing, equal contents are equal files.
+    archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
