@@ -82,6 +82,8 @@ def test_scores_of_explainers_have_tables_text_and_figures(tmp_path: Path) -> No
     assert part.tables["curves"]["mean"].tolist() == pytest.approx([0.2, 0.2])
     without = Scores(network_scores=[], paired_tests=False).report(Experiment(cells))
     assert list(without.tables) == ["table", "curves"]
+    without = Scores(network_scores=[], curves=False).report(Experiment(cells))
+    assert (list(without.tables), list(without.figures)) == (["table", "significance"], ["scores"])
     assert list(part.figures) == ["scores", "curves"]
     title, sample, header = [line for line in part.text.splitlines() if line][:3]
     assert title == "## photos, net"

@@ -15,21 +15,27 @@ class Scores(Section):
 
     `network_scores` are scores of the network, not of the explainer; they are in its table (`sections.networks`).
     Curves whose names start with one of `drawn_elsewhere` have a figure of their own. `paired_tests: false` leaves out
-    `significance`, a row for every pair and metric, where an experiment does not ask which explainer is best.
+    `significance`, a row for every pair and metric, and `curves: false` the curves, where an experiment does not ask
+    which explainer is best.
     """
 
     def __init__(
-        self, network_scores: Sequence[str], drawn_elsewhere: Sequence[str] = (), paired_tests: bool = True
+        self,
+        network_scores: Sequence[str],
+        drawn_elsewhere: Sequence[str] = (),
+        paired_tests: bool = True,
+        curves: bool = True,
     ) -> None:
         self.network_scores, self.drawn_elsewhere = list(network_scores), tuple(drawn_elsewhere)
-        self.paired_tests = paired_tests
+        self.paired_tests, self.curves = paired_tests, curves
 
     def report(self, experiment: Experiment) -> Part:
         scores, references = experiment.scores, experiment.references
         own = scores[~scores["metric"].isin(self.network_scores)]
-        table, curves = tables.table(own, experiment.directions), tables.curves(scores)
+        table = tables.table(own, experiment.directions)
+        curves = tables.curves(scores if self.curves else scores[:0])
         paired = {"significance": tables.significance(own)} if self.paired_tests else {}
-        part = Part({"table": table, **paired, "curves": curves})
+        part = Part({"table": table, **paired, **({"curves": curves} if self.curves else {})})
         for network in experiment.networks():
             rows = table[(table["data"] == network.data) & (table["model"] == network.model)]
             part.figures[f"scores{network.suffix}"] = scores_figure(rows, references)
