@@ -2,12 +2,13 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
-from entry_point import ROOT
+from entry_point import ROOT, run
 
 RESULTS = sorted(path.parent for path in (ROOT / "results").rglob("provenance.json"))
 SCORED = [results for results in RESULTS if (results / "table.csv").exists()]
@@ -184,6 +185,23 @@ def test_true_contribution_map_scores_best() -> None:
             rest = part.drop("oracle", level="explainer")
             for metric in ("map_correlation", "map_sign", "attribute_sign", "attribute_rank"):
                 assert (rest[metric] < oracle[metric]).all()
+
+
+def test_kept_scores_rebuild_the_committed_tables_byte_by_byte(tmp_path: Path) -> None:
+    kept = sorted((ROOT / "results" / "scores").rglob("*.zip"), key=lambda file: file.stat().st_size)
+    experiment = kept[0].relative_to(ROOT / "results" / "scores").with_suffix("").as_posix()
+    committed = ROOT / "results" / experiment
+    (tmp_path / "scores" / experiment).parent.mkdir(parents=True)
+    shutil.copy(kept[0], tmp_path / "scores" / f"{experiment}.zip")
+    scale = json.loads((committed / "provenance.json").read_text())["scale"]
+    ended = run("task=report", f"experiment={experiment}", f"scale={scale}", store=tmp_path / "store", results=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    written = [file.name for file in (tmp_path / experiment).iterdir() if file.is_file()]
+    # The agreement of explainers is that of their heatmaps, which are not kept.
+    known = {file.name for file in committed.iterdir() if file.suffix in (".csv", ".md")}
+    assert set(written) == {name for name in known if not name.startswith("agreement_explainers")}
+    for name in written:
+        assert (tmp_path / experiment / name).read_bytes() == (committed / name).read_bytes(), name
 
 
 README_COLUMNS = ("average_precision", "iou_best", "pointing_game", "deletion_mean_colour", "insertion_mean_colour")
