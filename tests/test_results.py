@@ -193,12 +193,11 @@ def test_kept_scores_rebuild_the_committed_tables_byte_by_byte(tmp_path: Path) -
     committed = ROOT / "results" / experiment
     (tmp_path / "scores" / experiment).parent.mkdir(parents=True)
     shutil.copy(kept[0], tmp_path / "scores" / f"{experiment}.zip")
-    scale = json.loads((committed / "provenance.json").read_text())["scale"]
-    ended = run("task=report", f"experiment={experiment}", f"scale={scale}", store=tmp_path / "store", results=tmp_path)
+    ended = run("task=report", f"experiment={experiment}", store=tmp_path / "store", results=tmp_path)
     assert ended.returncode == 0, ended.stderr
     written = [file.name for file in (tmp_path / experiment).iterdir() if file.is_file()]
     # The agreement of explainers is that of their heatmaps, which are not kept.
-    known = {file.name for file in committed.iterdir() if file.suffix in (".csv", ".md")}
+    known = {file.name for file in committed.iterdir() if file.suffix in (".csv", ".md", ".json")}
     assert set(written) == {name for name in known if not name.startswith("agreement_explainers")}
     for name in written:
         assert (tmp_path / experiment / name).read_bytes() == (committed / name).read_bytes(), name

@@ -31,7 +31,7 @@ def write(
     """Write tables, figures, gallery and provenance of an experiment to the folder `results`; return the table to read.
 
     `overrides` are those of the command; `left_out` holds explainer, network and reason where one does not apply.
-    Without `figures`, for cells that have no heatmaps, tables are written and all other files stay as they are.
+    Without `figures`, for cells that have no heatmaps, figures and gallery stay as they are.
     Raises `UserError` if `results` cannot be written.
     """
     with writing(results, "paths.results"):
@@ -53,10 +53,10 @@ def write(
     for name, table in tables.items():
         write_whole(results / f"{name}.csv", table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
     write_whole(results / "table.md", text)
+    write_whole(results / "provenance.json", json.dumps(_provenance(experiment, overrides), indent=1) + "\n")
     if not figures:
         log.info("%s: tables from kept scores; its figures need heatmaps and stay as they are", results)
         return text
-    write_whole(results / "provenance.json", json.dumps(_provenance(experiment, overrides), indent=1) + "\n")
     files = write_figures(drawn, results / "figures")
     write_whole(results / "index.html", gallery(experiment.config.experiment, text, files, list(tables)))
     return text
