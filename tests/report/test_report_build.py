@@ -47,7 +47,7 @@ def cell_of(root: Path, explainer: str, sections: dict[str, Any], seed: int = 0)
 
 
 def report(cells: Sequence[Cell], results: Path, *overrides: str) -> str:
-    return write(Experiment(cells), results, overrides)
+    return write(Experiment(cells, overrides=overrides), results)
 
 
 def test_every_section_adds_its_tables_figures_and_text(tmp_path: Path) -> None:
