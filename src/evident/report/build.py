@@ -28,7 +28,8 @@ def write(
 ) -> str:
     """Write tables, figures, gallery and provenance of an experiment to the folder `results`; return the table to read.
 
-    `left_out` holds explainer, network and reason where one does not apply. Without `figures`, for cells that have no heatmaps, tables are written and all other files stay as they are.
+    `left_out` holds explainer, network and reason where one does not apply. Without `figures`, for cells that have no
+    heatmaps, tables are written and all other files stay as they are.
     Raises `UserError` if `results` cannot be written.
     """
     with writing(results, "paths.results"):
@@ -40,8 +41,10 @@ def write(
     text = f"# {_title(experiment)}\n"
     for section in sections_of(experiment.cells):
         part = section.report(experiment)
-        if twice := tables.keys() & part.tables.keys() | drawn.keys() & part.figures.keys() | (
-            folders.keys() & part.folders.keys()
+        if (
+            twice := tables.keys() & part.tables.keys()
+            | drawn.keys() & part.figures.keys()
+            | (folders.keys() & part.folders.keys())
         ):
             raise RuntimeError(f"two sections write {', '.join(sorted(twice))}")
         tables |= part.tables

@@ -81,9 +81,7 @@ def manifest(experiment: Experiment, cells: Sequence[Cell], longest: int) -> tup
         "command": experiment.command,
         "maps": {name: _colours(name) for name in SEQUENTIAL},
         "diverging": {name: _colours(name) for name in DIVERGING},
-        "methods": [
-            {"name": name, "reference": name in references, "budget": budgets.get(name)} for name in methods
-        ],
+        "methods": [{"name": name, "reference": name in references, "budget": budgets.get(name)} for name in methods],
         "scores": [{"name": name, "direction": experiment.directions.get(name, "neither")} for name in metrics],
         "curves": [
             {"name": curve.name, "axis": curve.axis, "at": rounded(curve.at), "limits": curve.limits}
@@ -138,7 +136,7 @@ def _class_name(classes: Sequence[str], target: int) -> str:
     return classes[target] if target < len(classes) else str(target)
 
 
-def _outcomes(outcomes: pd.DataFrame, names: Sequence[str]) -> dict[str, list[Any]]:
+def _outcomes(outcomes: pd.DataFrame, names: list[str]) -> dict[str, list[Any]]:
     rows = outcomes.drop_duplicates("image").assign(image=outcomes["image"].astype(str)).set_index("image")
     rows = rows.reindex(names)
     words = {name: [None if pd.isna(word) else str(word) for word in rows[name]] for name in ("label", "predicted")}
@@ -159,14 +157,14 @@ def _strip(shown: tiles.Grey, files: dict[str, bytes]) -> dict[str, Any]:
     return {"tiles": tiles.add(files, shown.levels), "low": rounded(shown.low), "high": rounded(shown.high)}
 
 
-def _scores(part: pd.DataFrame, names: Sequence[str], metrics: Sequence[str]) -> list[list[float | None] | None]:
+def _scores(part: pd.DataFrame, names: list[str], metrics: Sequence[str]) -> list[list[float | None] | None]:
     """Return the scores of the images by metric; None for a metric that the cell does not have."""
     whole = part[part["at"].isna()].astype({"image": str})
     known = {name: rows.set_index("image")["value"].reindex(names) for name, rows in whole.groupby("metric")}
     return [rounded(known[name]) if name in known else None for name in metrics]
 
 
-def _curves(parts: Mapping[Place, tuple[pd.DataFrame, Sequence[str]]]) -> list[Curve]:
+def _curves(parts: Mapping[Place, tuple[pd.DataFrame, list[str]]]) -> list[Curve]:
     found: dict[tuple[str, str, tuple[float, ...]], Curve] = {}
     for place, (part, names) in parts.items():
         points = part[part["at"].notna()].astype({"image": str})

@@ -18,7 +18,10 @@ def gallery(
     environment = Environment(loader=PackageLoader("evident.report.gallery", ""), autoescape=True)
     template = environment.get_template("gallery.html")
     return template.render(
-        experiment=experiment, blocks=[_block(block) for block in table.split("\n\n")], figures=figures, tables=tables,
+        experiment=experiment,
+        blocks=[_block(block) for block in table.split("\n\n")],
+        figures=figures,
+        tables=tables,
         pages=pages,
     )
 

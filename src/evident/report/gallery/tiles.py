@@ -54,20 +54,22 @@ def grey(heatmaps: Tensor) -> Grey:
     low, highest = values.amin(1), values.amax(1)
     high = torch.quantile(values, HIGHEST, dim=1)
     high = torch.where(high > low, high, highest)
-    return _levels(heatmaps, low, high)
+    return _levels(heatmaps, low, high, constant=0)
 
 
 def signed_grey(heatmaps: Tensor) -> Grey:
-    """Scale each signed heatmap (N, H, W) symmetrically: zero is between level 127 and 128, as `grey` otherwise."""
+    """Scale each signed heatmap (N, H, W) symmetrically: zero is between level 127 and 128."""
     sizes = heatmaps.double().abs().flatten(1)
     high = torch.quantile(sizes, HIGHEST, dim=1)
     high = torch.where(high > 0, high, sizes.amax(1))
-    return _levels(heatmaps, -high, high)
+    return _levels(heatmaps, -high, high, constant=0.5)
 
 
-def _levels(heatmaps: Tensor, low: Tensor, high: Tensor) -> Grey:
+def _levels(heatmaps: Tensor, low: Tensor, high: Tensor, constant: float) -> Grey:
+    """Scale from `low` to `high`; a heatmap without any span gets the share `constant`."""
     span = (high - low)[:, None, None]
-    shares = (heatmaps.double() - low[:, None, None]) / torch.where(span > 0, span, 1)
+    shares = (heatmaps.double() - low[:, None, None]) / span
+    shares = torch.where(span > 0, shares, constant)
     levels = (shares.clamp(0, 1) * 255).round().byte()
     return Grey(levels.numpy(), low.numpy(), high.numpy())
 
@@ -102,7 +104,7 @@ def add(files: dict[str, bytes], tiles: NDArray[np.uint8]) -> str:
 
 
 def outline(mask: NDArray[np.bool_], size: tuple[int, int]) -> str:
-    """Return the border of a mask (H, W) as the path of an SVG in a box of `size` (height, width); empty for no mask."""
+    """Return the border of a mask (H, W) as an SVG path in a box of `size` (height, width); empty for no mask."""
     if not mask.any() or mask.all():
         return ""
     scale = np.array(size) / mask.shape

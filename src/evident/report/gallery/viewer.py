@@ -1,8 +1,8 @@
 """The gallery as files: a page without a server, a script with its data, and tiles.
 
-    index.html     the page, the same for every experiment: it shows what the manifest holds
-    manifest.js    the manifest, as one global
-    tiles/*.webp   pictures and heatmaps
+index.html     the page, the same for every experiment: it shows what the manifest holds
+manifest.js    the manifest, as one global
+tiles/*.webp   pictures and heatmaps
 """
 
 from collections.abc import Mapping

@@ -58,6 +58,8 @@ function showStyle() {
     note = "one scale for all chosen methods of a data set; they may have different units";
   }
   for (const [id, text] of [["low", low], ["high", high], ["scale-note", note]]) find(id).textContent = text;
+  find("abbreviations").textContent = state.scores
+    .map(metric => gallery.scores[metric]).map(score => `${score.short}: ${words(score.name)}${ARROWS[score.direction]}`).join(", ");
   find("methods-count").textContent = `${state.methods.length} of ${gallery.methods.length}`;
   find("scores-count").textContent = `${state.scores.length} of ${gallery.scores.length}`;
   for (const id of ["order", "columns"]) find(id).parentElement.hidden = !state.sort || (id === "columns" && sortMetric() < 0);

@@ -35,7 +35,8 @@ function showDetail() {
   if (!metrics.some(([name]) => name === state.metric)) state.metric = metrics[state.scores[0] ?? 0]?.[0] ?? "";
   fillSelect(find("metric"), metrics, state.metric);
   const mark = method => (gallery.methods[method].name === state.a ? "a" : gallery.methods[method].name === state.b ? "b" : "");
-  find("detail-tiles").replaceChildren(...methods.map(method => {
+  const plain = make("span", { className: "caption" }, make("span", { className: "name" }, make("i", {}, "the image")));
+  find("detail-tiles").replaceChildren(make("span", {}, stack(row), plain), ...methods.map(method => {
     const element = tile(row, method, true);
     element.tabIndex = 0;
     if (mark(method)) element.classList.add(mark(method));
@@ -53,9 +54,8 @@ function showDetail() {
   find("test").textContent = paired();
   const metricsThere = gallery.scores.map((_, metric) => metric)
     .filter(metric => methods.some(method => scoreOf(row, method, metric) !== null));
-  const arrow = { higher: " ↑", lower: " ↓" };
   const headline = metricsThere.map(metric => make("th", { scope: "col" },
-    words(gallery.scores[metric].name) + (arrow[gallery.scores[metric].direction] ?? "")));
+    words(gallery.scores[metric].name) + ARROWS[gallery.scores[metric].direction]));
   find("table").replaceChildren(
     make("thead", {}, make("tr", {}, make("th", {}, "method"), ...headline)),
     make("tbody", {}, ...methods.map(method => make("tr", { className: mark(method) },
@@ -89,15 +89,16 @@ function plot(row, methods, number, mark) {
   }
   const all = lines.flatMap(([, points]) => points.map(([, y]) => y));
   const low = Math.min(0, ...all), high = Math.max(...all, low + 1e-9), from = curve.at[0], to = curve.at.at(-1);
-  const x = at => 52 + ((at - from) / (to - from || 1)) * 560, y = value => 262 - ((value - low) / (high - low)) * 240;
-  const svg = draw("svg", { viewBox: "0 0 640 310", role: "img", "aria-label": `${words(curve.name)} of ${row.name}` });
+  const wide = innerWidth > 640 ? 640 : 380;
+  const x = at => 52 + ((at - from) / (to - from || 1)) * (wide - 80), y = value => 262 - ((value - low) / (high - low)) * 240;
+  const svg = draw("svg", { viewBox: `0 0 ${wide} 310`, role: "img", "aria-label": `${words(curve.name)} of ${row.name}` });
   for (const share of [0, 0.25, 0.5, 0.75, 1]) {
     const value = low + share * (high - low), at = from + share * (to - from);
-    svg.append(draw("line", { x1: 52, x2: 612, y1: y(value), y2: y(value), class: "axis" }),
+    svg.append(draw("line", { x1: 52, x2: wide - 28, y1: y(value), y2: y(value), class: "axis" }),
       draw("text", { x: 46, y: y(value) + 4, "text-anchor": "end" }, format(value)),
       draw("text", { x: x(at), y: 280, "text-anchor": "middle" }, format(at)));
   }
-  svg.append(draw("text", { x: 332, y: 302, "text-anchor": "middle" }, curve.axis));
+  svg.append(draw("text", { x: wide / 2, y: 302, "text-anchor": "middle" }, curve.axis));
   const order = { "": 0, b: 1, a: 2 };  // the two chosen ones on top
   lines.sort(([one], [other]) => order[mark(one)] - order[mark(other)]);
   for (const [method, points] of lines) {
@@ -106,7 +107,7 @@ function plot(row, methods, number, mark) {
       class: mark(method) }, draw("title", {}, name)));
   }
   svg.append(draw("text", { x: 60, y: 14, class: "a" }, words(state.a)),
-    draw("text", { x: 340, y: 14, class: "b" }, words(state.b)));
+    draw("text", { x: wide / 2, y: 14, class: "b" }, words(state.b)));
   return svg;
 }
 

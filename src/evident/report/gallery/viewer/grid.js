@@ -8,7 +8,7 @@ function measure() {
   const tallest = Math.max(1, ...view.rows.map(row => row.network.height / row.network.width));
   const lines = state.scores.length + (view.rows.some(row => row.class) ? 1 : 0);
   view.cell = size + 6;
-  view.height = Math.max(Math.ceil(size * tallest) + 15 * lines, Math.ceil(size * 0.75 * tallest) + 15 * 4) + 18;
+  view.height = Math.max(Math.ceil(size * tallest) + 15 * lines, Math.ceil(size * 0.75 * tallest) + 15 * 5) + 18;
   view.first = parseFloat(getComputedStyle(document.documentElement).getPropertyValue("--first")) * parseFloat(getComputedStyle(document.documentElement).fontSize);
   root.setProperty("--tile", `${size}px`);
   root.setProperty("--height", `${view.height}px`);
@@ -18,7 +18,7 @@ function measure() {
 }
 
 function about(row) {
-  const parts = [stack(row), make("b", { title: row.class }, row.class || format(null))];
+  const parts = [stack(row), make("b", { title: row.class, className: "class" }, row.class)];
   if (row.predicted) {
     const mark = row.right === null ? "" : row.right ? "right" : "wrong";
     parts.push(make("b", { className: mark, title: `predicted: ${row.predicted}` },

@@ -17,10 +17,21 @@ function unpack(text, low, high) {
 function format(value) {
   if (value === null || value === undefined) return "–";
   const size = Math.abs(value);
-  return size !== 0 && (size < 0.001 || size >= 10000) ? value.toExponential(1) : String(+value.toPrecision(3));
+  if (size > 1e-9 && (size < 0.001 || size >= 10000)) return value.toExponential(1);
+  return size < 10 ? value.toFixed(3) : value.toPrecision(4);
 }
 
 const words = name => name.replaceAll("_", " ");
+// Short names for captions: the initials of several words, numbered where two scores have the same.
+const taken = new Map();
+for (const score of gallery.scores) {
+  const parts = score.name.split("_");
+  const short = parts.length > 1 ? parts.map(part => part[0] ?? "").join("").toUpperCase() : score.name.slice(0, 9);
+  taken.set(short, (taken.get(short) ?? 0) + 1);
+  score.short = taken.get(short) > 1 ? `${short}${taken.get(short)}` : short;
+}
+const ARROWS = { higher: " ↑", lower: " ↓", neither: "" };
+
 const networkName = network => `${words(network.model)}, seed ${network.seed}`;
 
 const rows = [];

@@ -99,11 +99,11 @@ function captionLines(row) {
 }
 
 function tile(row, method, named = false) {
-  const lines = captionLines(row).map(([text, number]) => make("span", {}, make("i", {}, text), make("b", {}, number)));
+  const lines = captionLines(row).map(([text, number]) => make("span", { className: "said" }, make("i", {}, text), make("b", {}, number)));
   for (const metric of state.scores) {
     const value = format(scoreOf(row, method, metric));
     lines.push(make("span", { title: words(gallery.scores[metric].name) },
-      make("i", {}, words(gallery.scores[metric].name)), make("b", {}, value)));
+      make("i", {}, gallery.scores[metric].short), make("b", {}, value)));
   }
   const name = words(gallery.methods[method].name);
   if (named) lines.unshift(make("span", { className: "name", title: name }, make("i", {}, name)));
