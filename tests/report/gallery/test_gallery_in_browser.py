@@ -84,7 +84,8 @@ def pixels_of(opened: Page, row: int, column: int) -> Any:
     """Return the middle row of a tile as it is seen, (width, 3)."""
     box = opened.run(
         f"(() => {{ const tile = view.cells.get({row}).tiles.get({column});"
-        " const r = tile.querySelector('.stack').getBoundingClientRect(); return [r.left, r.top, r.right, r.bottom]; })()"
+        " const r = tile.querySelector('.stack').getBoundingClientRect();"
+        " return [r.left, r.top, r.right, r.bottom]; })()"
     )
     left, top, right, bottom = (round(side) for side in box)
     image = Image.open(io.BytesIO(opened.screenshot())).convert("RGB").crop((left, top, right, bottom))
