@@ -62,13 +62,13 @@ def manifest(experiment: Experiment, cells: Sequence[Cell], longest: int) -> tup
         described, levels = _network_of(own, names[network], longest, files), []
         for cell in own:
             entry, shown = _cell(cell, longest, files)
+            place = _place(cell)
             entry["method"] = methods.index(cell.labels["explainer"])
-            part = by_cell.get(_place(cell), chosen[:0])
-            entry["scores"] = _scores(part, names[network], metrics)
+            entry["scores"] = _scores(by_cell.get(place, chosen[:0]), names[network], metrics)
             entry["curves"] = {
-                str(number): [pack(line, *curve.limits) for line in curve.values[_place(cell)]]
+                str(number): [pack(line, *curve.limits) for line in curve.values[place]]
                 for number, curve in enumerate(curves)
-                if _place(cell) in curve.values
+                if place in curve.values
             }
             described["cells"].append(entry)
             levels.append(shown)
@@ -160,7 +160,7 @@ def _strip(shown: tiles.Grey, files: dict[str, bytes]) -> dict[str, Any]:
 def _scores(part: pd.DataFrame, names: list[str], metrics: Sequence[str]) -> list[list[float | None] | None]:
     """Return the scores of the images by metric; None for a metric that the cell does not have."""
     whole = part[part["at"].isna()].astype({"image": str})
-    known = {name: rows.set_index("image")["value"].reindex(names) for name, rows in whole.groupby("metric")}
+    known = whole.pivot(index="image", columns="metric", values="value").reindex(names)
     return [rounded(known[name]) if name in known else None for name in metrics]
 
 
