@@ -161,3 +161,18 @@ def test_layers_of_a_network_are_its_modules_and_hold_the_chosen_ones(name: str,
         network = instantiate(OmegaConf.merge(model.build, settings))
     names = {name for name, _ in network.named_modules()}
     assert set(model.layers) <= names
+
+
+@pytest.mark.usefixtures("conf")
+def test_experiments_with_a_gallery_record_predictions_unless_their_cells_are_fixed() -> None:
+    found = {}
+    for file in sorted((CONF / "experiment").rglob("*.yaml")):
+        name = file.relative_to(CONF / "experiment").with_suffix("").as_posix()
+        config = with_hydra(f"experiment={name}")
+        if "gallery" in config.section:
+            found[name] = "outcomes" in config.recorder
+    assert found == {
+        **{"an8flower": True, "an8flower_double_12c": True, "mnist": True},
+        **{"imagenet": False, "scenicness": False},
+        **{"metrics/flowers": False, "metrics/flowers_networks": False, "metrics/landscapes": False},
+    }

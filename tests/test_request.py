@@ -11,7 +11,7 @@ from evident.cli import composed
 from evident.errors import UserError
 from evident.request import Request
 
-RECORDERS = ["scores", "examples", "cost", "sameness"]  # of every explainer
+RECORDERS = ["scores", "outcomes", "examples", "cost", "sameness"]  # of every explainer
 SCENES = ("data=landscapes", "model=siam")
 
 

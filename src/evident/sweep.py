@@ -209,18 +209,11 @@ class Sweep(Callback):
         if cells:
             results = Path(config.paths.results)
             from_kept = any(cell.folder in kept.folders.values() for cell in cells.values())
-            experiment = Experiment(list(cells.values()), kept.audits if from_kept else None)
+            overrides = [*search_path(config.hydra.overrides.hydra), *config.hydra.overrides.task]
+            experiment = Experiment(list(cells.values()), kept.audits if from_kept else None, overrides)
             if not from_kept:
                 kept_scores.keep(experiment, left_out, kept_scores.file_of(results, config.experiment))
-            print(
-                write(
-                    experiment,
-                    results / config.experiment,
-                    [*search_path(config.hydra.overrides.hydra), *config.hydra.overrides.task],
-                    reasons,
-                    figures=not from_kept,
-                )
-            )
+            print(write(experiment, results / config.experiment, reasons, figures=not from_kept))
             if name := config.get("kept_as"):
                 same = kept_experiment(name, "own", config.hydra.overrides.task, config.hydra.sweeper.params)
                 print(f"The same as conf/experiment/{name}.yaml, for experiment={name}:\n\n{same}")

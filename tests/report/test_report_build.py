@@ -30,6 +30,16 @@ class Counted(Section):
         return Part({self.name: table}, {f"{self.name}_figure": figure}, f"\n{self.name}: {len(experiment.cells)}\n")
 
 
+class Paged(Section):
+    """Write a folder with a page and a picture, which it names."""
+
+    def __init__(self, picture: str = "a") -> None:
+        self.picture_name = picture
+
+    def report(self, experiment: Experiment) -> Part:
+        return Part(folders={"all_maps": {"index.html": b"<html>", f"tiles/{self.picture_name}.webp": b"1"}})
+
+
 class Silent(Section):
     """Have nothing to report."""
 
@@ -47,7 +57,7 @@ def cell_of(root: Path, explainer: str, sections: dict[str, Any], seed: int = 0)
 
 
 def report(cells: Sequence[Cell], results: Path, *overrides: str) -> str:
-    return write(Experiment(cells), results, overrides)
+    return write(Experiment(cells, overrides=overrides), results)
 
 
 def test_every_section_adds_its_tables_figures_and_text(tmp_path: Path) -> None:
@@ -73,6 +83,22 @@ def test_sections_of_different_cells_are_united_in_order(tmp_path: Path) -> None
     text = report([other, one], tmp_path / "results")
     assert text.endswith("\na: 2\n\nb: 2\n\nc: 2\n")
     assert {file.stem for file in (tmp_path / "results").glob("*.csv")} == {"a", "b", "c"}
+
+
+def test_folder_of_a_section_is_written_whole_and_its_page_linked(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    for picture in ("a", "b"):
+        sections = {"paged": {"_target_": f"{__name__}.Paged", "picture": picture}}
+        report([cell_of(tmp_path / picture, "cam", sections)], results)
+    assert (results / "all_maps" / "index.html").read_bytes() == b"<html>"
+    assert [file.name for file in (results / "all_maps" / "tiles").iterdir()] == ["b.webp"]
+    assert '<a href="all_maps/index.html">all maps</a>' in (results / "index.html").read_text()
+
+
+def test_two_sections_cannot_write_one_folder(tmp_path: Path) -> None:
+    sections = {name: {"_target_": f"{__name__}.Paged"} for name in ("one", "other")}
+    with pytest.raises(RuntimeError, match="two sections write all_maps"):
+        report([cell_of(tmp_path, "cam", sections)], tmp_path / "results")
 
 
 def test_report_does_not_depend_on_the_order_of_cells(tmp_path: Path) -> None:
@@ -114,5 +140,5 @@ def test_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
 
 def test_section_adds_nothing_unless_it_says_so(tmp_path: Path) -> None:
     cell = cell_of(tmp_path, "cam", {})
-    assert Silent().report(Experiment([cell])) == Part({}, {}, "")
+    assert Silent().report(Experiment([cell])) == Part({}, {}, "", {})
     assert Silent().picture(cell.folder, cell.labels) == PicturePart({}, {}, {})

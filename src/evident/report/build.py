@@ -2,8 +2,7 @@
 
 import json
 import logging
-import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from matplotlib.figure import Figure
 from evident.errors import writing
 from evident.models.training import format_measures
 from evident.report.experiment import Cell, Experiment
-from evident.report.figures.files import write_figures, write_whole
+from evident.report.figures.files import write_figures, write_folder, write_whole
 from evident.report.gallery.page import gallery
 from evident.report.sections.contract import Section
 
@@ -24,28 +23,32 @@ log = logging.getLogger("evident")
 def write(
     experiment: Experiment,
     results: Path,
-    overrides: Sequence[str],
     left_out: Sequence[tuple[str, str, str]] = (),
     figures: bool = True,
 ) -> str:
     """Write tables, figures, gallery and provenance of an experiment to the folder `results`; return the table to read.
 
-    `overrides` are those of the command; `left_out` holds explainer, network and reason where one does not apply.
-    Without `figures`, for cells that have no heatmaps, figures and gallery stay as they are.
-    Raises `UserError` if `results` cannot be written.
+    `left_out` holds explainer, network and reason where one does not apply. Without `figures`, for cells that have no
+    heatmaps, figures and gallery stay as they are. Raises `UserError` if `results` cannot be written.
     """
     with writing(results, "paths.results"):
         (results / "figures").mkdir(parents=True, exist_ok=True)
     _warn_of_others(experiment, results)
     tables: dict[str, pd.DataFrame] = {}
     drawn: dict[str, Figure] = {}
+    folders: dict[str, Mapping[str, bytes]] = {}
     text = f"# {_title(experiment)}\n"
     for section in sections_of(experiment.cells):
         part = section.report(experiment)
-        if twice := tables.keys() & part.tables.keys() | drawn.keys() & part.figures.keys():
+        if (
+            twice := tables.keys() & part.tables.keys()
+            | drawn.keys() & part.figures.keys()
+            | (folders.keys() & part.folders.keys())
+        ):
             raise RuntimeError(f"two sections write {', '.join(sorted(twice))}")
         tables |= part.tables
         drawn |= part.figures
+        folders |= part.folders
         text += part.text
     if left_out:
         text += "\n## Left out\n\n| explainer | network | why |\n|---|---|---|\n"
@@ -53,12 +56,15 @@ def write(
     for name, table in tables.items():
         write_whole(results / f"{name}.csv", table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
     write_whole(results / "table.md", text)
-    write_whole(results / "provenance.json", json.dumps(_provenance(experiment, overrides), indent=1) + "\n")
+    write_whole(results / "provenance.json", json.dumps(_provenance(experiment), indent=1) + "\n")
     if not figures:
         log.info("%s: tables from kept scores; its figures need heatmaps and stay as they are", results)
         return text
     files = write_figures(drawn, results / "figures")
-    write_whole(results / "index.html", gallery(experiment.config.experiment, text, files, list(tables)))
+    for name, contents in folders.items():
+        write_folder(contents, results / name)
+    pages = [name for name, contents in folders.items() if "index.html" in contents]
+    write_whole(results / "index.html", gallery(experiment.config.experiment, text, files, list(tables), pages))
     return text
 
 
@@ -99,20 +105,14 @@ def _title(experiment: Experiment) -> str:
     return f"{config.experiment} ({config.scale.name}): {'; '.join(networks)}"
 
 
-def _provenance(experiment: Experiment, overrides: Sequence[str]) -> dict[str, Any]:
+def _provenance(experiment: Experiment) -> dict[str, Any]:
     # Each environment once, in the order of the cells.
     environments = list(dict.fromkeys(cell.folder.environment() for cell in experiment.cells))
-    # Paths, loggers and launchers change nothing in the results, and neither does a second report.
-    relevant = [
-        shlex.quote(given)
-        for given in overrides
-        if given.startswith("hydra.searchpath") or not given.startswith(("paths.", "task=report", "logger", "hydra"))
-    ]
     config = experiment.config
     return {
         "experiment": config.experiment,
         "scale": config.scale.name,
-        "command": " ".join(["python run.py", *relevant]),
+        "command": experiment.command,
         "environments": [json.loads(text) for text in environments],
         "seeds": sorted({cell.config.seed for cell in experiment.cells}),
         "models": experiment.network_facts,

@@ -1,5 +1,6 @@
 """The input of a report: the finished cells of an experiment, and their scores in one table."""
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,8 @@ from evident.report.audit import audited
 
 # Entries of NETWORK that describe a network in tables and provenance.
 DESCRIBED = ("hash", "accuracy", "weights")
+# Overrides that change nothing in the results, and neither does a second report.
+IRRELEVANT = ("paths.", "task=report", "logger", "hydra", "gallery=")
 
 
 @dataclass(frozen=True)
@@ -69,10 +72,15 @@ class Experiment:
     """The cells of an experiment in the order of its tables, whatever the order in which they were computed.
 
     Data sets and models keep the order of the sweep; explainers are sorted by name, references after the methods.
-    `audits` are known where the networks are not in the store.
+    `audits` are known where the networks are not in the store. `overrides` are those of the command.
     """
 
-    def __init__(self, cells: Sequence[Cell], audits: Sequence[dict[str, Any]] | None = None) -> None:
+    def __init__(
+        self,
+        cells: Sequence[Cell],
+        audits: Sequence[dict[str, Any]] | None = None,
+        overrides: Sequence[str] = (),
+    ) -> None:
         networks = list(dict.fromkeys((cell.labels["data"], cell.labels["model"]) for cell in cells))
 
         def position(cell: Cell) -> tuple[Any, ...]:
@@ -82,7 +90,17 @@ class Experiment:
 
         self.cells = sorted(cells, key=position)
         self.config = self.cells[0].config
-        self._audits = audits
+        self._audits, self._overrides = audits, overrides
+
+    @property
+    def command(self) -> str:
+        """The command that gives the same results: without paths, loggers, launchers and other ways of reporting."""
+        relevant = [
+            shlex.quote(given)
+            for given in self._overrides
+            if given.startswith("hydra.searchpath") or not given.startswith(IRRELEVANT)
+        ]
+        return " ".join(["python run.py", *relevant])
 
     @cached_property
     def scores(self) -> pd.DataFrame:

@@ -11,6 +11,7 @@ def test_page_has_the_table_and_escapes_names() -> None:
     assert "<td><b>gr&lt;ad</b></td><td><i>0.1</i></td>" in html
     assert "a&lt;b" in html
     assert "<figure>" not in html
+    assert "Pages:" not in html
 
 
 def test_page_shows_every_figure_from_its_file() -> None:

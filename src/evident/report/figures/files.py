@@ -2,6 +2,7 @@
 
 import io
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -55,6 +56,17 @@ def write_figures(figures: dict[str, Figure], folder: Path) -> dict[str, str]:
         if file.suffix in SUFFIXES and file.name not in files.values():
             file.unlink()
     return files
+
+
+def write_folder(contents: Mapping[str, bytes], folder: Path) -> None:
+    """Write files by their paths in `folder`, each atomically, and remove all others there."""
+    for name, content in contents.items():
+        with writing(folder, "paths.results"):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / name, content)
+    kept = {folder / name for name in contents}
+    for file in [path for path in folder.rglob("*") if path.is_file() and path not in kept]:
+        file.unlink()
 
 
 def write_whole(path: Path, content: str | bytes) -> None:

@@ -7,16 +7,22 @@ from jinja2 import Environment, PackageLoader
 from markupsafe import Markup, escape
 
 
-def gallery(experiment: str, table: str, figures: dict[str, str], tables: Sequence[str]) -> str:
+def gallery(
+    experiment: str, table: str, figures: dict[str, str], tables: Sequence[str], pages: Sequence[str] = ()
+) -> str:
     """Return the HTML page of an experiment.
 
     It shows the Markdown `table` and the `figures`, file names in `figures/` by name, and links the `tables`, which
-    are CSV files of these names.
+    are CSV files of these names, and the `pages`, which are folders.
     """
     environment = Environment(loader=PackageLoader("evident.report.gallery", ""), autoescape=True)
     template = environment.get_template("gallery.html")
     return template.render(
-        experiment=experiment, blocks=[_block(block) for block in table.split("\n\n")], figures=figures, tables=tables
+        experiment=experiment,
+        blocks=[_block(block) for block in table.split("\n\n")],
+        figures=figures,
+        tables=tables,
+        pages=pages,
     )
 
 

@@ -18,11 +18,16 @@ from evident.report.experiment import Experiment
 
 @dataclass
 class Part:
-    """What a section adds to the report of an experiment: tables and figures by file name, and Markdown text."""
+    """What a section adds to the report of an experiment: tables and figures by file name, and Markdown text.
+
+    `folders` are further files: by the name of a folder, the contents of its files by their paths there. The folder
+    holds nothing else afterwards, and the page of the experiment links its `index.html`.
+    """
 
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     figures: dict[str, Figure] = field(default_factory=dict)
     text: str = ""
+    folders: dict[str, Mapping[str, bytes]] = field(default_factory=dict)
 
 
 @dataclass
