@@ -174,5 +174,4 @@ def test_experiments_with_a_gallery_record_predictions_unless_their_cells_are_fi
     assert found == {
         **{"an8flower": True, "an8flower_double_12c": True, "mnist": True},
         **{"imagenet": False, "scenicness": False},
-        **{"metrics/flowers": False, "metrics/flowers_networks": False, "metrics/landscapes": False},
     }
