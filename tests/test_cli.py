@@ -1,10 +1,15 @@
 """Error messages of the command line: one line that says what was given and what would do."""
 
+import sys
 from pathlib import Path
 
 import pytest
 from entry_point import axes, run
+from hydra.errors import MissingConfigException
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 from PIL import Image
+
+from evident.cli import enter, one_line
 
 
 @pytest.mark.parametrize(
@@ -45,6 +50,26 @@ def test_bad_input_ends_with_one_line(tmp_path: Path, given: str, message: str) 
     assert "Traceback" not in ended.stderr
     cells_without_scores = 1 if given == "task=report" else 0
     assert len(ended.stderr.strip().splitlines()) == 1 + cells_without_scores
+
+
+@pytest.mark.parametrize("name", ["submitit_local", "submitit_slurm"])
+def test_launcher_of_an_extra_that_is_not_installed_names_it(name: str) -> None:
+    missing = MissingConfigException("", missing_cfg_file=f"hydra/launcher/{name}", options=["basic"])
+    assert one_line(missing).startswith(f"hydra/launcher={name} needs hydra-submitit-launcher; run pip install")
+    unknown = MissingConfigException("", missing_cfg_file=f"hydra/launcher/{name}x", options=["basic", name])
+    assert one_line(unknown).startswith(f"hydra/launcher={name}x is unknown, perhaps {name};")
+
+
+def test_lost_worker_of_a_launcher_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def main() -> None:
+        raise TerminatedWorkerError("A worker process was terminated.\n\nIts log:\nmany lines")
+
+    monkeypatch.setattr(sys, "argv", ["run.py"])
+    with pytest.raises(SystemExit) as end:
+        enter(main)
+    assert str(end.value).startswith("a worker was lost (A worker process was terminated.)")
+    assert "same command" in str(end.value)
+    assert "\n" not in str(end.value)
 
 
 QUICK = ("metric=[gini]", "recorder=[scores]", "section=[]", "scale=smoke", "logger=none")

@@ -100,11 +100,12 @@ def test_launcher_processes_runs_cells_in_parallel_processes() -> None:
 
 
 @pytest.mark.usefixtures("conf")
-def test_launcher_slurm_submits_cells_to_a_cluster() -> None:
-    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
-    launcher = with_hydra("hydra/launcher=slurm").hydra.launcher
-    assert launcher._target_ == "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"
-    assert (launcher.timeout_min, launcher.cpus_per_task, launcher.gpus_per_node, launcher.mem_gb) == (120, 4, 1, 16)
+@pytest.mark.parametrize(("name", "kind"), [("submitit_local", "LocalLauncher"), ("submitit_slurm", "SlurmLauncher")])
+def test_launchers_of_submitit_keep_their_files_in_the_store(name: str, kind: str) -> None:
+    pytest.importorskip("submitit", reason="needs hydra-submitit-launcher; run pip install '.[cluster]'")
+    launcher = with_hydra(f"hydra/launcher={name}", "paths.store=/shared/store").hydra.launcher
+    assert launcher._target_ == f"hydra_plugins.hydra_submitit_launcher.submitit_launcher.{kind}"
+    assert launcher.submitit_folder == "/shared/store/.submitit/%j"  # a folder that all machines see
 
 
 def test_local_settings_of_a_user_are_optional_and_applied_last(tmp_path: Path) -> None:

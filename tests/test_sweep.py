@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from entry_point import ROOT, Started, axes, command, made_once, options, run, written
+from entry_point import ROOT, SECONDS, Started, axes, command, made_once, options, run, written
 
 from evident.cell_folder import EXAMPLES, SCORES, CellFolder
 
@@ -200,6 +200,68 @@ def test_cells_in_parallel_processes_give_the_same_bytes(finished: Path, tmp_pat
     assert ended.returncode == 0, ended.stderr
     for name in TABLES:
         assert (results_of(tmp_path) / name).read_bytes() == (results_of(finished) / name).read_bytes(), name
+
+
+@pytest.mark.slow
+def test_lost_worker_of_a_cluster_costs_only_its_cell(finished: Path, tmp_path: Path) -> None:
+    pytest.importorskip("submitit", reason="needs hydra-submitit-launcher; run pip install '.[cluster]'")
+    line = command(FEW, *QUIET, "hydra/launcher=submitit_local", store=tmp_path)
+    with subprocess.Popen(line, **{**started(), "stderr": subprocess.PIPE}) as sweep:
+        lost = kill_a_worker(sweep, tmp_path)
+        assert sweep.stderr is not None
+        printed = sweep.stderr.read()
+    assert sweep.returncode == 1
+    assert printed.splitlines()[-1].startswith("a worker was lost (Job ")
+    assert "Traceback" not in printed
+    # The jobs of the other cells go on without the sweep.
+    until = time.monotonic() + 4 * SECONDS
+    while len(kept := cells_of(tmp_path)) < 3 and time.monotonic() < until:
+        time.sleep(0.1)
+    assert len(kept) == 3
+    assert lost not in kept
+    assert [path.name for path in tmp_path.glob("cells/.*.making")] == [f".{lost}.making"]
+    before = written(tmp_path)
+    # Four interpreters start at once, on two cores that other tests use too.
+    ended = subprocess.run(line, **{**options(), "timeout": 4 * SECONDS})
+    assert ended.returncode == 0, ended.stderr
+    assert not list(tmp_path.glob(".finished.*"))
+    assert before.items() <= written(tmp_path).items(), "a finished artefact was made again"
+    assert cells_of(tmp_path) == {*kept, lost}
+    for name in TABLES:
+        assert (results_of(tmp_path) / name).read_bytes() == (results_of(finished) / name).read_bytes(), name
+
+
+def cells_of(store: Path) -> set[str]:
+    return {done.parent.name for done in store.glob("cells/[!.]*/DONE")}
+
+
+def started() -> dict:
+    """Return the arguments of `subprocess.Popen` that fit those of `subprocess.run`."""
+    given = options()
+    return {name: given[name] for name in ("cwd", "env", "text")} | {"stdout": subprocess.DEVNULL}
+
+
+def kill_a_worker(sweep: subprocess.Popen, store: Path) -> str:
+    """Kill the process that computes a cell as soon as one does; return the cell's hash."""
+    while sweep.poll() is None:
+        for scratch in store.glob("cells/.*.making"):
+            cell = scratch.name.removeprefix(".").removesuffix(".making")
+            holder = holder_of(scratch.with_name(f".{cell}.lock"))
+            # A cell waits for its network, and the first one makes it: that would be lost too.
+            if holder is not None and any(store.glob("models/[!.]*/DONE")):
+                os.kill(holder, signal.SIGKILL)
+                return cell
+        time.sleep(0.005)
+    pytest.fail("the sweep ended before a worker computed a cell")
+
+
+def holder_of(lock: Path) -> int | None:
+    """Return the process that holds a file lock, by Linux's list of locks: number, kind, ..., pid, device:inode."""
+    for line in Path("/proc/locks").read_text().splitlines():
+        fields = line.split()
+        if fields[1] == "FLOCK" and fields[5].endswith(f":{lock.stat().st_ino}"):
+            return int(fields[4])
+    return None
 
 
 def test_baseline_of_the_readme_joins_the_table(finished: Path, tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ from evident.progress import bars, console
 from evident.quoting import quoted
 from evident.store import STORE
 
+SUBMITIT = ("hydra/launcher/submitit_local", "hydra/launcher/submitit_slurm")  # of the extra `cluster`
+LOST_WORKER = ("TerminatedWorkerError", "UncompletedJobError")  # what joblib and submitit raise
 UNWRITABLE = (errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EACCES)
 ROOT = Path(__file__).parents[2]
 
@@ -46,6 +48,12 @@ def enter(main: Callable[[], None]) -> None:
     try:
         main()
     except Exception as error:
+        if type(error).__name__ in LOST_WORKER:
+            why = " ".join(" ".join(str(error).splitlines()[:2]).split())
+            sys.exit(
+                f"a worker was lost ({why}): finished cells are kept, jobs of a cluster go on, and the same command "
+                "computes the rest and writes the report"
+            )
         if not is_of_hydra(error):
             raise
         sys.exit(one_line(error))
@@ -97,8 +105,9 @@ def _reasons(error: BaseException | None) -> Iterator[BaseException]:
 def one_line(error: Exception) -> str:
     """Return one line that says what was given and what is allowed, for an error of Evident, Hydra or OmegaConf."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        if "submitit" in error.missing_cfg_file:
-            return "hydra/launcher=slurm needs hydra-submitit-launcher; run pip install '.[cluster]'"
+        if error.missing_cfg_file in SUBMITIT:
+            name = error.missing_cfg_file.rpartition("/")[2]
+            return f"hydra/launcher={name} needs hydra-submitit-launcher; run pip install '.[cluster]'"
         # Groups of Hydra's own have two parts: hydra/launcher.
         own = error.missing_cfg_file.startswith("hydra/")
         group, _, given = (str.rpartition if own else str.partition)(error.missing_cfg_file, "/")

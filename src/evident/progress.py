@@ -2,15 +2,15 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkstemp
 from threading import Event, Thread
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-FINISHED = "EVIDENT_FINISHED"  # variable that names the file to which other processes add a byte per finished step
+FINISHED = "EVIDENT_FINISHED"  # variable that names the folder to which other processes add a file per finished step
 console = Console(stderr=True)
 bars = Progress(
     TextColumn("{task.description:<32}"),
@@ -45,19 +45,21 @@ class Bar:
 
 
 @contextmanager
-def counted_elsewhere(bar: Bar, every: float = 1) -> Iterator[None]:
-    """Advance `bar` for each `count_one` in processes started within the context; look `every` seconds."""
-    with TemporaryDirectory() as folder:
-        file, ended = Path(folder) / "finished", Event()
-        file.touch()
+def counted_elsewhere(bar: Bar, shared: Path, every: float = 1) -> Iterator[None]:
+    """Advance `bar` for each `count_one` in processes started within the context; look `every` seconds.
+
+    The processes may be on other machines that see the folder `shared`. Raises `OSError` if it cannot be written.
+    """
+    with TemporaryDirectory(dir=shared, prefix=".finished.") as folder:
+        ended = Event()
 
         def follow() -> None:
             seen = 0
             while not ended.wait(every):
-                seen, before = file.stat().st_size, seen
+                seen, before = len(os.listdir(folder)), seen
                 bar.advance(seen - before)
 
-        os.environ[FINISHED] = str(file)
+        os.environ[FINISHED] = str(Path(folder).absolute())
         # Nothing waits for a daemon at an interrupt.
         thread = Thread(target=follow, daemon=True)
         thread.start()
@@ -70,8 +72,9 @@ def counted_elsewhere(bar: Bar, every: float = 1) -> Iterator[None]:
 
 
 def count_one() -> None:
-    """Count a step for the process that started this one, if it counts and has the same files."""
-    file = Path(os.environ.get(FINISHED, ""))
-    if file.is_file():
-        with file.open("ab") as counter:
-            counter.write(b".")
+    """Count a step for the process that started this one, if it still counts and has the same files."""
+    folder = os.environ.get(FINISHED)
+    if folder and Path(folder).is_dir():
+        # One file for each step: two machines that append to one file of a network file system may lose a byte.
+        with suppress(OSError):  # a full disk, or nobody counts any more; the step itself is done
+            os.close(mkstemp(dir=folder)[0])

@@ -4,7 +4,7 @@ import logging
 import sys
 import traceback
 from collections.abc import Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,7 +106,10 @@ class Sweep(Callback):
             sys.exit()  # or Hydra would start processes and compose every cell for nothing
         bars.start()
         self._bar = self._shown.enter_context(bar(config.experiment, len(grid(config).asked)))
-        self._shown.enter_context(counted_elsewhere(self._bar))
+        shared = Path(config.paths.store)
+        with suppress(OSError):  # of a store that cannot be written; the cells report it
+            shared.mkdir(parents=True, exist_ok=True)
+            self._shown.enter_context(counted_elsewhere(self._bar, shared))
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
         count_one() if self._bar is None else self._bar.advance()
