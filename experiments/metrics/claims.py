@@ -157,7 +157,7 @@ def random_scores_agree_with_nothing(trials: Trials) -> Claim:
     found = holm(np.array([effect.p for effect in effects])) < LEVEL
     return Claim(
         f"trial, random scores: {trials.at.experiment}",
-        "tau of random scores with no truth differs significantly from zero",
+        "tau of random scores differs significantly from zero with none of the truths",
         trials.at.experiment,
         numbers(rows),
         trials.verdict(effects)[0],
