@@ -164,6 +164,39 @@ def test_oracle_scores_one_and_random_the_share_of_the_mask(name: str) -> None:
     assert chance.max() - chance.min() < 0.005
 
 
+TRIALS = ("metrics/flowers", "metrics/flowers_networks", "metrics/landscapes")
+# What a score gives to a random map on average; a tile is a quarter of a grid.
+CHANCE = {
+    **dict.fromkeys(
+        ("mask_correlation", "part_order", "local_order", "local_correlation", "local_rank_correlation"), 0
+    ),
+    **dict.fromkeys(("relevance_gain_mean_colour", "relevance_gain_blur", "sensitivity_n", "coverage_excess"), 0),
+    **{"removal_map": 0, "map_correlation": 0, "grid_pointing": 0.25, "difull": 0.25},
+}
+# Scores that nothing can exceed, and the truth reaches.
+TRUTH_FIRST = ("average_precision", "rank_accuracy", "iou_best", "mask_jaccard", "mask_correlation", "grid_pointing")
+
+
+@pytest.mark.parametrize("name", TRIALS)
+def test_in_the_trial_random_maps_score_by_chance_and_the_truth_comes_first(name: str) -> None:
+    table = pd.read_csv(ROOT / "results" / name / "table.csv")
+    random = table[table["explainer"] == "random"].set_index(["data", "model", "metric"])
+    known = random[random.index.get_level_values("metric").isin(CHANCE)]
+    assert len(known) >= 4
+    for (_, model, metric), row in known.iterrows():
+        low, high = min(row["ci_low"], row["mean"] - 0.005), max(row["ci_high"], row["mean"] + 0.005)
+        assert low <= CHANCE[metric] <= high, (model, metric)
+    if "rank_accuracy" in set(table["metric"]):
+        shares = random.xs("mass_accuracy", level="metric")["mean"]
+        for metric in ("rank_accuracy", "average_precision"):
+            assert (random.xs(metric, level="metric")["mean"] - shares).abs().max() < 0.005
+    for (_, _, metric), rows in table.groupby(["data", "model", "metric"]):
+        if metric in TRUTH_FIRST:
+            means = rows.set_index("explainer")["mean"]
+            assert means["oracle"] == 1
+            assert means.drop("oracle").max() < 1
+
+
 def test_quick_scale_has_the_budgets_at_the_knees() -> None:
     table = pd.read_csv(ROOT / "results" / "budgets" / "budgets.csv")
     knees = table[table["knee"]].drop_duplicates("explainer").set_index("explainer")["budget"]
