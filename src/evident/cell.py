@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig
 from pytorch_lightning import Trainer, seed_everything
 from pytorch_lightning.loggers import Logger
@@ -126,9 +126,12 @@ def load(request: Request, loggers: list[Logger]) -> tuple[Setup, Splits]:
     return setup, splits
 
 
-def recorders_of(request: Request, setup: Setup) -> list[Recorder]:
-    """Build the recorders of the request."""
-    return [instantiate(build, _partial_=True)(setup) for build in request.recorders.values()]
+def recorders_of(request: Request, setup: Setup, of_a_picture: bool = False) -> list[Recorder]:
+    """Build the recorders of the request; with `of_a_picture` those alone whose product depends on the picture."""
+    chosen = [
+        build for build in request.recorders.values() if not of_a_picture or get_object(build._target_).of_pictures
+    ]
+    return [instantiate(build, _partial_=True)(setup) for build in chosen]
 
 
 def explain(request: Request, setup: Setup, loggers: list[Logger]) -> Sequence[Recorder]:

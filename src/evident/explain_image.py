@@ -64,7 +64,7 @@ def explain_image(config: DictConfig) -> None:
         explained = explain_batch(
             setup.explainer, network.network, batch, torch.tensor([target]), precision=request.explained_in
         )
-        recorders = [recorder for recorder in recorders_of(request, setup) if recorder.of_pictures]
+        recorders = recorders_of(request, setup, of_a_picture=True)
         for recorder in recorders:
             recorder.record(explained)
     path = str(Path(config.image).resolve())
