@@ -40,6 +40,7 @@ MAY_BE_UNDEFINED = (
     # An empty heatmap has no shares.
     *("coverage", "coverage_excess", "mask_correlation", "part_density", "part_mass", "part_rank", "grid_pointing"),
     "difull",  # nor where the explainer reads whole layers
+    *("twin_agreement_pearson", "twin_agreement_spearman", "lipschitz"),  # of a constant map
     # A network with contributions close to zero ranks nothing.
     *("stated_rank", "stated_removal_faithful", "stated_removal_true"),
 )
