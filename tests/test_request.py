@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
+from evident import store
 from evident.cli import composed
 from evident.errors import UserError
 from evident.request import Request
@@ -99,6 +100,30 @@ def test_explainers_by_model_restrict_the_networks_that_they_name(
 ) -> None:
     assert request(explainers_by_model=explainers).applies is applies
     assert request("explainer=vebi", explainers_by_model=explainers).applies
+
+
+def test_explainers_and_seeds_of_one_network_are_left_out_of_that_one_only() -> None:
+    assert not request(left_out_by_model={"flower_net": ["gradient"]}).applies
+    assert request(left_out_by_model={"flower_net": ["vebi"], "siam": ["gradient"]}).applies
+    seeds = {"flower_net": [0, 2], "siam": [1]}
+    assert [seed for seed in range(4) if request(seed=seed, seeds_by_model=seeds).applies] == [0, 2]
+
+
+def test_metric_leaves_out_explainers_and_keeps_the_others() -> None:
+    every = set(request().metrics)
+    left_out = {"entropy": ["gradient"], "gini": ["vebi"]}
+    assert set(request(left_out_by_metric=left_out).metrics) == every - {"entropy"}
+    assert set(request("explainer=vebi", left_out_by_metric=left_out).metrics) == every - {"gini"}
+    assert request(left_out_by_metric=left_out).folder != request().folder
+
+
+def test_seeds_of_published_networks_explain_blocks_of_photographs() -> None:
+    cells = [request("experiment=imagenet", "scale=day", f"model={model}", seed=seed)
+             for model in ("resnet18", "mobilenet_v2") for seed in range(8)]  # fmt: skip
+    wanted = [cell for cell in cells if cell.applies]
+    assert len({cell.folder for cell in wanted}) == len(wanted) == 8 + 2
+    assert len({store.digest(cell.network.identity) for cell in wanted}) == 2
+    assert {cell.config.network_seed for cell in wanted} == set(range(8))
 
 
 def test_metrics_by_data_go_to_their_data_set_only() -> None:
@@ -212,6 +237,9 @@ def test_identity_depends_on_what_decides_the_scores(changes: dict[str, Any]) ->
         {"logger": {"csv": {}}},
         {"raise_errors": True},
         {"explainers_by_model": {"siam": ["siam"]}},
+        {"left_out_by_model": {"siam": ["siam"]}},
+        {"seeds_by_model": {"siam": [1]}},
+        {"left_out_by_metric": {"gini": ["siam"]}},
         {"scale__name": "paper"},
         {"explainer__reference_row": True},
         {"paths__data": "elsewhere"},

@@ -71,9 +71,10 @@ class Request:
     def applies(self) -> bool:
         """Whether the cell belongs to its experiment: the axes of a sweep also combine what does not belong together.
 
-        An explainer may support networks of one kind only; `explainers_by_model` restricts the explainers of a network.
-        If the seed of the network is fixed, an explainer without a seed of its own has a single cell. A data set of
-        `metrics_by_data` has none if its metrics are not among those asked for.
+        An explainer may support networks of one kind only; `explainers_by_model`, `left_out_by_model` and
+        `seeds_by_model` restrict the explainers and seeds of a network. If the seed of the network is fixed, an
+        explainer without a seed of its own has a single cell. A data set of `metrics_by_data` has none if its metrics
+        are not among those asked for.
         """
         config, explainer = self.config, self.explainer
         network = get_object(config.model.build._target_)
@@ -82,11 +83,14 @@ class Request:
             return False
         if config.data.name in config.metrics_by_data and not self.metrics:
             return False
+        model, name = config.model.name, config.explainer.name
+        if name in config.left_out_by_model.get(model, ()) or config.seed not in config.seeds_by_model.get(
+            model, [config.seed]
+        ):
+            return False
         kind = explainer if isinstance(explainer, type) else object
         supported = not issubclass(kind, ForSomeNetworks) or kind.supports(network)
-        return supported and config.explainer.name in config.explainers_by_model.get(
-            config.model.name, [config.explainer.name]
-        )
+        return supported and name in config.explainers_by_model.get(model, [name])
 
     @cached_property
     def recorders(self) -> Mapping[str, DictConfig]:
@@ -96,11 +100,16 @@ class Request:
 
     @cached_property
     def metrics(self) -> Mapping[str, DictConfig]:
-        """The configured metrics of the data set, by name: those `metrics_by_data` lists for it, else all unlisted."""
-        configured, by_data = self.config.get("metric") or {}, self.config.metrics_by_data
+        """The configured metrics of the data set, by name: those `metrics_by_data` lists for it, else all unlisted.
+
+        Without those that leave out the explainer (`left_out_by_metric`).
+        """
+        config = self.config
+        configured, by_data = config.get("metric") or {}, config.metrics_by_data
         listed = {name for names in by_data.values() for name in names}
-        chosen = by_data.get(self.config.data.name, set(configured) - listed)
-        return {str(name): build for name, build in configured.items() if name in chosen}
+        chosen = by_data.get(config.data.name, set(configured) - listed)
+        without = {name for name, left_out in config.left_out_by_metric.items() if config.explainer.name in left_out}
+        return {str(name): build for name, build in configured.items() if name in chosen and name not in without}
 
     @property
     def explained_in(self) -> str:

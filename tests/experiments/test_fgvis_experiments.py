@@ -19,6 +19,7 @@ from evident.explainers.shared.mask_search import SEARCHES
 OF_EVIDENCE = ["explanation_score", "explanation_keeps", "complement_score", "mask_share", "colour_swap", "colour_grey"]
 GAMES = ("preservation", "generation", "deletion", "repression")
 FILTERS = ("published", "one_sided", "unfiltered")
+TOP = ("fgvis", "fgvis_one_sided", "fgvis_deletion", "fgvis_deletion_one_sided")
 VARIANTS = [f"fgvis/{file.stem}" for file in variants("fgvis")]
 
 
@@ -27,7 +28,7 @@ def file_of(game: str, filter: str) -> str:
     name = "_".join(
         ["fgvis", *([game] if game != "preservation" else []), *([filter] if filter != "published" else [])]
     )
-    return name if name in ("fgvis", "fgvis_one_sided", "fgvis_deletion") else name.replace("_", "/", 1)
+    return name if name in TOP else name.replace("_", "/", 1)
 
 
 ALL_GAMES = {(game, filter): file_of(game, filter) for game in GAMES for filter in FILTERS}
@@ -94,7 +95,7 @@ def test_absent_classes_are_scored_beside_the_present_one(tmp_path: Path) -> Non
     assert (separation["n_absent"] == 3 * separation["n_present"]).all()
 
 
-@pytest.mark.parametrize("name", [*VARIANTS, "fgvis_deletion", "fgvis_one_sided"])
+@pytest.mark.parametrize("name", [*VARIANTS, *TOP[1:]])
 def test_variant_is_named_after_its_settings_and_differs_in_no_other(name: str) -> None:
     """Read the name fgvis[_GAME][_one_sided|_unfiltered][_SETTING_value]."""
     rest = name.replace("/", "_").removeprefix("fgvis")

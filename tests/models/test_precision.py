@@ -121,8 +121,9 @@ def test_cell_is_named_by_what_is_computed_in_the_precision(tmp_path: Path) -> N
     maps, curves = ("metric=[gini]",), ("metric=[gini,perturbation_blur]",)
     assert name("bf16-mixed", "explainer=gradient", *maps) == name("32-true", "explainer=gradient", *maps)
     assert name("bf16-mixed", "explainer=gradient", *curves) != name("32-true", "explainer=gradient", *curves)
-    score_cam = "explainer=score_cam", *maps
-    assert name("bf16-mixed", *score_cam) != name("bf16-mixed", *score_cam, "+explainer.forward_only=true")
+    with_gradients = "explainer=extremal_perturbation", *maps
+    without = *with_gradients, "+explainer.forward_only=true"
+    assert name("bf16-mixed", *with_gradients) != name("bf16-mixed", *without)
 
 
 def test_stability_compares_maps_of_one_precision_and_other_networks_are_refused(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ class ScoreCAM(Attribution):
     def attribute(self, inputs: Tensor, target: Tensor | int) -> Tensor:
         with untouched(self.model, inputs), torch.no_grad():
             images, classes = inputs.detach(), targets(target, len(inputs)).to(inputs.device)
-            maps = run_to_layer(self.model, self.layer, images.clone()).maps
+            maps = run_to_layer(self.model, self.layer, images.clone()).maps.to(images.dtype)  # of bfloat16's passes
             unseen = reference_images(images, self.model, self.reference)
             increases = torch.stack([self._scores(*one) for one in zip(images, unseen, maps, classes, strict=True)])
             shown = maps.amax((2, 3)) > maps.amin((2, 3))
