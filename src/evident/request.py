@@ -49,7 +49,7 @@ class Request:
         """The folder of all artefacts."""
         return Path(self.config.paths.store)
 
-    @property
+    @cached_property
     def labels(self) -> dict[str, Any]:
         """Experiment, data, model, explainer and seed: the first columns of every score."""
         config = self.config

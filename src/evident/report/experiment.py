@@ -28,7 +28,7 @@ class Cell:
     config: DictConfig
     folder: CellFolder
 
-    @property
+    @cached_property
     def labels(self) -> dict[str, Any]:
         """Explainer, data, model and seed: the first columns of every table."""
         config = self.config

@@ -38,7 +38,8 @@ class Gallery(Section):
             write_folder(viewer(*manifest(experiment, shown, self.longest)), folder)
             log.info("gallery: %s", folder / "index.html")
         public = [cell for cell in shown if self._is_published(cell)]
-        if where == "results" and (kept := sorted({cell.labels["data"] for cell in shown if cell not in public})):
+        kept = sorted({cell.labels["data"] for cell in shown if not self._is_published(cell)})
+        if where == "results" and kept:
             log.info(
                 "gallery of %s: not written, because its pictures may not be published; gallery=local writes it to %s",
                 ", ".join(kept),
