@@ -14,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig
-from pytorch_lightning import Trainer, seed_everything
+from pytorch_lightning import seed_everything
 from pytorch_lightning.loggers import Logger
 
 from evident import store
@@ -28,6 +28,7 @@ from evident.explainers.shared.classes import KINDS
 from evident.explainers.shared.learning import learn
 from evident.loggers import log_scores, loggers_of
 from evident.metrics.contract import needs_of
+from evident.models.engine import trainer_of
 from evident.models.training import Trained, trained, training_of
 from evident.progress import bar
 from evident.recorders.contract import Recorder, Setup
@@ -156,16 +157,8 @@ def explain(request: Request, setup: Setup, loggers: list[Logger]) -> Sequence[R
             prepare=partial(fit_explainer, request, setup),
             advance=progress.advance,
         )
-        trainer = Trainer(
-            **config.trainer,
-            devices=1,
-            logger=loggers,
-            callbacks=[callback],
-            inference_mode=False,  # inference tensors cannot require gradients
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            enable_checkpointing=False,
-        )
+        # Inference tensors cannot require gradients.
+        trainer = trainer_of(config, loggers, callback, inference_mode=False)
         seed_everything(config.seed, verbose=False)
         module = training_of(request.network.config).module(network, request.network.config.data.classes)
         trainer.test(module, loader(setup.images, config.explained.batch_size), verbose=False)

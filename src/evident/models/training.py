@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
@@ -30,6 +29,7 @@ from evident.errors import UserError
 from evident.models.building import network_of, published, stored
 from evident.models.checkpoint import digest_of, is_file
 from evident.models.classifier import Classifier
+from evident.models.engine import on_gpu, trainer_of
 from evident.models.fitted import Fitted
 from evident.models.siam.backbones import load_published_backbone
 from evident.progress import Bar, bar
@@ -92,8 +92,7 @@ def plain(config: DictConfig) -> Any:
 
 def arithmetic(config: DictConfig) -> store.Identity:
     """Return the settings that determine the last bits of every result: device and number of threads."""
-    on_gpu = torch.cuda.is_available() and config.trainer.accelerator != "cpu"
-    return {"device": "cuda" if on_gpu else "cpu", "threads": config.threads}
+    return {"device": "cuda" if on_gpu(config) else "cpu", "threads": config.threads}
 
 
 class Training(Protocol):
@@ -170,7 +169,7 @@ def _measure(spec: NetworkSpec, loggers: list[Logger], folder: Path) -> None:
     network, images = published(config), splits.split("test")
     batches = loader(images, 32)
     with bar(f"measuring {config.model.name}", len(batches)) as progress:
-        trainer = _trainer(config, loggers, progress)
+        trainer = trainer_of(config, loggers, _Progress(progress))
         trainer.test(Classifier(network, config.data.classes), batches, verbose=False)
     measured = trainer.callback_metrics
     accuracy = {"test": float(measured["test_accuracy"]), "test_top5": float(measured["test_top5"])}
@@ -192,26 +191,13 @@ def _train(spec: NetworkSpec, loggers: list[Logger], folder: Path) -> None:
     load_published_backbone(network, Path(config.paths.data))
     with bar(f"training {config.model.name}", training.batches(splits)) as progress:
         accuracy, predictions = training.fit(
-            network, splits, config.network_seed, partial(_trainer, config, loggers, progress)
+            network, splits, config.network_seed, partial(trainer_of, config, loggers, _Progress(progress))
         )
     weights = {name: value.contiguous() for name, value in network.state_dict().items()}
     save_file(weights, folder / "network.safetensors")
     if predictions:
         save_file(dict(predictions), folder / "predictions.safetensors")
     (folder / "about.json").write_text(json.dumps({"accuracy": accuracy, "classes": splits.class_names()}, indent=1))
-
-
-def _trainer(config: DictConfig, loggers: list[Logger], progress: Bar, **settings: Any) -> Trainer:
-    return Trainer(
-        **config.trainer,
-        **settings,
-        devices=1,
-        logger=loggers,
-        callbacks=[_Progress(progress)],
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_checkpointing=False,
-    )
 
 
 class _Progress(Callback):
