@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
-import wandb as weights_and_biases
 from hydra.utils import instantiate
 from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 from torch import Tensor
@@ -31,6 +30,8 @@ def csv(folder: str, *, experiment: str, name: str, config: dict[str, Any]) -> C
 
 def wandb(folder: str, project: str, *, experiment: str, name: str, config: dict[str, Any]) -> WandbLogger:
     """Log one run of `project` in the group of the experiment; offline unless the user is logged in."""
+    import wandb as weights_and_biases  # takes seconds, and a machine that logs as CSV may lack it
+
     Path(folder).mkdir(parents=True, exist_ok=True)
 
     def start(mode: Literal["offline"] | None) -> WandbLogger:
