@@ -24,6 +24,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "kill" in item.keywords and "kill" not in (item.config.option.markexpr or ""):
             item.add_marker(pytest.mark.skip(reason="takes a quarter of an hour; run pytest -m kill"))
+        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+            item.add_marker(pytest.mark.skip(reason="needs a GPU that torch can use; torch.cuda finds none"))
     reason = reason_to_skip_real_data()
     if reason is not None:
         for item in items:

@@ -1,0 +1,59 @@
+"""Every metric of conf/metric gives the same scores on a GPU and on the CPU, by the same draws.
+
+The same comparisons run here on two copies on the CPU: equal ones agree, and one whose weights differ is found.
+"""
+
+from pathlib import Path
+
+import pytest
+import torch
+from devices import assert_agree, on
+from test_metric_contract import FILES, NAMES, Explainer, changed, configured, every_file, explanation, values
+
+from evident.metrics.contract import Explanation, forward_only
+from evident.models.precision import FULL, passes_in
+
+
+def compare(file: Path, device: str, precision: str = FULL, noise: float = 0.0) -> None:
+    """Compare scores on the CPU with those of copies of the networks on a device, with `noise` in their weights."""
+    score, here = configured(file), explanation()
+    there = _moved(explanation(), device, noise)
+    found = []
+    for whole in (here, there):
+        with passes_in(whole.model, precision):
+            found.append(values(score(whole)))
+    assert {value.device.type for value in found[1].values()} == {torch.device(device).type}
+    assert_agree(found[1], found[0], precision)
+
+
+def _moved(whole: Explanation, device: str, noise: float) -> Explanation:
+    moved = changed(whole, lambda tensor: tensor.to(device))
+    model, twin, shuffled = (on(device, network, noise) for network in (whole.model, whole.twin, whole.shuffled))
+    fields = {**moved.__dict__, "model": model, "twin": twin, "shuffled": shuffled, "explainer": Explainer(model)}
+    return Explanation(**fields)
+
+
+@pytest.mark.gpu
+@every_file
+def test_scores_on_a_gpu_are_those_of_the_cpu(file: Path) -> None:
+    torch.backends.cudnn.allow_tf32 = False
+    compare(file, "cuda")
+
+
+@pytest.mark.gpu
+@every_file
+def test_scores_in_bfloat16_on_a_gpu_are_those_of_the_cpu(file: Path) -> None:
+    if not forward_only(configured(file)):
+        pytest.skip("takes gradients, or no passes, which are always in float32")
+    compare(file, "cuda", "bf16-mixed")
+
+
+@every_file
+def test_rounding_errors_of_another_device_pass(file: Path) -> None:
+    compare(file, "cpu", noise=1e-7)
+
+
+@pytest.mark.parametrize("name", ["stability", "perturbation_blur", "road", "read_out", "class_overlap"])
+def test_weights_that_differ_are_found(name: str) -> None:
+    with pytest.raises(AssertionError, match=r"of the values differ|NaN in other places"):
+        compare(FILES[NAMES.index(name)], "cpu", noise=0.1)
