@@ -3,8 +3,9 @@
 A `Far` tensor says that it lies on the device `far` and holds its values on the CPU. Inside `second_device()` every
 operation is checked as CUDA would: operands on two devices raise `MixedDevices`, except that a CPU tensor without
 dimensions may join in, and that indices may lie on the CPU. Values are computed by the CPU's own kernels, so that
-results must be those of the CPU to the last bit: what differs was drawn, or computed, by device. Operations that CUDA
-has no deterministic algorithm for are counted in `nondeterministic`.
+results must be those of the CPU to the last bit. Random numbers that are drawn on the device raise `DrawnOnDevice`, as
+a seed gives other numbers there. Operations that CUDA has no deterministic algorithm for are counted in
+`nondeterministic`.
 """
 
 from collections import Counter
@@ -48,10 +49,14 @@ class MixedDevices(RuntimeError):
     """Raised for an operation on tensors of two devices."""
 
 
-class Far(Tensor):
-    """A tensor on the device `far`; `values` are its values on the CPU."""
+class DrawnOnDevice(RuntimeError):
+    """Raised for random numbers that are drawn on the second device."""
 
-    values: Tensor
+
+class Far(Tensor):
+    """A tensor on the device `far`; `held` are its values on the CPU."""
+
+    held: Tensor
 
     @staticmethod
     def __new__(cls, values: Tensor) -> "Far":
@@ -63,14 +68,16 @@ class Far(Tensor):
             dtype=values.dtype,
             device=torch.device(FAR, 0),
         )
-        far.values = values
+        far.held = values
         return far
 
     def tolist(self) -> Any:
         return self.cpu().tolist()
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         return _SecondDevice().run(func, args, kwargs or {})
 
 
@@ -99,12 +106,16 @@ class _SecondDevice(TorchDispatchMode):
                 raise MixedDevices(f"{name} of tensors on {FAR} and on the CPU, of shapes {[*map(_shape, given)]}")
             if not far and wanted is None:
                 return func(*args, **kwargs)
+        if to_far and torch.Tag.nondeterministic_seeded in func.tags:
+            raise DrawnOnDevice(
+                f"{name} draws on {FAR}, where a seed gives other numbers; draw on the CPU and move them"
+            )
         if to_far and name in _NONDETERMINISTIC:
             self.nondeterministic[name] += 1
         if wanted is not None and torch.device(wanted).type == FAR:
             kwargs = {**kwargs, "device": torch.device("cpu")}
         kwargs.pop("pin_memory", None) if far else None
-        owners = {id(value.values): value for value in far}
+        owners = {id(value.held): value for value in far}
         result = func(*tree_map(_values, args), **tree_map(_values, kwargs))
 
         def wrap(value: Any) -> Any:
@@ -122,7 +133,7 @@ class _SecondDevice(TorchDispatchMode):
 
 
 def _values(value: Any) -> Any:
-    return value.values if isinstance(value, Far) else value
+    return value.held if isinstance(value, Far) else value
 
 
 def _shape(value: Tensor) -> str:

@@ -27,11 +27,12 @@ import test_metric_contract as metrics
 from entry_point import ROOT
 from hydra.utils import get_class
 from samples import smooth_noise
-from second_device import FAR, MixedDevices, register, second_device
+from second_device import FAR, DrawnOnDevice, MixedDevices, register, second_device
 
 from evident.cell_folder import CellFolder
 from evident.contracts import Regressor
 from evident.explainers.shared.heatmap import positive_sum
+from evident.explainers.shared.seeding import seeded
 from evident.models.training import Trained
 from evident.recorders.contract import Setup
 from evident.recorders.explain import explain_batch
@@ -82,6 +83,19 @@ def test_what_cuda_allows_is_no_error() -> None:
 def test_values_on_the_second_device_are_no_numpy_array() -> None:
     with second_device(), pytest.raises(Exception, match=r"numpy|convert"):
         torch.ones(2).to(FAR).numpy()
+
+
+def test_random_numbers_drawn_on_the_second_device_are_an_error() -> None:
+    image = smooth_noise(1)[0]
+    with seeded(image, 3):
+        expected = torch.normal(0, torch.ones(4))
+    with second_device():
+        with pytest.raises(DrawnOnDevice, match=r"normal"):
+            torch.normal(0, torch.ones(4).to(FAR))
+        with seeded(image.to(FAR), 3):
+            drawn = torch.normal(0, torch.ones(4).to(FAR))
+    assert drawn.device.type == FAR
+    assert torch.equal(drawn.cpu(), expected)
 
 
 def test_gradient_without_a_deterministic_algorithm_is_counted() -> None:

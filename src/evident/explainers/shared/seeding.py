@@ -2,12 +2,19 @@
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+# Functions of torch that draw, and that methods of others call on the device of the images.
+_DRAWS = {
+    *(torch.normal, torch.rand, torch.randn, torch.randint, torch.randperm, torch.rand_like, torch.randn_like),
+    *(torch.randint_like, torch.bernoulli, torch.multinomial),
+}
 
 
 def image_seed(image: Tensor, seed: int) -> int:
@@ -37,7 +44,8 @@ def _of_numpy(state: Any) -> list[Tensor]:
 def seeded(image: Tensor, seed: int) -> Iterator[None]:
     """Seed the global generators of torch and NumPy, which captum draws from, for one image inside the block.
 
-    Their states are restored afterwards.
+    Torch draws on the CPU and moves what it has drawn, so a GPU gets the same numbers. The states of the generators are
+    restored afterwards.
     """
     device, number = image.device, image_seed(image, seed)
     before, of_numpy = global_state(device), np.random.get_state()  # noqa: NPY002
@@ -46,9 +54,27 @@ def seeded(image: Tensor, seed: int) -> Iterator[None]:
     if image.is_cuda:
         torch.cuda.default_generators[image.get_device()].manual_seed(number)
     try:
-        yield
+        with nullcontext() if device.type == "cpu" else _DrawsOnTheCPU(device):
+            yield
     finally:
         torch.set_rng_state(before[0])
         np.random.set_state(of_numpy)  # noqa: NPY002
         if image.is_cuda:
             torch.cuda.set_rng_state(before[1], device)
+
+
+class _DrawsOnTheCPU(TorchFunctionMode):
+    """Draw on the CPU, where a seed gives the same numbers on every machine, and move them to `device`."""
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__()
+        self._device = device
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        named = dict(kwargs or {})
+        if func not in _DRAWS or named.get("generator") is not None:
+            return func(*args, **named)
+        named.pop("device", None)
+        args = tuple(value.cpu() if isinstance(value, Tensor) else value for value in args)
+        named = {key: value.cpu() if isinstance(value, Tensor) else value for key, value in named.items()}
+        return func(*args, **named).to(self._device)
