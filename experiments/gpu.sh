@@ -55,7 +55,7 @@ install_missing() {
   # Not a venv: if python3 belongs to one itself, a new one does not see its packages.
   local site=$work/site name
   mkdir -p "$site"
-  export PYTHONPATH="$site"
+  export PYTHONPATH="$root/src:$site"
   "$python" - << 'PYTHON' > "$work/missing.txt"
 from importlib.metadata import PackageNotFoundError, version
 for name in ("antlr4-python3-runtime captum evident filelock hydra-core hydra-joblib-launcher joblib lightning-utilities "
