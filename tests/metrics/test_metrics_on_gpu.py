@@ -22,6 +22,7 @@ def compare(file: Path, device: str, precision: str = FULL, noise: float = 0.0) 
     there = _moved(explanation(change=_alive), device, noise)
     found = []
     for whole in (here, there):
+        assert whole.model is not None
         with passes_in(whole.model, precision):
             found.append(values(score(whole)))
     assert {value.device.type for value in found[1].values()} == {torch.device(device).type}
@@ -35,7 +36,8 @@ def _alive(network: Any) -> Any:
 
 def _moved(whole: Explanation, device: str, noise: float) -> Explanation:
     moved = changed(whole, lambda tensor: tensor.to(device))
-    model, twin, shuffled = (on(device, network, noise) for network in (whole.model, whole.twin, whole.shuffled))
+    networks: Any = (whole.model, whole.twin, whole.shuffled)
+    model, twin, shuffled = (on(device, network, noise) for network in networks)
     fields = {**moved.__dict__, "model": model, "twin": twin, "shuffled": shuffled, "explainer": Explainer(model)}
     return Explanation(**fields)
 
