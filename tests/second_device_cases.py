@@ -34,7 +34,7 @@ from evident.contracts import Regressor
 from evident.explainers.shared.heatmap import positive_sum
 from evident.explainers.shared.seeding import seeded
 from evident.models.training import Trained
-from evident.recorders.contract import Setup
+from evident.recorders.contract import Recorder, Setup
 from evident.recorders.explain import explain_batch
 
 register()
@@ -152,7 +152,7 @@ def test_explainer_and_its_recorders_keep_to_the_device_of_the_images(file: Path
         score = {"gini": metrics.configured(ROOT / "conf" / "metric" / "gini.yaml")}
         setup = Setup(explainer, trained, rows, lambda: _Splits(), {}, score, 2)
         for name, build in RECORDERS.items():
-            recorder = get_class(build._target_)
+            recorder: type[Recorder] = get_class(build._target_)
             if recorder.applies(type(explainer)) and not (name == "outcomes" and names):
                 kept = recorder(setup, **{key: value for key, value in build.items() if key != "_target_"})
                 kept.record(explained)
@@ -163,6 +163,9 @@ def test_explainer_and_its_recorders_keep_to_the_device_of_the_images(file: Path
 class _Splits:
     def split(self, name: str) -> Any:
         return explainers.training_set(8)
+
+    def class_names(self) -> tuple[str, ...]:
+        return tuple(map(str, range(8)))
 
 
 # Metrics
