@@ -62,7 +62,8 @@ def test_rounding_errors_of_another_device_pass(file: Path) -> None:
     compare(file, "cpu", noise=1e-7)
 
 
-@pytest.mark.parametrize("name", ["stability", "perturbation_blur", "road", "read_out", "class_overlap"])
+# Not of the read-out: its score counts right images, which few changes of weights alter.
+@pytest.mark.parametrize("name", ["stability", "perturbation_blur", "road", "class_overlap"])
 def test_weights_that_differ_are_found(name: str) -> None:
     with pytest.raises(AssertionError, match=r"of the values differ|NaN in other places"):
         compare(FILES[NAMES.index(name)], "cpu", noise=0.1)
