@@ -1,8 +1,9 @@
-# make run: everything from an empty machine to the table. make test: the tests. Both set up .venv where it is not there.
+# make run: everything from an empty machine to the table. make results: every experiment. make test: the tests.
+# All of them set up .venv where it is not there.
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: env run test coverage lint
+.PHONY: env run results test coverage lint
 
 env: .venv/ready
 
@@ -14,6 +15,9 @@ env: .venv/ready
 
 run: env
 	$(BIN)/python run.py hydra/launcher=processes
+
+results: env
+	$(BIN)/python run.py experiment=all hydra/launcher=processes
 
 test: env
 	$(BIN)/python -m pytest -n 2 --dist worksteal

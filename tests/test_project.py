@@ -18,7 +18,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 
 # Modules and packages of src/evident, from the front to the ground: each imports only from those after it.
 LAYERS = (
-    *("cli", "sweep", "kept_experiment", "explain_image", "cell", "loggers", "request"),
+    *("cli", "all_experiments", "recompute", "sweep", "kept_experiment", "explain_image", "cell", "loggers", "request"),
     *("report", "recorders", "cell_folder", "metrics", "benchmark", "explainers", "relevance", "models", "data"),
     *("contracts", "values", "store", "own_code", "progress", "errors", "allocator", "groups_once", "quoting"),
 )

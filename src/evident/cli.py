@@ -77,7 +77,8 @@ def run_task(config: DictConfig) -> None:
     """Run the configured task; an error caused by the user ends the process with one line."""
     prepare()  # the workers of a parallel launcher have not passed through `enter`
     try:
-        instantiate(config.task)(config)
+        # `experiment=all` runs the task of every experiment by a command of its own.
+        instantiate(config.get("all", config.task))(config)
     except (UserError, OmegaConfBaseException) as error:
         # Hydra would print lines of its own before an exception, but not before an exit.
         sys.exit(one_line(error))

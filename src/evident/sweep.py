@@ -74,8 +74,11 @@ def _expand(overrides: list[Override]) -> list[list[str]]:
     return cells
 
 
-def _extend_search_path(config: DictConfig) -> None:
-    """Let `glob(*)` list the files of the folders of `hydra.searchpath`; Hydra uses them only to compose a config."""
+def prepare_loader(config: DictConfig) -> None:
+    """Let `glob(*)` list the files of the folders of `hydra.searchpath`, and merge the files of a group once.
+
+    Hydra uses these folders only to compose a config.
+    """
     loader = GlobalHydra.instance().config_loader()
     assert isinstance(loader, ConfigLoaderImpl)
     folders = loader.get_search_path()
@@ -84,6 +87,7 @@ def _extend_search_path(config: DictConfig) -> None:
         folders.append("hydra.searchpath", folder)
     folders.get_path().append(schema)
     loader.repository.initialize_sources(folders)
+    loader.__class__ = GroupsOnce
 
 
 class Sweep(Callback):
@@ -99,8 +103,7 @@ class Sweep(Callback):
         return Sweep, ()
 
     def on_multirun_start(self, config: DictConfig, **named: Any) -> None:
-        _extend_search_path(config)
-        GlobalHydra.instance().config_loader().__class__ = GroupsOnce
+        prepare_loader(config)
         if self._nothing_to_compute(config, named["config_name"]):
             self._end(config, named["config_name"])
             sys.exit()  # or Hydra would start processes and compose every cell for nothing

@@ -24,9 +24,13 @@ QUIET = ("scale=smoke", "logger=none")
 
 
 def experiments(folder: str = "") -> list[str]:
-    """Return the names of all experiments in a folder of conf/experiment, those in its sub-folders included."""
+    """Return the names of all experiments in a folder of conf/experiment, those in its sub-folders included.
+
+    `all` is no sweep of its own.
+    """
     place = CONF / "experiment"
-    return sorted(file.relative_to(place).with_suffix("").as_posix() for file in (place / folder).rglob("*.yaml"))
+    names = {file.relative_to(place).with_suffix("").as_posix() for file in (place / folder).rglob("*.yaml")}
+    return sorted(names - {"all"})
 
 
 @contextmanager

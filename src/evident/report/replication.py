@@ -97,12 +97,28 @@ def against_commit(results: Path, experiment: str) -> Replication | None:
         return None
 
 
+def in_one_line(results: Path, experiment: str) -> str:
+    """Return how the run in `results`/experiment compares with the committed results, or why it cannot be compared."""
+    try:
+        return _compare(results, experiment, _committed).line()
+    except UserError as error:
+        return f"not compared: {error}"
+
+
 def replicate(config: DictConfig) -> None:
     """Print how the results of an experiment compare with the record; exit with 1 if they do not confirm it.
 
     The record is that of the commit, or of the folder `against`, which is laid out as `results/` is. Nothing is
     written. Raises `UserError` if the run or the record is missing, or if their scales differ.
     """
+    found = _compare(Path(config.paths.results), config.experiment, record_of(config))
+    print(found.text())
+    if not found.confirmed:
+        sys.exit(1)
+
+
+def record_of(config: DictConfig) -> Callable[[str], bytes]:
+    """Return a function that reads a file of the record: of the commit, or of the folder `against`."""
 
     def given(file: str) -> bytes:
         path = Path(config.against) / file
@@ -110,10 +126,12 @@ def replicate(config: DictConfig) -> None:
             raise UserError(f"{path} is missing; against=DIR takes a folder such as results")
         return path.read_bytes()
 
-    found = _compare(Path(config.paths.results), config.experiment, _committed if config.against is None else given)
-    print(found.text())
-    if not found.confirmed:
-        sys.exit(1)
+    return _committed if config.against is None else given
+
+
+def table_of(record: Callable[[str], bytes], experiment: str) -> pd.DataFrame:
+    """Return the table of an experiment of a record, as `record_of` gives it."""
+    return pd.read_csv(io.BytesIO(record(f"{experiment}/table.csv")))
 
 
 def _compare(results: Path, experiment: str, record: Callable[[str], bytes]) -> Replication:
@@ -127,7 +145,7 @@ def _compare(results: Path, experiment: str, record: Callable[[str], bytes]) -> 
     ]
     if scales[0] != scales[1]:
         raise UserError(f"the run has scale={scales[0]}, the record scale={scales[1]}; run it with scale={scales[1]}")
-    return compare(pd.read_csv(folder / "table.csv"), pd.read_csv(io.BytesIO(record(f"{experiment}/table.csv"))))
+    return compare(pd.read_csv(folder / "table.csv"), table_of(record, experiment))
 
 
 def _committed(file: str) -> bytes:

@@ -1,0 +1,147 @@
+"""`experiment=all`: every experiment in order, what failed, the time left, claims, and what is refused."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from entry_point import ROOT, run, written
+
+from evident.all_experiments import NOT_LISTED, judge, listed, logged, recorded_seconds
+
+PAGES = [*(ROOT / "experiments").glob("*/README.md"), *(ROOT / "docs").glob("*.md"), ROOT / "README.md"]
+
+
+def test_every_file_of_an_experiment_is_run_and_a_page_names_it() -> None:
+    folder = ROOT / "conf" / "experiment"
+    files = {file.relative_to(folder).with_suffix("").as_posix() for file in folder.rglob("*.yaml")}
+    assert {*listed(), *NOT_LISTED} == files
+    pages = "\n".join(page.read_text() for page in PAGES)
+    for name in listed():
+        assert re.search(rf"[`=]{name}\b", pages), name
+
+
+def test_the_main_job_is_first_and_photographs_are_last() -> None:
+    names = listed()
+    assert (names[0], names[-1]) == ("an8flower", "imagenet")
+    assert names[1:-1] == sorted(names[1:-1])
+
+
+def test_failed_experiment_does_not_stop_the_next_and_is_named_at_the_end(tmp_path: Path) -> None:
+    """ScenicOrNot cannot be downloaded, so without its folder the first experiment fails."""
+    (tmp_path / "data").mkdir()
+    overrides = (
+        *("experiment=all", "all.experiments=[siam/scenicornot,an8flower]", "scale=smoke", "logger=none"),
+        *("explainer=random", f"paths.data={tmp_path / 'data'}"),
+    )
+    store = tmp_path / "store"
+    ended = run(*overrides, store=store)
+    assert ended.returncode == 1
+    assert re.search(r"^1 of 2, siam/scenicornot: FAILED in 0:0", ended.stderr, re.M)
+    assert re.search(r"^2 of 2, an8flower: done in 0:0", ended.stderr, re.M)
+    assert re.search(r"^failed:\nsiam/scenicornot: .* FAILED .*scenicornot\.log\)$", ended.stderr, re.M)
+    assert "claims and front page are of" in ended.stderr
+    assert ended.stdout.splitlines() == [
+        f"siam/scenicornot: not compared: {store}/results/siam/scenicornot/table.csv is missing; "
+        "run python run.py experiment=siam/scenicornot",
+        "an8flower: not compared: the run has scale=smoke, the record scale=quick; run it with scale=quick",
+    ]
+    assert set(pd.read_csv(store / "results" / "an8flower" / "table.csv")["explainer"]) == {"random"}
+    assert "| random |" in (store / "all" / "an8flower.log").read_text()
+    before = written(store)
+    again = run(*overrides[:1], "all.experiments=[an8flower]", *overrides[2:], store=store)
+    assert again.returncode == 0, again.stderr
+    assert written(store) == before
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["all.experiments=[an8flower,own,roses]"], "all.experiments has own, roses; use some of an8flower "),
+        (["task=replicate"], "experiment=all runs task=sweep or task=report; give another task one experiment"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_in_one_line(overrides: list[str], message: str, tmp_path: Path) -> None:
+    ended = run("experiment=all", *overrides, store=tmp_path)
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1].startswith(message)
+
+
+def record(results: Path, name: str, seconds: list[float]) -> None:
+    """Write the record of one explainer with one network per element of `seconds`, four images each."""
+    (results / name).mkdir(parents=True)
+    row = {"explainer": "rise", "data": "d", "model": "m"}
+    pd.DataFrame([{**row, "seconds_per_image": each} for each in seconds]).to_csv(
+        results / name / "cost.csv", index=False
+    )
+    counts = [{**row, "metric": "a", "n": 3, "n_undefined": 1}, {**row, "metric": "b", "n": 4, "n_undefined": 0}]
+    table = pd.DataFrame(counts)
+    table[["n", "n_undefined"]] *= len(seconds)
+    table.to_csv(results / name / "table.csv", index=False)
+
+
+def test_recorded_seconds_are_those_of_all_images_and_an_unknown_experiment_has_the_mean(tmp_path: Path) -> None:
+    record(tmp_path, "one", [1.0, 2.0])
+    record(tmp_path, "two", [7.0])
+    assert recorded_seconds(tmp_path, ["one", "two", "new"]) == {"one": 12, "two": 28, "new": 20}
+    assert recorded_seconds(tmp_path, ["new"]) == {"new": 1}
+
+
+def test_failed_command_is_told_by_its_last_line(tmp_path: Path) -> None:
+    file = tmp_path / "logs" / "a.log"
+    assert logged([sys.executable, "-c", "print('fine')"], file) == ""
+    assert file.read_text() == "fine\n"
+    assert logged([sys.executable, "-c", "import sys; sys.exit('no data')"], file) == f"no data ({file})"
+    assert logged([sys.executable, "-c", "import sys; sys.exit(3)"], file) == f"exit code 3 ({file})"
+
+
+def test_interrupt_ends_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evident.all_experiments.EVERY", 0.1)
+    began = "import pathlib, time; pathlib.Path('{}').touch(); time.sleep(600)".format(tmp_path / "began")
+
+    def interrupt() -> None:
+        if (tmp_path / "began").exists():
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        logged([sys.executable, "-c", began], tmp_path / "a.log", interrupt)
+
+
+def test_claims_of_every_paper_are_judged_and_the_front_page_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[Path] = []
+    monkeypatch.setattr("evident.all_experiments.page.write", shown.append)
+    for paper, code in (("bad", "raise SystemExit('no table')"), ("good", "open('verdicts', 'w')")):
+        (tmp_path / "experiments" / paper).mkdir(parents=True)
+        (tmp_path / "experiments" / paper / "claims.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    log = tmp_path / "store" / "all" / "claims_bad.log"
+    assert judge(tmp_path, tmp_path / "store") == {"claims of bad": f"no table ({log})"}
+    assert (tmp_path / "verdicts").exists()
+    assert shown == [tmp_path]
+
+
+def test_make_results_runs_every_experiment() -> None:
+    printed = subprocess.run(
+        ["make", "--dry-run", "--old-file=env", "results"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "run.py experiment=all" in printed.stdout
+
+
+def test_cells_of_the_record_that_the_store_has_do_not_count(tmp_path: Path) -> None:
+    from evident.all_experiments import _missing, _recorded_cells
+
+    (tmp_path / "results" / "a").mkdir(parents=True)
+    content = {"cells": {"one": "1", "two": "2", "three": "3", "four": "4"}}
+    (tmp_path / "results" / "a" / "provenance.json").write_text(json.dumps(content))
+    cells = _recorded_cells(tmp_path / "results", "a")
+    assert _missing(cells, tmp_path) == 1
+    (tmp_path / "cells" / "3").mkdir(parents=True)
+    assert _missing(cells, tmp_path) == 1  # it has begun only
+    (tmp_path / "cells" / "3" / "DONE").touch()
+    assert _missing(cells, tmp_path) == 0.75
+    assert _missing(_recorded_cells(tmp_path / "results", "b"), tmp_path) == 1
