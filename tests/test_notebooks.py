@@ -1,6 +1,7 @@
 """Notebooks: they run from top to bottom at the smallest scale, and are committed with their figures."""
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,8 +53,15 @@ def test_committed_notebook_has_outputs_and_no_errors(file: Path) -> None:
     assert file.stat().st_size < 3_000_000
 
 
-def test_each_paper_and_the_own_baseline_have_a_notebook() -> None:
+@pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)
+def test_first_cell_states_network_data_and_budget(file: Path) -> None:
+    first = nbformat.read(file, as_version=4).cells[0]
+    assert first.cell_type == "markdown"
+    assert re.search(r"\*\*Shown\.\*\* \*Network\*: .+\*Data\*: .+\*Budget\*: .+\.", first.source, re.S)
+
+
+def test_each_paper_the_own_baseline_and_the_results_have_a_notebook() -> None:
     # The trial of metrics reproduces no paper, and photographs are VEBI's.
     claims = {folder.parent.name for folder in (ROOT / "experiments").glob("*/claims.py")}
     papers = claims - {"metrics", "photographs"}
-    assert {file.stem for file in NOTEBOOKS} == papers | {"add_a_baseline"}
+    assert {file.stem for file in NOTEBOOKS} == papers | {"add_a_baseline", "05_read_the_results"}

@@ -105,7 +105,7 @@ def test_a_share_of_the_cells_is_drawn_by_the_seed_and_at_least_one() -> None:
     drawn = draw(names, 0.02, 0)
     assert len(set(drawn)) == 4
     assert set(drawn) <= set(names)
-    assert draw(reversed(names), 0.02, 0) == drawn  # type: ignore[arg-type]
+    assert draw(names[::-1], 0.02, 0) == drawn
     assert draw(names, 0.02, 1) != drawn
     assert len(draw(names[:3], 0.02, 0)) == 1
     assert sorted(draw(names, 1, 0)) == sorted(names)

@@ -53,7 +53,7 @@ def run(config: DictConfig, experiments: Sequence[str] | None = None) -> None:
     if config.task._target_ not in CELLS:
         raise UserError("experiment=all runs task=sweep or task=report; give another task one experiment")
     store, results = Path(config.paths.store), Path(config.paths.results)
-    failed = _run_all(chosen, store)
+    failed = run_each(chosen, store, _passed_on())
     if results.resolve() == ROOT / "results":
         failed |= judge(ROOT, store)
     else:
@@ -63,17 +63,17 @@ def run(config: DictConfig, experiments: Sequence[str] | None = None) -> None:
         sys.exit("\n".join(["failed:", *(f"{name}: {why}" for name, why in failed.items())]))
 
 
-def _run_all(experiments: Sequence[str], store: Path) -> dict[str, str]:
-    """Run the experiments in order; return why each failed one did.
+def run_each(experiments: Sequence[str], store: Path, overrides: Sequence[str]) -> dict[str, str]:
+    """Run the command of each experiment with the overrides, in order; return why each failed one did.
 
     The bar is in the seconds of the committed record (`recorded_seconds`), for cells that the store does not have yet:
     the time left is what they took there, times the pace of this run so far. Cells are recognised by their hashes, so
     at another scale or on another device the bar advances by whole experiments.
     """
-    arguments, failed = _passed_on(), {}
+    failed = {}
     seconds = recorded_seconds(ROOT / "results", experiments)
-    cells = {name: _recorded_cells(ROOT / "results", name) for name in experiments}
-    missing = {name: seconds[name] * _missing(cells[name], store) for name in experiments}
+    cells = {name: recorded_cells(ROOT / "results", name) for name in experiments}
+    missing = {name: seconds[name] * missing_share(cells[name], store) for name in experiments}
     columns = TextColumn("{task.description}"), BarColumn(), TextColumn("time left:"), TimeRemainingColumn()
     # The pace is the mean over the run: one experiment may compute nothing for minutes, because it trains.
     with Progress(
@@ -85,13 +85,13 @@ def _run_all(experiments: Sequence[str], store: Path) -> dict[str, str]:
             shown.update(bar, description=f"{place} of {len(experiments)}, {name}")
 
             def look(name: str = name, before: float = before) -> None:
-                done = missing[name] - seconds[name] * _missing(cells[name], store)
+                done = missing[name] - seconds[name] * missing_share(cells[name], store)
                 shown.update(bar, completed=before + max(done, 0))
 
             began = time.monotonic()
-            command = [sys.executable, str(ROOT / "run.py"), f"experiment={name}", *arguments]
+            command = [sys.executable, str(ROOT / "run.py"), f"experiment={name}", *overrides]
             why = logged(command, store / "all" / f"{name}.log", look)
-            before += missing[name]
+            before += missing[name]  # also if it failed: the bar is about what is left to do
             shown.update(bar, completed=before)
             if why:
                 failed[name] = why
@@ -131,13 +131,13 @@ def recorded_seconds(results: Path, experiments: Sequence[str]) -> dict[str, flo
     return {name: known.get(name, others) for name in experiments}
 
 
-def _recorded_cells(results: Path, experiment: str) -> list[str]:
+def recorded_cells(results: Path, experiment: str) -> list[str]:
     """Return the hashes of the cells of the committed results; none if there are none."""
     file = results / experiment / "provenance.json"
     return list(json.loads(file.read_text())["cells"].values()) if file.is_file() else []
 
 
-def _missing(cells: Sequence[str], store: Path) -> float:
+def missing_share(cells: Sequence[str], store: Path) -> float:
     """Return the share of the cells that the store does not have; 1 if there are none."""
     finished = sum((store / "cells" / name / "DONE").exists() for name in cells)
     return 1 - finished / len(cells) if cells else 1.0

@@ -5,10 +5,12 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from claims_script import score_table
 from entry_point import ROOT
+from PIL import Image
 
 from evident.report.claims.verdicts import BEGIN, Claim
 from evident.report.overview.cards import cards
@@ -131,18 +133,27 @@ def test_quality_has_passes_of_both_kinds(tmp_path: Path) -> None:
 
 
 def test_committed_front_page_is_up_to_date(tmp_path: Path) -> None:
-    # Pictures are not copied: only their names are read.
+    # Pictures are not copied, except those of the gallery: only their names are read.
     for name in ("experiments", "results"):
         for file in (ROOT / name).rglob("*.*"):
             copy = tmp_path / file.relative_to(ROOT)
             copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.touch() if file.suffix in (".webp", ".png", ".zip") else shutil.copy(file, copy)
+            by_name = file.suffix in (".webp", ".png", ".zip") and file.parent.name != "tiles"
+            copy.touch() if by_name else shutil.copy(file, copy)
     shutil.copy(ROOT / "README.md", tmp_path)
     write(tmp_path)
     for name in ("README.md", "results/README.md", "results/index.html", "results/overview/ranks.csv"):
         # A clone without history does not know the days of commits.
         written, known = (re.sub(r", \d{4}-\d\d-\d\d", "", (root / name).read_text()) for root in (tmp_path, ROOT))
         assert written == known, f"{name}: run python run.py task=overview"
+    again, committed = (_levels(root / "results" / "overview" / "teaser.webp") for root in (tmp_path, ROOT))
+    assert again.shape == committed.shape
+    assert np.abs(again - committed).mean() < 2  # another version of a library moves a letter by some pixels
+
+
+def _levels(file: Path) -> np.ndarray:
+    with Image.open(file) as image:
+        return np.asarray(image.convert("RGB"), float)
 
 
 def test_committed_front_page_agrees_with_the_pages_of_the_papers() -> None:

@@ -1,7 +1,7 @@
 """The front page of results/: all claims in one list, ranks, costs, and a card for each experiment.
 
 `README.md` is for a code host, `index.html` its twin for a browser. Both are made of the committed tables alone, so
-they are the same on every machine.
+they are the same on every machine. `overview/teaser.webp`, the picture of the README, is drawn from a gallery.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,6 +17,7 @@ from evident.report.overview.cards import cards
 from evident.report.overview.cost import cost_figure, quality
 from evident.report.overview.papers import Paper, papers
 from evident.report.overview.ranks import ranks, ranks_figure
+from evident.report.overview.teaser import teaser
 
 ROOT = Path(__file__).parents[4]
 BEGIN, END = "<!-- scoreboard -->\n", "<!-- end of scoreboard -->"
@@ -38,6 +39,8 @@ def write(root: Path) -> None:
     found, table = papers(root), ranks(results)
     (results / "overview").mkdir(exist_ok=True)
     drawn = {"ranks": ranks_figure(table), "cost": cost_figure(quality(results))}
+    if (top := teaser(results)) is not None:
+        drawn["teaser"] = top
     figures = write_figures(drawn, results / "overview")
     flat = table.set_axis([" ".join(column) for column in table.columns], axis=1)
     write_whole(results / "overview" / "ranks.csv", flat.to_csv(index_label="explainer", lineterminator="\n"))
