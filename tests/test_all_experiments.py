@@ -62,7 +62,7 @@ def test_failed_experiment_does_not_stop_the_next_and_is_named_at_the_end(tmp_pa
         "an8flower: not compared: the run has scale=smoke, the record scale=quick; run it with scale=quick",
     ]
     assert set(pd.read_csv(store / "results" / "an8flower" / "table.csv")["explainer"]) == {"random"}
-    assert "| random |" in (store / "all" / "an8flower.log").read_text()
+    assert "| *random* |" in (store / "all" / "an8flower.log").read_text()
 
 
 @pytest.mark.parametrize(
