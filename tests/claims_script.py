@@ -14,6 +14,7 @@ import pandas as pd
 from entry_point import ROOT
 
 from evident.report.claims.verdicts import Claim
+from evident.report.table_files import encode, file_name
 
 Tables = dict[tuple[str, str], pd.DataFrame]  # by experiment and name of the table
 Means = Mapping[str, Mapping[str, float]]  # by metric and explainer
@@ -35,7 +36,7 @@ def write_tables(tables: Tables, results: Path, seeds: Sequence[int]) -> Path:
     for (experiment, table), frame in tables.items():
         folder = results / experiment
         folder.mkdir(parents=True, exist_ok=True)
-        frame.to_csv(folder / f"{table}.csv", index=False, float_format="%.6g", lineterminator="\n")
+        (folder / file_name(table)).write_bytes(encode(table, frame))
         (folder / "provenance.json").write_text(json.dumps({"scale": "quick", "seeds": list(seeds)}))
     return results
 
@@ -111,7 +112,7 @@ def score_table(
 
 
 def significance_table(models: Sequence[str], means: Means, reverse: bool = False, networks: int = 1) -> pd.DataFrame:
-    """Return `significance.csv` with p = 0.0001 for every pair of explainers, in their order or the reverse.
+    """Return `significance.csv.gz` with p = 0.0001 for every pair of explainers, in their order or the reverse.
 
     p_holm, of all pairs together, is 1: claims have families of their own.
     """

@@ -101,7 +101,7 @@ def test_file_names(fuzz: Callable[..., None], tmp_path: Path) -> None:
         splits = folder(root, None, [], 4, 4, 0, 0, root=root, store=root)
         assert splits.class_names() == (own,)
         assert list(splits.split("test").names) == [f"{own}/{name}.png"]
-        page = gallery("own", f"# {own}\n\n| a |\n|---|\n| {own.replace('|', '/')} |\n", {}, [])
+        page = gallery("own", f"# {own}\n\n| a |\n|---|\n| {own.replace('|', '/')} |\n", {}, {})
         ours = {"h1", "p", "td", "tr", "th", "table", "thead", "tbody", "b", "i", "html", "body", "head", "title"}
         assert own in ours or f"<{own}>" not in page
 

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.kill
 KILLS = 25  # alone, and as many of one of two sweeps
 [FEW] = axes(explainer="random,oracle,gradient,vebi")
 QUIET = ("scale=smoke", "logger=none", "metric=[average_precision,perturbation_blur]")
-TABLES = ("table.csv", "table.md", "significance.csv", "curves.csv")
+TABLES = ("table.csv", "table.md", "significance.csv.gz", "curves.csv.gz")
 Record = Callable[[str, object], None]
 
 

@@ -21,7 +21,7 @@ from evident.cell_folder import EXAMPLES, SCORES, CellFolder
 MASK_METRICS = ("iou_area", "iou_best", "pointing_game", "mass_accuracy", "rank_accuracy", "average_precision")
 # Every metric of masks, and curves.
 QUIET = ("scale=smoke", "logger=none", f"metric=[{','.join(MASK_METRICS)},perturbation_blur]")
-TABLES = ["table.csv", "table.md", "significance.csv", "curves.csv"]
+TABLES = ["table.csv", "table.md", "significance.csv.gz", "curves.csv.gz"]
 COLUMNS = ["experiment", "data", "model", "explainer", "seed", "image", "target", "metric", "axis", "at", "value"]
 
 
@@ -299,7 +299,7 @@ def test_two_seeds_train_two_networks_for_one_row_and_every_cell_is_logged(tmp_p
     assert set(table["seeds"]) == {"0 1"}
     assert set(table["n"]) == {8}
     assert set(table["networks"]) == {2}
-    assert set(pd.read_csv(results_of(tmp_path) / "significance.csv")["n"]) == {8}
+    assert set(pd.read_csv(results_of(tmp_path) / "significance.csv.gz")["n"]) == {8}
     scores = pd.concat(map(pd.read_parquet, tmp_path.glob("cells/*/scores.parquet")))
     images = [set(of["image"]) for _, of in scores.groupby("seed")]
     assert [len(block) for block in images] == [4, 4]

@@ -17,6 +17,7 @@ from entry_point import ROOT
 
 from evident.errors import UserError
 from evident.report.claims.verdicts import Claim, claims_table, measured_at, paper_values, write_claims
+from evident.report.table_files import file_name
 
 RESULTS = ROOT / "results"
 PAPERS = sorted(file.parent.name for file in (ROOT / "experiments").glob("*/claims.py"))
@@ -48,7 +49,7 @@ def judge(paper: str, tables: Tables, results: Path) -> list[Claim]:
     changed = {place: frame for place, frame in tables.items() if frame is not known(paper).get(place)}
     write_tables(changed, results, KNOWN[paper].SEEDS)
     for experiment, table in tables.keys() - changed.keys():
-        for name in (f"{table}.csv", "provenance.json"):
+        for name in (file_name(table), "provenance.json"):
             link = results / experiment / name
             link.parent.mkdir(parents=True, exist_ok=True)
             if not link.exists():
@@ -103,14 +104,14 @@ def test_missing_table_raises_with_the_command_that_makes_it(
 ) -> None:
     tables = dict(known(paper))
     del tables[experiment, table]
-    message = f"{tmp_path}/{experiment}/{table}.csv is missing; run python run.py {command_for(experiment)}"
+    message = f"{tmp_path}/{experiment}/{file_name(table)} is missing; run python run.py {command_for(experiment)}"
     with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
         judge(paper, tables, tmp_path)
 
 
 @pytest.mark.parametrize(("paper", "missing"), MISSING, ids=str)
 def test_missing_rows_raise_with_their_names(paper: str, missing: Missing, tmp_path: Path) -> None:
-    file = f"{tmp_path}/{missing.experiment}/{missing.table}.csv"
+    file = f"{tmp_path}/{missing.experiment}/{file_name(missing.table)}"
     message = f"{file} has no row with {missing.row}; run python run.py {command_for(missing.experiment)}"
     with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
         judge(paper, missing.of(known(paper)), tmp_path)
@@ -124,7 +125,7 @@ def test_script_writes_the_table_into_the_readme_beside_it(paper: str, tmp_path:
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 1
     [line] = ended.stderr.splitlines()
-    assert re.fullmatch(rf"{re.escape(str(results))}/.*\.csv is missing; run python run.py experiment=\S+", line)
+    assert re.fullmatch(rf"{re.escape(str(results))}/.*\.csv(\.gz)? is missing; run python run.py experiment=\S+", line)
     assert (here / "README.md").read_text() == before
     claims = judge(paper, known(paper), results)
     ended = subprocess.run(command, capture_output=True, text=True, check=False)

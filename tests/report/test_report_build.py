@@ -142,3 +142,12 @@ def test_section_adds_nothing_unless_it_says_so(tmp_path: Path) -> None:
     cell = cell_of(tmp_path, "cam", {})
     assert Silent().report(Experiment([cell])) == Part({}, {}, "", {})
     assert Silent().picture(cell.folder, cell.labels) == PicturePart({}, {}, {})
+
+
+def test_compressed_table_replaces_the_plain_one_of_an_earlier_version(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    results.mkdir()
+    (results / "curves.csv").write_text("old")
+    report([cell_of(tmp_path, "cam", {"curves": counted("curves")})], results)
+    assert {file.name for file in results.glob("*.csv*")} == {"curves.csv.gz"}
+    assert '<a href="curves.csv.gz">curves</a>' in (results / "index.html").read_text()

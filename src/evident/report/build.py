@@ -16,6 +16,7 @@ from evident.report.experiment import Cell, Experiment
 from evident.report.figures.files import write_figures, write_folder, write_whole
 from evident.report.gallery.page import gallery
 from evident.report.sections.contract import Section
+from evident.report.table_files import COMPRESSED, encode, file_name
 
 log = logging.getLogger("evident")
 
@@ -54,7 +55,9 @@ def write(
         text += "\n## Left out\n\n| explainer | network | why |\n|---|---|---|\n"
         text += "".join(f"| {' | '.join(part.replace('|', '/') for part in line)} |\n" for line in left_out)
     for name, table in tables.items():
-        write_whole(results / f"{name}.csv", table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+        write_whole(results / file_name(name), encode(name, table))
+        if name in COMPRESSED:  # a report of an earlier version, which would show other numbers
+            (results / f"{name}.csv").unlink(missing_ok=True)
     write_whole(results / "table.md", text)
     write_whole(results / "provenance.json", json.dumps(_provenance(experiment), indent=1) + "\n")
     if not figures:
@@ -64,7 +67,8 @@ def write(
     for name, contents in folders.items():
         write_folder(contents, results / name)
     pages = [name for name, contents in folders.items() if "index.html" in contents]
-    write_whole(results / "index.html", gallery(experiment.config.experiment, text, files, list(tables), pages))
+    linked = {name: file_name(name) for name in tables}
+    write_whole(results / "index.html", gallery(experiment.config.experiment, text, files, linked, pages))
     return text
 
 

@@ -30,7 +30,7 @@ def results(folder: Path, p_of_near: float = 0.001) -> Results:
     (folder / "paper").mkdir()
     pd.DataFrame(table).to_csv(folder / "paper" / "table.csv", index=False)
     pd.DataFrame([{**test, "n": 20, "p": p[test["other"]]} for test in tests]).to_csv(
-        folder / "paper" / "significance.csv", index=False
+        folder / "paper" / "significance.csv.gz", index=False
     )
     return Results(folder, "paper")
 

@@ -13,6 +13,7 @@ from scipy.stats import ttest_1samp
 from evident.errors import UserError
 from evident.report.claims.effects import judge
 from evident.report.claims.results import Results, interval
+from evident.report.table_files import file_name
 from evident.report.tables.scores import significance, table
 
 DIRECTIONS = {"iou": "higher", "deletion": "lower"}
@@ -39,7 +40,7 @@ def written(folder: Path, models: tuple[str, ...] = ("net",), images: int = 12) 
     (folder / "paper" / "flowers").mkdir(parents=True)
     scores = pd.DataFrame(rows)
     for name, frame in {"table": table(scores, DIRECTIONS), "significance": significance(scores)}.items():
-        frame.to_csv(folder / "paper" / "flowers" / f"{name}.csv", index=False, float_format="%.6g")
+        frame.to_csv(folder / "paper" / "flowers" / file_name(name), index=False, float_format="%.6g")
     return folder
 
 
@@ -110,7 +111,7 @@ def spread_over_networks(folder: Path) -> Path:
     scores = scores.assign(data="flowers", model="net", metric="iou", at=float("nan"), seed=scores["network"].str[1:])
     scores["image"] = scores["image"].astype(str)
     for name, frame in {"table": table(scores, DIRECTIONS), "significance": significance(scores)}.items():
-        frame.to_csv(folder / "paper" / "flowers" / f"{name}.csv", index=False, float_format="%.6g")
+        frame.to_csv(folder / "paper" / "flowers" / file_name(name), index=False, float_format="%.6g")
     return folder
 
 
@@ -198,7 +199,7 @@ def test_missing_rows_raise_with_their_names(tmp_path: Path) -> None:
         (lambda: of.interval("ours", "entropy"), "table.csv has no row with model=net, explainer=ours, metric=entropy"),
         (
             lambda: of.difference("iou", "ours", "lime"),
-            "significance.csv has no row with model=net, explainer=ours, other=lime, metric=iou",
+            "significance.csv.gz has no row with model=net, explainer=ours, other=lime, metric=iou",
         ),
         (
             lambda: results(tmp_path, "none").mean("ours", "iou"),

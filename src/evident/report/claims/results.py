@@ -12,6 +12,7 @@ import pandas as pd
 
 from evident.errors import UserError
 from evident.report.claims.effects import LEVEL, Effect
+from evident.report.table_files import file_name
 from evident.report.tables.statistics import holm, student_p
 
 
@@ -154,7 +155,7 @@ class Results:
         return -1 if self.score(explainer, metric)["direction"] == "lower" else 1
 
     def _file(self, table: str) -> Path:
-        return self.folder / self.experiment / f"{table}.csv"
+        return self.folder / self.experiment / file_name(table)
 
     def _advice(self) -> str:
         return f"run python run.py {self.command or f'experiment={self.experiment}'}"

@@ -1,19 +1,19 @@
 """The page of an experiment: its table and its figures, for a browser."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup, escape
 
 
 def gallery(
-    experiment: str, table: str, figures: dict[str, str], tables: Sequence[str], pages: Sequence[str] = ()
+    experiment: str, table: str, figures: dict[str, str], tables: Mapping[str, str], pages: Sequence[str] = ()
 ) -> str:
     """Return the HTML page of an experiment.
 
-    It shows the Markdown `table` and the `figures`, file names in `figures/` by name, and links the `tables`, which
-    are CSV files of these names, and the `pages`, which are folders.
+    It shows the Markdown `table` and the `figures`, file names in `figures/` by name, and links the `tables`, file
+    names by name, and the `pages`, which are folders.
     """
     environment = Environment(loader=PackageLoader("evident.report.gallery", ""), autoescape=True)
     template = environment.get_template("gallery.html")
