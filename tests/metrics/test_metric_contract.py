@@ -383,7 +383,7 @@ def glossary() -> dict[str, tuple[str, str, str]]:
 def glossary_rows() -> list[list[str]]:
     """Return the cells of the tables of metrics in docs/glossary.md, a row for each score."""
     section = (ROOT / "docs" / "glossary.md").read_text().split("\n## Metrics\n")[1].split("\n## ")[0]
-    lines = [line for line in section.splitlines() if line[:3] == "| `"]
+    lines = [re.sub(r'<a id="[^"]+"></a>', "", line) for line in section.splitlines() if line[:3] in ("| `", "| <")]
     return [[cell.strip().strip("`") for cell in line.strip("|").split("|")] for line in lines]
 
 

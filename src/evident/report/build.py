@@ -12,9 +12,10 @@ from matplotlib.figure import Figure
 
 from evident.errors import writing
 from evident.models.training import format_measures
+from evident.report.captions import sample_of
 from evident.report.experiment import Cell, Experiment
 from evident.report.figures.files import write_figures, write_folder, write_whole
-from evident.report.gallery.page import gallery
+from evident.report.gallery.page import Shown, gallery, without_links
 from evident.report.sections.contract import Section
 from evident.report.table_files import COMPRESSED, encode, file_name
 
@@ -27,7 +28,9 @@ def write(
     left_out: Sequence[tuple[str, str, str]] = (),
     figures: bool = True,
 ) -> str:
-    """Write tables, figures, gallery and provenance of an experiment to the folder `results`; return the table to read.
+    """Write tables, figures, gallery and provenance of an experiment to the folder `results`.
+
+    Returns the table to read as text for a terminal, without links.
 
     `left_out` holds explainer, network and reason where one does not apply. Without `figures`, for cells that have no
     heatmaps, figures and gallery stay as they are. Raises `UserError` if `results` cannot be written.
@@ -38,6 +41,8 @@ def write(
     tables: dict[str, pd.DataFrame] = {}
     drawn: dict[str, Figure] = {}
     folders: dict[str, Mapping[str, bytes]] = {}
+    captions: dict[str, str] = {}
+    vector: set[str] = set()
     text = f"# {_title(experiment)}\n"
     for section in sections_of(experiment.cells):
         part = section.report(experiment)
@@ -50,6 +55,8 @@ def write(
         tables |= part.tables
         drawn |= part.figures
         folders |= part.folders
+        captions |= part.captions
+        vector |= part.vector
         text += part.text
     if left_out:
         text += "\n## Left out\n\n| explainer | network | why |\n|---|---|---|\n"
@@ -62,14 +69,18 @@ def write(
     write_whole(results / "provenance.json", json.dumps(_provenance(experiment), indent=1) + "\n")
     if not figures:
         log.info("%s: tables from kept scores; its figures need heatmaps and stay as they are", results)
-        return text
-    files = write_figures(drawn, results / "figures")
+        return without_links(text)
+    files = write_figures(drawn, results / "figures", vector)
     for name, contents in folders.items():
         write_folder(contents, results / name)
     pages = [name for name, contents in folders.items() if "index.html" in contents]
     linked = {name: file_name(name) for name in tables}
-    write_whole(results / "index.html", gallery(experiment.config.experiment, text, files, linked, pages))
-    return text
+    shown = {
+        name: Shown(file, captions.get(name) or sample_of(experiment, experiment.cells), name in vector)
+        for name, file in files.items()
+    }
+    write_whole(results / "index.html", gallery(experiment.config.experiment, text, shown, linked, pages))
+    return without_links(text)
 
 
 def _warn_of_others(experiment: Experiment, results: Path) -> None:

@@ -36,6 +36,14 @@ class Cell:
         return {**names, "seed": config.seed}
 
     @property
+    def title(self) -> str:
+        """The explainer's name as tables and figures show it: the `title` of its config, or its name in words."""
+        name, row = str(self.config.explainer.name), str(self.config.row)
+        if (title := self.config.explainer.get("title")) and row.startswith(name):
+            return f"{title}{row.removeprefix(name)}"  # a row may add a budget to the name
+        return row.replace("_", " ")
+
+    @property
     def name(self) -> str:
         """Data, model, explainer and seed as one line."""
         labels = self.labels
@@ -167,6 +175,13 @@ class Experiment:
     def references(self) -> set[str]:
         """The names of the explainers that are reference rows."""
         return {cell.labels["explainer"] for cell in self.cells if cell.reference_row}
+
+    @cached_property
+    def titles(self) -> dict[str, str]:
+        """How tables and figures name each explainer: by its title, or in words if two explainers have one title."""
+        titles = {str(cell.labels["explainer"]): cell.title for cell in self.cells}
+        shared = {title for title in titles.values() if list(titles.values()).count(title) > 1}
+        return {name: name.replace("_", " ") if title in shared else title for name, title in titles.items()}
 
     @cached_property
     def sameness(self) -> pd.DataFrame:

@@ -4,6 +4,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from evident.report.figures.axes import plain_numbers
+
 MARKERS = "osD^vPX*<>hp"
 
 
@@ -33,6 +35,7 @@ def budgets_figure(table: pd.DataFrame, metrics: list[str]) -> Figure:
         axes.set_xlabel("passes per image (forward + backward)", fontsize=8)
         axes.set_ylabel(metric.replace("_", " "), fontsize=8)
         axes.tick_params(labelsize=7)
+        plain_numbers(axes)
         axes.grid(lw=0.4, color="0.88")
         sns.despine(ax=axes)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", fontsize=7, frameon=False)

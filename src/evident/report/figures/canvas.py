@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 Picture = NDArray[np.float64]
+IMAGES = 4  # rows of a figure of images: more do not fit on a page, and the gallery has all that are kept
 
 
 def picture(image: Tensor) -> Picture:
@@ -31,16 +32,25 @@ def grid(strips: list[list[Picture]], gap: int = 6) -> tuple[Picture, int, int]:
     return canvas, down, across
 
 
-def canvas_figure(canvas: Picture, scale: float, left: float, top: float, dpi: int) -> tuple[Figure, Axes]:
-    """Draw a canvas (H, W, 3) with margins `left` and `top` in inches for text; the axes have its pixels as units.
+def rounded(scale: float) -> float:
+    """Round figure pixels for each canvas pixel to a whole number, or to one over a whole number.
 
-    `scale` is the wanted number of figure pixels for each canvas pixel. It is rounded to a whole number, or to one over
-    a whole number: any other scale blurs or repeats some pixels only, which looks like an artefact of strides.
+    Any other scale blurs or repeats some pixels only, which looks like an artefact of strides.
     """
-    scale = float(round(scale)) if scale >= 1 else 1 / round(1 / scale)
+    return float(round(scale)) if scale >= 1 else 1 / round(1 / scale)
+
+
+def canvas_figure(
+    canvas: Picture, scale: float, left: float, top: float, dpi: int, bottom: float = 0
+) -> tuple[Figure, Axes]:
+    """Draw a canvas (H, W, 3) with margins in inches for text; the axes have its pixels as units.
+
+    `scale` is the wanted number of figure pixels for each canvas pixel, which is `rounded`.
+    """
+    scale = rounded(scale)
     height, width = canvas.shape[0] * scale, canvas.shape[1] * scale
     margin_left, margin_top = round(left * dpi), round(top * dpi)
-    figure = pixel_figure(margin_left + width, margin_top + height, dpi)
+    figure = pixel_figure(margin_left + width, margin_top + height + round(bottom * dpi), dpi)
     axes = pixel_axes(figure, margin_left, margin_top, width, height)
     # "auto" averages over the canvas pixels of a figure pixel.
     axes.imshow(canvas, interpolation="nearest" if scale >= 1 else "auto", aspect="auto")

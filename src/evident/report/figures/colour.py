@@ -4,6 +4,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from evident.report.figures.axes import plain_numbers
+
 CLASSES = 24  # at most; of more classes, the first two thirds and the last third of these
 
 
@@ -22,6 +24,7 @@ def colour_figure(colours: pd.DataFrame) -> Figure:
     for metric, marker in (("colour_grey", "o"), ("colour_swap", "s")):
         axes.plot(shown[metric], range(len(shown)), marker, ms=4.5, label=metric.replace("_", " "))
     axes.axvline(0, lw=0.8, color="0.5")
+    plain_numbers(axes)
     axes.set_yticks(range(len(shown)), [str(name).split(",")[0] for name in shown.index], fontsize=7)
     axes.invert_yaxis()
     axes.set_xlabel("change of the class's probability in its explanation", fontsize=8)

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from evident.report.figures.canvas import Picture, canvas_figure, grid, picture
+from evident.report.figures.canvas import IMAGES, Picture, canvas_figure, grid, picture
 
 Examples = dict[str, Tensor]
 """`images` uint8 (N, 3, H, W) and the fields of `evident.values.Evidence`, whose images are uint8 too."""
@@ -23,12 +23,13 @@ LINE = 0.13  # inches of a line of a title
 
 
 def explanations_figure(examples: dict[str, Examples]) -> Figure:
-    """Draw one row per image: the image, then two pictures of every explainer, the second one with stretched contrast.
+    """Draw one row for each of the first images: itself, and two pictures of every explainer, one of them stretched.
 
     The first picture is the explanation, as the network sees it, with the class's probability. In the second one, the
     same explanation is `stretched` by the factor above it. Where there are more explainers than images, explainers are
     the rows and images the columns, because a page is easier to read down than across.
     """
+    examples = {name: {key: of[key][:IMAGES] for key in of} for name, of in examples.items()}
     first = next(iter(examples.values()))
     images = [(picture(image), f"p = {p:.3f}") for image, p in zip(first["images"], first["score"], strict=True)]
     pairs = [[_twice(of, row) for row in range(len(images))] for of in examples.values()]
@@ -71,7 +72,11 @@ def stretched(of: Examples, row: int) -> tuple[Picture, float]:
 def _title(name: str) -> str:
     """Put each word of an explainer's name on its own line, below the network's name if there is one."""
     model, line_break, explainer = name.rpartition("\n")
-    return model + line_break + explainer.replace("_", "\n")
+    return model + line_break + _in_lines(explainer)
+
+
+def _in_lines(explainer: str) -> str:
+    return explainer.replace("_", "\n").replace(" ", "\n")
 
 
 def games_figure(examples: dict[str, Examples]) -> Figure:
@@ -83,7 +88,7 @@ def games_figure(examples: dict[str, Examples]) -> Figure:
     count = min(GAMES_SHOWN, len(next(iter(examples.values()))["images"]))
     rows = [[each for row in range(count) for each in _game(of, row)] for of in examples.values()]
     titles = ["image", "explanation", "complement", "mask", "mean mask"] * count
-    return _labelled(rows, titles, [name.replace("_", "\n") for name in examples])
+    return _labelled(rows, titles, [_in_lines(name) for name in examples])
 
 
 def _game(of: Examples, row: int) -> list[tuple[Picture, str]]:

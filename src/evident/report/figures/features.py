@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from evident.report.figures.canvas import canvas_figure, grid, picture
+from evident.report.figures.canvas import IMAGES, canvas_figure, grid, picture
 from evident.report.figures.heatmaps import heatmap_colours
 
 STRONGEST = 4  # single crops beside the averages
@@ -46,12 +46,12 @@ def interpretation_sheet(name: str, features: pd.DataFrame, interpretation: dict
 
 
 def feature_maps_figure(kept: dict[str, Tensor], names: dict[int, str]) -> Figure:
-    """Draw one row per image: the image, its heatmap, and the heatmap of each of the top features.
+    """Draw one row for each of the first images: the image, its heatmap, and the heatmap of each of the top features.
 
     `kept` has `images` uint8 (N, 3, H, W), `heatmaps` (N, H, W), and the fields `maps` (N, top, H, W) and `features`
     (N, top) of `evident.values.FeatureMaps`. `names` are the features' names by their position.
     """
-    images, combined, maps = kept["images"], kept["heatmaps"], kept["maps"]
+    images, combined, maps = (kept[name][:IMAGES] for name in ("images", "heatmaps", "maps"))
     strips = [
         [picture(image), heatmap_colours(image, heatmap), *(heatmap_colours(image, each) for each in parts)]
         for image, heatmap, parts in zip(images, combined, maps, strict=True)
@@ -62,7 +62,7 @@ def feature_maps_figure(kept: dict[str, Tensor], names: dict[int, str]) -> Figur
     width = images.shape[-1]
     for column, title in enumerate(["image", "combined", *(f"feature {n + 1}" for n in range(maps.shape[1]))]):
         axes.text(column * across + width / 2, -gap, title, fontsize=8, ha="center", va="bottom")
-    for row, features in enumerate(kept["features"].tolist()):
+    for row, features in enumerate(kept["features"][:IMAGES].tolist()):
         for rank, feature in enumerate(features):
             label = _in_lines(names[feature], 30) if feature >= 0 else "none takes part"
             middle = (rank + 2) * across + width / 2

@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -13,7 +13,7 @@ from evident.errors import writing
 QUALITY = 80  # of WebP with images; from 75 on down a faint pattern of single pixels is lost
 EFFORT = 80  # of WebP without loss: half the size of a PNG; 100 takes twenty times as long for 7 % more
 LONGEST = 16383  # pixels of a side that WebP can have
-SUFFIXES = (".png", ".webp")
+SUFFIXES = (".png", ".webp", ".pdf")
 
 
 def encode(figure: Figure) -> tuple[str, bytes]:
@@ -38,8 +38,15 @@ def encode(figure: Figure) -> tuple[str, bytes]:
     return ".webp", content.getvalue()
 
 
-def write_figures(figures: dict[str, Figure], folder: Path) -> dict[str, str]:
-    """Write every figure to `folder` and return the name of its file.
+def encode_pdf(figure: Figure) -> bytes:
+    """Return the figure as PDF, with lines and text as such. The same figure has the same bytes: there is no date."""
+    content = io.BytesIO()
+    figure.savefig(content, format="pdf", metadata=dict.fromkeys(("CreationDate", "Creator", "Producer")))
+    return content.getvalue()
+
+
+def write_figures(figures: dict[str, Figure], folder: Path, vector: Collection[str] = ()) -> dict[str, str]:
+    """Write every figure to `folder` and return the name of its file; those named in `vector` also as PDF beside it.
 
     Figures of the same content share the file of the first. All other figures in the folder are removed: they show an
     earlier run. Every file is written atomically.
@@ -51,9 +58,13 @@ def write_figures(figures: dict[str, Figure], folder: Path) -> dict[str, str]:
         if content not in written:
             written[content] = f"{name}{suffix}"
             write_whole(folder / written[content], content)
+            if name in vector:
+                write_whole(folder / f"{name}.pdf", encode_pdf(figure))
         files[name] = written[content]
+    by_file = {file.rpartition(".")[0] for file in written.values()}
     for file in folder.iterdir():
-        if file.suffix in SUFFIXES and file.name not in files.values():
+        kept = vector if file.suffix == ".pdf" else ()
+        if file.suffix in SUFFIXES and file.name not in files.values() and file.stem not in {*kept} & by_file:
             file.unlink()
     return files
 

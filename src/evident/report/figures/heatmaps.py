@@ -24,8 +24,12 @@ def heatmap_colours(image: Tensor, heatmap: Tensor) -> NDArray[np.float64]:
     low, high = values.min(), np.quantile(values, 0.995)
     high = high if high > low else values.max()
     scaled = ((values - low) / (high - low)).clip(0, 1) if high > low else np.zeros_like(values)
-    grey = image.float().mean(0).numpy()[..., None] / 255
-    return 0.35 * grey + 0.65 * plt.get_cmap("jet")(scaled)[..., :3]
+    return mixed(scaled, image.float().mean(0).numpy() / 255)
+
+
+def mixed(levels: NDArray[np.float64], grey: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return levels (H, W) in [0, 1] as colours (H, W, 3) over a grey image (H, W) in [0, 1]."""
+    return 0.35 * grey[..., None] + 0.65 * plt.get_cmap("jet")(levels)[..., :3]
 
 
 def draw_heatmap(axes: Axes, image: Tensor, heatmap: Tensor, mask: Tensor | None) -> None:

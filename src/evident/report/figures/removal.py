@@ -6,6 +6,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from evident.report.figures.axes import plain_numbers
+
 PANELS = 4  # in one row
 
 
@@ -33,6 +35,7 @@ def removal_figure(changes: Sequence[tuple[str, pd.DataFrame]]) -> Figure:
         }.items():
             axes.plot(part[metric], range(len(part)), ls="", **style)
         axes.axvline(0, lw=0.7, color="0.6")
+        plain_numbers(axes)
         axes.set_yticks(range(len(part)), [name.replace("_", " ") for name in part.index], fontsize=7)
         axes.set_xlabel("mean change of the score without it (votes)", fontsize=8)
         axes.tick_params(axis="x", labelsize=7, labelbottom=True)

@@ -6,6 +6,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from evident.report.figures.axes import plain_numbers
+
 LINES = (0.1, 0.5)  # absent classes should stay below the first, present ones above the second
 
 
@@ -29,6 +31,7 @@ def separation_figure(reached: pd.DataFrame, kinds: Sequence[str]) -> Figure:
             # Points of equal value would hide each other.
             spread = [0.25 * ((number % 7) / 3 - 1) for number in range(len(values))]
             axes.plot(values, [place + offset for offset in spread], "o", ms=3, alpha=0.6, color=f"C{min(place, 1)}")
+        plain_numbers(axes)
         axes.set_yticks(range(len(kinds)), kinds, fontsize=7)
         axes.set_title(name, fontsize=8)
         axes.tick_params(axis="x", labelsize=7)

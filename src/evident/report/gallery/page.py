@@ -2,18 +2,33 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup, escape
 
+LINK = r"\[([^\]]+)\]\(([^)\s]+)\)"  # [words](address)
+
+
+class Shown(NamedTuple):
+    """Hold the file of a figure in `figures/`, its caption, and whether there is a PDF of it beside it."""
+
+    file: str
+    caption: str = ""
+    vector: bool = False
+
 
 def gallery(
-    experiment: str, table: str, figures: dict[str, str], tables: Mapping[str, str], pages: Sequence[str] = ()
+    experiment: str,
+    table: str,
+    figures: Mapping[str, Shown],
+    tables: Mapping[str, str],
+    pages: Sequence[str] = (),
 ) -> str:
     """Return the HTML page of an experiment.
 
-    It shows the Markdown `table` and the `figures`, file names in `figures/` by name, and links the `tables`, file
-    names by name, and the `pages`, which are folders.
+    It shows the Markdown `table` and the `figures` by name, and links the `tables`, file names by name, and the
+    `pages`, which are folders.
     """
     environment = Environment(loader=PackageLoader("evident.report.gallery", ""), autoescape=True)
     template = environment.get_template("gallery.html")
@@ -27,7 +42,7 @@ def gallery(
 
 
 def _block(text: str) -> Markup:
-    """Convert one block of our Markdown to HTML: a heading, a table or a paragraph, with bold and italic text."""
+    """Convert one block of our Markdown to HTML: a heading, a table or a paragraph, with emphasis and links."""
     text = text.strip()
     if text.startswith("#"):
         level, _, heading = text.partition(" ")
@@ -45,4 +60,10 @@ def _block(text: str) -> Markup:
 
 def _inline(text: str) -> Markup:
     bold = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", str(escape(text)))
-    return Markup(re.sub(r"\*(.+?)\*", r"<i>\1</i>", bold))
+    italic = re.sub(r"\*(.+?)\*", r"<i>\1</i>", bold)
+    return Markup(re.sub(LINK, r'<a href="\2">\1</a>', italic))
+
+
+def without_links(text: str) -> str:
+    """Return Markdown with the words of its links in their place."""
+    return re.sub(LINK, r"\1", text)

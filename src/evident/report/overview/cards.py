@@ -72,7 +72,7 @@ def _date(commit: str) -> str:
 
 
 def _picture(folder: Path, results: Path) -> str:
-    files = sorted((folder / "figures").glob("*.*"))
+    files = sorted(file for file in (folder / "figures").glob("*.*") if file.suffix != ".pdf")
     for start in FIRST:
         for file in files:
             if file.stem.startswith(start):

@@ -1,9 +1,15 @@
 """What a network predicts without the features that are relevant to a class."""
 
+from evident.report.captions import sample_of
 from evident.report.experiment import Experiment
 from evident.report.figures.curves import ablation_figure
 from evident.report.sections.contract import Part, Section
 from evident.report.tables import scores as tables
+
+SHOWN = (
+    "Accuracy on a class while its relevant features, random ones or the least relevant ones are set to zero, one by "
+    "one: means and 95 % intervals. Explainers that learned the same share a panel."
+)
 
 
 class Ablation(Section):
@@ -21,5 +27,7 @@ class Ablation(Section):
         for network in experiment.networks():
             own = curves[(curves["data"] == network.data) & (curves["model"] == network.model)]
             if len(own):
-                part.figures[f"{self.measure}{network.suffix}"] = ablation_figure(own)
+                name = f"{self.measure}{network.suffix}"
+                part.figures[name] = ablation_figure(own)
+                part.captions[name] = f"{SHOWN} {sample_of(experiment, network.cells)}"
         return part

@@ -3,6 +3,7 @@
 import pandas as pd
 
 from evident.cell_folder import COST
+from evident.report.captions import sample_of
 from evident.report.experiment import Cell, Experiment
 from evident.report.figures.budgets import budgets_figure
 from evident.report.sections.contract import Part, Section
@@ -13,6 +14,10 @@ LEGEND = (
     "pass the network forward, and those whose gradient passes back, per explained image. *seeds*: different seeds of "
     "the explainer on one network; a single one where it draws nothing. *SD of the mean*, *SD of an image*: standard "
     "deviation over seeds, of the mean over images and of the score of a single image."
+)
+SHOWN = (
+    "Scores by passes per image: means, 95 % intervals over images (bands) and two standard deviations over the "
+    "explainer's seed (bars); a filled marker is the knee."
 )
 RULE = (
     "**Bold**: the knee, the smallest budget for which, and for all larger ones, {metric} is below that of the largest "
@@ -39,7 +44,9 @@ class Budgets(Section):
         for network in experiment.networks():
             rows = table[(table["data"] == network.data) & (table["model"] == network.model)]
             if len(rows):
-                part.figures[f"budgets{network.suffix}"] = budgets_figure(rows, metrics)
+                name = f"budgets{network.suffix}"
+                part.figures[name] = budgets_figure(rows, metrics)
+                part.captions[name] = f"{SHOWN} {sample_of(experiment, network.cells)}"
         rule = RULE.format(metric=self.chosen_by.replace("_", " "), tolerance=self.tolerance)
         part.text = f"{tables.markdown(table, metrics)}\n{LEGEND} {rule}\n"
         return part

@@ -3,10 +3,16 @@
 import pandas as pd
 
 from evident.cell_folder import NETWORK
+from evident.report.captions import sample_of
 from evident.report.experiment import Experiment
 from evident.report.figures.colour import colour_figure
 from evident.report.sections.contract import Part, Section
 from evident.report.tables import scores as tables
+
+SHOWN = (
+    "Change of the probability of a class in its explanation without colour and with swapped channels, by class, the "
+    "largest drop on top."
+)
 
 
 class Colour(Section):
@@ -31,4 +37,7 @@ class Colour(Section):
         for name, rows in networks:
             suffix = "" if len(networks) == 1 else f"_{name}"
             part.figures[f"{self.measure}{suffix}"] = colour_figure(pd.DataFrame(rows))
+            cells = [cell for cell in experiment.cells if f"{cell.labels['data']}_{cell.labels['model']}" == name]
+            own = [cell for cell in cells if cell.labels["explainer"] == rows["explainer"].iloc[0]]
+            part.captions[f"{self.measure}{suffix}"] = f"{SHOWN} {sample_of(experiment, own)}"
         return part

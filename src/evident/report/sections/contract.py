@@ -20,6 +20,8 @@ from evident.report.experiment import Experiment
 class Part:
     """What a section adds to the report of an experiment: tables and figures by file name, and Markdown text.
 
+    `captions` say what figures show and from which sample (`report.captions`), by the names of figures; one without a
+    caption gets the sample of the whole experiment. The figures of `vector` are written as PDF too, for papers.
     `folders` are further files: by the name of a folder, the contents of its files by their paths there. The folder
     holds nothing else afterwards, and the page of the experiment links its `index.html`.
     """
@@ -28,6 +30,8 @@ class Part:
     figures: dict[str, Figure] = field(default_factory=dict)
     text: str = ""
     folders: dict[str, Mapping[str, bytes]] = field(default_factory=dict)
+    captions: dict[str, str] = field(default_factory=dict)
+    vector: set[str] = field(default_factory=set)
 
 
 @dataclass

@@ -9,11 +9,19 @@ from torch import Tensor
 
 from evident.cell_folder import CONTRIBUTIONS, NETWORK, CellFolder
 from evident.recorders.contributions import EXTREMES
+from evident.report.captions import sample_of
 from evident.report.experiment import Cell, Experiment
+from evident.report.figures.canvas import IMAGES
 from evident.report.figures.removal import removal_figure
 from evident.report.figures.scenes import SceneExplanation, scenes_figure
 from evident.report.sections.contract import Part, PicturePart, Section
 from evident.report.tables.attributes import by_attribute
+
+SCENES = (
+    f"At most {IMAGES} scenes of the first seed: the image, its maps from pink (lowers the score) to green (raises "
+    "it), and the attributes that contribute most, in votes. Chosen from this sample:"
+)
+REMOVALS = "Mean change of the score without an attribute: true score, network's score, and as explained."
 
 
 class Contributions(Section):
@@ -21,7 +29,12 @@ class Contributions(Section):
 
     def report(self, experiment: Experiment) -> Part:
         attributes = by_attribute(experiment.scores, experiment.attribute_names, {})
-        return Part(figures=scene_figures(experiment.cells) | removal_figures(experiment.cells, attributes))
+        scenes = scene_figures(experiment.cells)
+        removals = removal_figures(experiment.cells, attributes)
+        cells = [cell for cell in experiment.cells if cell.folder.has(CONTRIBUTIONS)]
+        captions = {name: f"{SCENES} {sample_of(experiment, cells)}" for name in scenes}
+        captions |= {name: f"{REMOVALS} {sample_of(experiment, cells)}" for name in removals}
+        return Part(figures=scenes | removals, captions=captions)
 
     def picture(self, folder: CellFolder, labels: Mapping[str, Any]) -> PicturePart:
         kept = folder.get(CONTRIBUTIONS)
@@ -67,7 +80,7 @@ def scene_figures(cells: Sequence[Cell]) -> dict[str, Figure]:
             parts["overestimates"] = rows[examples : examples + count]
             parts["underestimates"] = rows[examples + count :]
         suffix = "" if len(stating) == 1 else "_" + "_".join(network)
-        figures |= {f"{name}{suffix}": scenes_figure(part) for name, part in parts.items() if part}
+        figures |= {f"{name}{suffix}": scenes_figure(part[:IMAGES]) for name, part in parts.items() if part}
     return figures
 
 

@@ -6,10 +6,20 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from evident.cell_folder import EVIDENCE, EXAMPLES, NETWORK, CellFolder
+from evident.report.captions import sample_of
 from evident.report.experiment import Cell, Experiment
-from evident.report.figures.evidence import explanations_figure, games_figure
+from evident.report.figures.canvas import IMAGES
+from evident.report.figures.evidence import GAMES_SHOWN, explanations_figure, games_figure
 from evident.report.sections.contract import Part, PicturePart, Section
 
+CAPTIONS = {
+    "games": "For each image: itself, explanation, complement, mask and mean mask (masks by their square root); p: "
+    "probability of the class; kept: mean of the mask.",
+    "networks": "Explanations of every explainer and network as the network sees them, and with stretched contrast "
+    "beside; p: probability of the class.",
+    "explanations": "Explanations as the network sees them, and with stretched contrast beside; p: probability of the "
+    "class.",
+}
 GAMES = 12  # a figure of games shows at most as many explainers
 
 
@@ -17,7 +27,8 @@ class Evidence(Section):
     """Draw the explanations of all explainers that give evidence, each with the network's probability."""
 
     def report(self, experiment: Experiment) -> Part:
-        return Part(figures=evidence_figures(experiment.cells))
+        figures = evidence_figures(experiment.cells)
+        return Part(figures=figures, captions={name: _caption(experiment, name) for name in figures})
 
     def picture(self, folder: CellFolder, labels: Mapping[str, Any]) -> PicturePart:
         kept = folder.get(EVIDENCE)
@@ -37,9 +48,7 @@ def evidence_figures(cells: Sequence[Cell]) -> dict[str, Figure]:
     """Draw `explanations`, `games` and `networks` for the first seed of all classifiers that have evidence."""
     first = min(cell.config.seed for cell in cells)
     kept = {
-        (cell.config.data.name, cell.config.model.name, cell.config.explainer.name): (
-            cell.folder.read(EXAMPLES) | evidence
-        )
+        (cell.config.data.name, cell.config.model.name, cell.title): (cell.folder.read(EXAMPLES) | evidence)
         for cell in cells
         # The figures show probabilities, which a regression does not have.
         if cell.config.seed == first and not cell.folder.read(NETWORK)["regression"]
@@ -59,3 +68,13 @@ def evidence_figures(cells: Sequence[Cell]) -> dict[str, Figure]:
             side_by_side = {f"{model}\n{name}": examples for (of, model, name), examples in kept.items() if of == data}
             figures["networks" if len(datasets) == 1 else f"networks_{data}"] = explanations_figure(side_by_side)
     return figures
+
+
+def _caption(experiment: Experiment, name: str) -> str:
+    """Return the caption of a figure, with the sample of the cells whose network is part of its name."""
+    first = min(cell.config.seed for cell in experiment.cells)
+    cells = [cell for cell in experiment.cells if cell.config.seed == first and cell.folder.has(EVIDENCE)]
+    named = [cell for cell in cells if name.endswith(f"_{cell.labels['data']}_{cell.labels['model']}")] or cells
+    kept = min(len(cell.folder.read(EXAMPLES)["images"]) for cell in named if cell.folder.has(EXAMPLES))
+    kind = name.split("_")[0]
+    return f"{CAPTIONS[kind]} {sample_of(experiment, named, min(kept, GAMES_SHOWN if kind == 'games' else IMAGES))}"

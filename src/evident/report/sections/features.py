@@ -8,10 +8,18 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from evident.cell_folder import EXAMPLES, FEATURE_MAPS, FEATURES, INTERPRETATION, NETWORK, CellFolder
+from evident.report.captions import sample_of
 from evident.report.experiment import Cell, Experiment
+from evident.report.figures.canvas import IMAGES
 from evident.report.figures.features import feature_maps_figure, interpretation_sheet
 from evident.report.sections.contract import Part, PicturePart, Section
 from evident.report.tables.features import with_interpretation
+
+MAPS = "The heatmap of an image, and that of each of its most relevant features."
+SHEET = (
+    "Relevant features of a class, the most relevant on top: average crop of training images, average signal, and the "
+    "crops that excite the feature most. They do not depend on the images that are explained."
+)
 
 
 class Features(Section):
@@ -29,11 +37,14 @@ class Features(Section):
         for network in experiment.networks(cells):
             folder = network.first_seed()[0].folder
             if figure := _maps_figure(folder):
-                part.figures[f"feature_maps{network.suffix}"] = figure
+                name, count = f"feature_maps{network.suffix}", min(len(folder.read(EXAMPLES)["images"]), IMAGES)
+                part.figures[name] = figure
+                part.captions[name] = f"{MAPS} {sample_of(experiment, network.first_seed()[:1], count)}"
             if interpretation := folder.get(INTERPRETATION):
                 for name, of_class in _features(folder).groupby("class", sort=False):
                     sheet = f"interpretation_{'_'.join(str(name).split())}{network.suffix}"
                     part.figures[sheet] = interpretation_sheet(str(name), of_class, interpretation)
+                    part.captions[sheet] = f"{SHEET} {sample_of(experiment, network.first_seed()[:1])}"
         return part
 
     def picture(self, folder: CellFolder, labels: Mapping[str, Any]) -> PicturePart:

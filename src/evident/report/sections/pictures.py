@@ -3,6 +3,7 @@
 import pandas as pd
 
 from evident.cell_folder import EXAMPLES, OUTCOMES
+from evident.report.captions import outcome_caption, sample_of, short
 from evident.report.experiment import Experiment
 from evident.report.figures.examples import examples_figure
 from evident.report.sections.contract import Part, Section
@@ -23,7 +24,11 @@ class Pictures(Section):
             # The network says the same whatever the explainer.
             outcomes = cells[0].folder.read(OUTCOMES).fillna({"label": ""})
             tables.append(outcomes.assign(data=network.data, model=network.model))
-            kept = {cell.labels["explainer"]: cell.folder.read(EXAMPLES) for cell in cells if cell.folder.has(EXAMPLES)}
+            kept = {
+                experiment.titles[cell.labels["explainer"]]: cell.folder.read(EXAMPLES)
+                for cell in cells
+                if cell.folder.has(EXAMPLES)
+            }
             count = min((len(examples["images"]) for examples in kept.values()), default=0)
             for start in range(0, count, self.on_a_sheet):
                 end = min(start + self.on_a_sheet, count)
@@ -33,21 +38,10 @@ class Pictures(Section):
                 }
                 name = f"pictures_{start + 1:03}_{end:03}{network.suffix}"
                 part.figures[name] = examples_figure(
-                    sheet, [_caption(row) for _, row in outcomes[start:end].iterrows()]
+                    sheet,
+                    [f"{short(row['image'])}\n{outcome_caption(row)}" for _, row in outcomes[start:end].iterrows()],
                 )
+                part.captions[name] = f"Images {start + 1} to {end}. {sample_of(experiment, cells, end - start)}"
         if tables:
             part.tables["outcomes"] = pd.concat(tables, ignore_index=True)
         return part
-
-
-def _caption(row: pd.Series) -> str:
-    lines = [row["image"], f"{row['predicted']} {row['probability']:.2f}"]
-    if row["label"] and row["label"] != row["predicted"]:
-        lines.append(f"labelled {row['label']}")
-    if row["target"] != row["predicted"]:
-        lines.append(f"explained: {row['target']} {row['target_probability']:.2f}")
-    return "\n".join(_short(line) for line in lines)
-
-
-def _short(text: str, longest: int = 26) -> str:
-    return text if len(text) <= longest else f"...{text[3 - longest :]}"

@@ -1,10 +1,16 @@
 """Whether the map of every explainer depends on what its network has learnt."""
 
+from evident.report.captions import sample_of
 from evident.report.experiment import Experiment
 from evident.report.figures.sanity import sanity_figure
 from evident.report.sections.contract import Part, Section
 from evident.report.tables import sanity as tables
 from evident.report.tables.scores import curves
+
+SHOWN = (
+    "Similarity of each map to that of a network whose weights were randomised. Left: Spearman's correlation with its "
+    "95 % interval, all layers randomised; dashed: the limit {limit}. Right: means by measure and depth."
+)
 
 
 class Sanity(Section):
@@ -28,7 +34,7 @@ class Sanity(Section):
                 frame[(frame["data"] == network.data) & (frame["model"] == network.model)] for frame in (table, points)
             )
             if len(rows):
-                part.figures[f"sanity{network.suffix}"] = sanity_figure(
-                    rows, of_depth, experiment.references, self.limit
-                )
+                name = f"sanity{network.suffix}"
+                part.figures[name] = sanity_figure(rows, of_depth, experiment.references, self.limit)
+                part.captions[name] = f"{SHOWN.format(limit=self.limit)} {sample_of(experiment, network.cells)}"
         return part

@@ -2,10 +2,16 @@
 
 from collections.abc import Mapping
 
+from evident.report.captions import sample_of
 from evident.report.experiment import Experiment
 from evident.report.figures.separation import separation_figure
 from evident.report.sections.contract import Part, Section
 from evident.report.tables.separation import separation
+
+SHOWN = (
+    "What explanations reach for the class that the image shows and for classes that it does not show, a point an "
+    "image; dotted: absent classes should stay below 0.1, present ones above 0.5."
+)
 
 
 class Separation(Section):
@@ -25,5 +31,8 @@ class Separation(Section):
         networks = reached.groupby(["data", "model"], sort=False)
         for (data, model), rows in networks:
             suffix = "" if len(networks) == 1 else f"_{data}_{model}"
-            part.figures[f"separation{suffix}"] = separation_figure(rows, [*kinds.values()])
+            name = f"separation{suffix}"
+            part.figures[name] = separation_figure(rows, [*kinds.values()])
+            cells = [cell for cell in experiment.cells if (cell.labels["data"], cell.labels["model"]) == (data, model)]
+            part.captions[name] = f"{SHOWN} {sample_of(experiment, cells)}"
         return part

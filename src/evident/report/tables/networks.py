@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from evident.report.tables.network_measures import interval, interval_over_networks, measures
-from evident.report.tables.scores import ARROW
+from evident.report.tables.score_text import ARROW
 
 DIRECTION = {
     "rmse": "lower", "mae": "lower", "r2": "higher", "tau": "higher", "attribute_precision": "higher",

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from evident.report.tables.scores import sample
+from evident.report.tables.score_text import sample
 from evident.report.tables.statistics import estimate
 
 MEASURES = {"spearman": "Spearman", "ssim": "SSIM", "abs_correlation": "abs. correlation"}

@@ -1,31 +1,13 @@
 """From per-image scores to tables. Every function is pure; `scores` is that of `Experiment`."""
 
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Mapping
 
-import numpy as np
 import pandas as pd
 
 from evident.report.tables.statistics import estimate, paired_tests
 
-LABELS = ["data", "model", "explainer"]
-ARROW = {"higher": " ↑", "lower": " ↓", "neither": ""}
-LEGEND = (
-    "Mean ± half of the 95 % interval. ↑ higher is better, ↓ lower is better. **Bold**: best method; ≈: within the "
-    "interval of the best. *Italic*: reference rows, which do not compete. ∅k: k scores are undefined and left out of "
-    "the mean."
-)
-BLANK = "Blank: the metric does not apply to this explainer."
-NEITHER = "No arrow: neither direction is better."
-# Above this mean correlation of the heatmaps of two images, or share of constant heatmaps, a row does not compete.
-SAME, CONSTANT = 0.9, 0.5
-UNCHANGING = (
-    f"† the same map for every image (mean correlation of two maps above {SAME}) or mostly constant maps: such rows do "
-    "not compete."
-)
 
-
-def table(scores: pd.DataFrame, directions: dict[str, str]) -> pd.DataFrame:
+def table(scores: pd.DataFrame, directions: Mapping[str, str]) -> pd.DataFrame:
     """Return one row per explainer and metric: mean, 95 % interval and standard error, counts and seeds.
 
     `estimate` says what the interval and the error mean. The score of an image by a network is its mean over the seeds
@@ -103,122 +85,8 @@ def by_class(scores: pd.DataFrame, measure: str) -> pd.DataFrame:
     return table
 
 
-def unchanging(sameness: pd.DataFrame) -> set[tuple[str, str, str]]:
-    """Return data, model and explainer of rows whose explanations do not depend on the image, from the mean over seeds.
-
-    `sameness` is that of `Experiment`.
-    """
-    means = sameness.groupby(LABELS)[["correlation", "constant"]].mean()
-    return set(means.index[(means["correlation"] > SAME) | (means["constant"] > CONSTANT)])
-
-
-def markdown(
-    table: pd.DataFrame,
-    references: set[str],
-    budgets: Mapping[str, str] | None = None,
-    same: Collection[tuple[str, str, str]] = (),
-) -> str:
-    """Format the table as Markdown: one row per explainer, one column per metric, the best method in bold.
-
-    `≈` marks methods whose mean lies within the interval of the best. Reference rows (random, centre, edges, oracle)
-    follow in italics and do not compete. `∅k` counts undefined scores; a blank means that the metric does not apply to
-    the explainer. A metric without a better direction has no best method. `budgets` say what explainers that sample or
-    optimise may spend per image, such as `500 masks`. `same` are the rows that `unchanging` finds: they get a † and do
-    not compete either.
-    """
-    parts, blank = [], False
-    for (data, model), part in table.groupby(["data", "model"], sort=False):
-        metrics = list(dict.fromkeys(part["metric"]))
-        names = list(dict.fromkeys(part["explainer"]))
-        cells = {(row.explainer, row.metric): row for row in part.itertuples()}
-        out = references | {name for name in names if (data, model, name) in same}
-        competing = part[~part["explainer"].isin(out)]
-        best = {metric: _best(competing[competing["metric"] == metric]) for metric in metrics}
-        seeds = part.drop_duplicates("explainer").set_index("explainer")["seeds"]
-        direction = part.drop_duplicates("metric").set_index("metric")["direction"]
-        header = [
-            "explainer",
-            *(f"{metric.replace('_', ' ')}{ARROW[direction[metric]]}" for metric in metrics),
-        ]
-        lines = [header, ["---"] + ["---:"] * len(metrics)]
-        for name in [n for n in names if n not in references] + [n for n in names if n in references]:
-            label = f"*{name}*" if name in references else name + " †" * (name in out)
-            if len(set(seeds)) > 1:
-                label = f"{label} (seeds {seeds[name]})"
-            row = [_cell(cells.get((name, metric)), best[metric], name in out) for metric in metrics]
-            lines.append([label, *row])
-        blank |= len(cells) < len(names) * len(metrics)
-        body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-        parts.append(f"## {data}, {model}\n\n{sample(part)}\n\n{body}")
-    neither = (table["direction"] == "neither").any()
-    flagged = any(row in same and row[2] not in references for row in zip(*(table[c] for c in LABELS), strict=True))
-    spent = ", ".join(f"{name} {budget}" for name, budget in (budgets or {}).items())
-    alarm = " ".join(f"**Caution**: {text}." for text in below_random(table, references, same))
-    notes = {
-        alarm: alarm,
-        LEGEND: True,
-        BLANK: blank,
-        NEITHER: neither,
-        UNCHANGING: flagged,
-        f"Budgets per image: {spent}.": spent,
-    }
-    parts.append(" ".join(note for note, applies in notes.items() if applies))
-    return "\n" + "\n\n".join(parts) + "\n"
-
-
-def below_random(
-    table: pd.DataFrame, references: Collection[str], same: Collection[tuple[str, str, str]] = ()
-) -> list[str]:
-    """Return one text for each metric by which the mean of the row `random` is better than that of a method.
-
-    A metric that prefers random numbers to an explanation may say little, or the explanation may.
-    """
-    found = []
-    for (data, model, metric), rows in table.groupby(["data", "model", "metric"], sort=False):
-        chance = rows[rows["explainer"] == "random"]["mean"]
-        if chance.empty or rows["direction"].iloc[0] == "neither":
-            continue
-        methods = rows[[name not in references and (data, model, name) not in same for name in rows["explainer"]]]
-        sign = 1 if rows["direction"].iloc[0] == "higher" else -1
-        worse = methods[sign * methods["mean"] < sign * chance.iloc[0]]["explainer"].tolist()
-        if worse:
-            place = f" on {data}, {model}" if table[["data", "model"]].drop_duplicates().shape[0] > 1 else ""
-            found.append(f"by {str(metric).replace('_', ' ')}{place}, random is better than {', '.join(worse)}")
-    return found
-
-
-def sample(table: pd.DataFrame) -> str:
-    """Return one sentence on the networks and images of a table of one network, and on what its intervals are over."""
-    networks = int(table["networks"].max())
-    images = int((table["n"] + table["n_undefined"]).max())
-    if networks < 2:
-        return f"One network, {images} scores for each explainer; intervals over images (bootstrap)."
-    return f"{networks} networks, {images // networks} images for each; intervals over networks (Student's t)."
-
-
 def _by_image(part: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
     """Return scores as (network, image) x `columns`, averaged over seeds, columns in order of appearance."""
     order = part[columns].drop_duplicates()
     wide = part.groupby(["network", "image", *columns])["value"].mean().unstack(columns)
     return wide[pd.MultiIndex.from_frame(order)]
-
-
-def _best(rows: pd.DataFrame) -> pd.Series | None:
-    rows = rows.dropna(subset="mean")
-    if len(rows) < 2 or rows["direction"].iloc[0] == "neither":  # no competitor, or no better direction
-        return None
-    sign = 1 if rows["direction"].iloc[0] == "higher" else -1
-    return rows.iloc[int(np.argmax(sign * rows["mean"]))]
-
-
-def _cell(row: Any, best: pd.Series | None, out: bool) -> str:
-    if row is None:
-        return ""
-    mean, half = row.mean, (row.ci_high - row.ci_low) / 2
-    text = f"{mean:z.3f} ± {half:.3f}" if not np.isnan(mean) else "–"
-    if not out and best is not None:
-        if row.explainer == best["explainer"]:
-            text = f"**{text}**"
-        elif best["ci_low"] <= mean <= best["ci_high"]:
-            text = f"{text} ≈"
-    return f"{text} ∅{row.n_undefined}" if row.n_undefined else text
