@@ -45,8 +45,8 @@ def test_sweep_writes_tables_figures_and_provenance(finished: Path) -> None:
     results = results_of(finished)
     names = {path.name for path in results.iterdir() if path.is_file()}
     assert names == {*TABLES, "sameness.csv", "cost.csv", "provenance.json", "index.html"}
-    figures = {path.stem: path.suffix for path in (results / "figures").iterdir()}
-    assert figures == {"examples": ".webp", "scores": ".webp", "curves": ".webp"}
+    figures = {path.name for path in (results / "figures").iterdir()}
+    assert figures == {"examples.webp", "scores.webp", "scores.pdf", "curves.webp", "curves.pdf"}
     provenance = json.loads((results / "provenance.json").read_text())
     assert len(provenance["cells"]) == 4
     assert provenance["seeds"] == [0]

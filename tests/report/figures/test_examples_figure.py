@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evident.report.figures.examples import examples_figure
+from evident.report.figures.examples import COLUMNS, examples_figure
 from evident.report.figures.heatmaps import heatmap_colours, overlay
 
 
@@ -19,9 +19,10 @@ def examples(masks: bool) -> dict[str, Tensor]:
 
 
 def test_examples_are_a_grid_of_images_by_explainers() -> None:
-    kept = {"gradient": examples(False), "guided_grad_cam": examples(True)}
-    [axes] = examples_figure(kept).axes
-    assert [text.get_text() for text in axes.texts] == ["image", "gradient", "guided\ngrad cam"]
+    kept = {"gradient": examples(False), "guided Grad-CAM, resized": examples(True)}
+    axes, bar = examples_figure(kept).axes
+    assert [text.get_text() for text in axes.texts] == ["image", "gradient", "guided\nGrad-CAM, resized"]
+    assert [text.get_text() for text in bar.texts] == ["lowest value", "99.5th percentile"]
     canvas = axes.images[0].get_array()
     assert canvas.shape == (3 * 20 - 4, 3 * 20 - 4, 3)
     assert np.allclose(canvas[20:36, :16], kept["gradient"]["images"][1].permute(1, 2, 0) / 255)
@@ -34,7 +35,7 @@ def test_mask_is_outlined_where_it_is() -> None:
     for row, mask in enumerate(kept["gradient"]["masks"]):
         mask.fill_(False)
         mask[2:6, 8:12] = row > 0  # the first image has no ground truth
-    [axes] = examples_figure(kept).axes
+    axes, _ = examples_figure(kept).axes
     extents = [contour.get_datalim(axes.transData) for contour in axes.collections]
     # Of the second explainer (from column 40 on), the second and third image.
     found = [tuple(float(edge) for edge in extent.extents) for extent in extents]
@@ -44,7 +45,7 @@ def test_mask_is_outlined_where_it_is() -> None:
 def test_masks_that_fill_the_image_are_not_outlined() -> None:
     kept = examples(True)
     kept["masks"].fill_(True)
-    [axes] = examples_figure({"gradient": kept}).axes
+    axes, _ = examples_figure({"gradient": kept}).axes
     assert not axes.collections
 
 
@@ -65,3 +66,18 @@ def test_heatmap_is_drawn_from_blue_to_red_over_the_grey_image() -> None:
 def test_constant_heatmap_is_drawn_as_its_lowest_value() -> None:
     colours = heatmap_colours(torch.zeros(3, 4, 4, dtype=torch.uint8), torch.full((4, 4), 0.3))
     assert np.allclose(colours, [0, 0, 0.65 * 0.5])
+
+
+def test_more_explainers_than_fit_go_below_with_the_images_again() -> None:
+    kept = {f"e{number}": examples(False) for number in range(COLUMNS + 1)}
+    axes, _ = examples_figure(kept, ["first", "second", "third"]).axes
+    texts = [text.get_text() for text in axes.texts]
+    half = (COLUMNS + 1) // 2
+    rows = ["first", "second", "third"]
+    names = list(kept)
+    assert texts == [*rows, "image", *names[:half], *rows, "image", *names[half:]]
+    canvas = axes.images[0].get_array()
+    assert canvas.shape[1] == (half + 1) * 20 - 4
+    assert np.allclose(canvas[-16:, :16], kept["e0"]["images"][2].permute(1, 2, 0) / 255)
+    expected = heatmap_colours(kept["e0"]["images"][2], kept[names[-1]]["heatmaps"][2])
+    assert np.allclose(canvas[-16:, -16:], expected)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from evident.errors import UserError
 from evident.report.figures.canvas import canvas_figure
-from evident.report.figures.files import LONGEST, encode, write_figures, write_whole
+from evident.report.figures.files import LONGEST, encode, encode_pdf, write_figures, write_whole
 from evident.report.figures.scores import scores_figure
 
 CHECKERBOARD = (np.indices((64, 64)).sum(0) % 2).astype(float)[..., None]
@@ -120,6 +120,22 @@ def test_figures_of_an_earlier_run_are_removed(tmp_path: Path) -> None:
     write_figures({"curves": line(), "examples": canvas_of(CHECKERBOARD), "second": line()}, tmp_path)
     # `second` shares the file of `curves`; `scores` is no figure of this run, and a table is no figure.
     assert sorted(path.name for path in tmp_path.iterdir()) == ["curves.csv", "curves.webp", "examples.webp"]
+
+
+def test_pdf_stands_beside_its_figure_until_it_is_not_asked_for(tmp_path: Path) -> None:
+    for vector, expected in (
+        ({"curves"}, ["curves.pdf", "curves.webp", "other.webp"]),
+        ((), ["curves.webp", "other.webp"]),
+    ):
+        write_figures({"curves": line(), "other": line(2)}, tmp_path, vector)
+        assert sorted(path.name for path in tmp_path.iterdir()) == expected
+
+
+def test_pdf_has_the_same_bytes_and_neither_date_nor_software() -> None:
+    content = encode_pdf(line())
+    assert content.startswith(b"%PDF")
+    assert content == encode_pdf(line())
+    assert not any(word in content for word in (b"CreationDate", b"atplotlib"))
 
 
 def test_without_figures_nothing_is_written(tmp_path: Path) -> None:

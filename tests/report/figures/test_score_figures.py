@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evident.report.figures.curves import ablation_figure, curves_figure
-from evident.report.figures.scores import scores_figure
+from evident.report.figures.curves import ablation_figure, apart, chosen_methods, curves_figure
+from evident.report.figures.scores import PANELS, score_pages, scores_figure
 
 
 def test_scores_are_sorted_with_the_best_on_top() -> None:
@@ -30,12 +30,16 @@ def test_scores_are_sorted_with_the_best_on_top() -> None:
 def curves(metric: str, axis: str, *explainers: str) -> pd.DataFrame:
     at = np.linspace(0, 1, 5)
     return pd.concat(
-        pd.DataFrame({"explainer": name, "metric": metric, "axis": axis, "at": at, "mean": at}) for name in explainers
+        pd.DataFrame(
+            {"explainer": name, "metric": metric, "axis": axis, "at": at}
+            | {"mean": at, "ci_low": at - 0.1, "ci_high": at + 0.2}
+        )
+        for name in explainers
     )
 
 
 def test_every_explainer_has_its_curve() -> None:
-    axes, _ = curves_figure(curves("deletion_blur", "pixels", "a", "b", "random"), {"random"}).axes
+    [axes] = curves_figure(curves("deletion_blur", "pixels", "a", "b", "random"), {"random"}).axes
     assert [line.get_label() for line in axes.lines] == ["a", "b", "random"]
     assert axes.lines[2].get_linestyle() == "--"
     assert axes.get_title() == "deletion blur"
@@ -52,19 +56,19 @@ def test_every_explainer_has_its_curve() -> None:
     ],
 )
 def test_labels_follow_from_the_axis_of_a_curve(axis: str, labels: tuple[str, str]) -> None:
-    axes, _ = curves_figure(curves("iou_of_mine", axis, "a"), set(), "score").axes
+    [axes] = curves_figure(curves("iou_of_mine", axis, "a"), set(), "score").axes
     assert (axes.get_xlabel(), axes.get_ylabel()) == labels
 
 
 def test_curves_over_pixels_follow_the_probability_unless_told_otherwise() -> None:
-    first, second, _ = curves_figure(
+    first, second = curves_figure(
         pd.concat([curves("insertion_blur", "pixels", "a"), curves("iou_area", "thresholds", "a")]), set()
     ).axes
     assert (first.get_ylabel(), second.get_ylabel()) == ("relative probability", "IoU")
 
 
 def test_curve_of_sensitivity_n_shows_correlations() -> None:
-    axes, _ = curves_figure(curves("sensitivity_n", "pixels", "a"), set()).axes
+    [axes] = curves_figure(curves("sensitivity_n", "pixels", "a"), set()).axes
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("share of pixels", "correlation")
 
 
@@ -120,7 +124,89 @@ def test_score_that_is_the_same_for_all_explainers_has_no_panel_and_long_titles_
         }.items()
         for name, mean in zip(names, means, strict=True)
     ]
-    [axes] = scores_figure(pd.DataFrame(rows), {"random"}).axes
-    assert axes.get_title() == "insertion super pixels mean colour\n(higher is better)"
-    only = pd.DataFrame([row for row in rows if row["metric"] == "part_light"])
-    assert len(scores_figure(only, {"random"}).axes) == 1  # there is nothing else to show
+    [[page]] = score_pages(pd.DataFrame(rows))
+    assert page == "insertion_super_pixels_mean_colour"
+    [axes] = scores_figure(pd.DataFrame(rows[3:]), {"random"}).axes
+    assert axes.get_title() == "insertion super pixels mean\ncolour\n(higher is better)"
+    assert score_pages(pd.DataFrame(rows[:3])) == [["part_light"]]  # there is nothing else to show
+
+
+@pytest.mark.parametrize(("directed", "pages"), [(12, [12]), (13, [7, 6]), (0, [10, 10])])
+def test_figures_have_at_most_twelve_panels_first_without_scores_that_have_no_direction(
+    directed: int, pages: list[int]
+) -> None:
+    rows = [
+        {"explainer": name, "metric": f"m{number:02}", "direction": "lower" if number < directed else "neither"}
+        | {"mean": mean + number}
+        for number in range(20)
+        for name, mean in (("a", 0.1), ("b", 0.9))
+    ]
+    found = score_pages(pd.DataFrame(rows))
+    assert list(map(len, found)) == pages
+    assert max(pages) <= PANELS
+
+
+def test_explainers_have_their_titles_and_references_are_hollow() -> None:
+    rows = [
+        {"explainer": name, "metric": "iou", "direction": "higher", "mean": mean, "ci_low": mean, "ci_high": 1.0}
+        for name, mean in (("grad_cam", 0.9), ("random", 0.5))
+    ]
+    [axes] = scores_figure(pd.DataFrame(rows), {"random"}, {"grad_cam": "Grad-CAM"}).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["random", "Grad-CAM"]
+    method, reference = axes.lines
+    assert (method.get_xydata().tolist(), reference.get_xydata().tolist()) == ([[0.9, 1]], [[0.5, 0]])
+    assert reference.get_markerfacecolor() == "white"
+    assert method.get_markerfacecolor() != "white"
+
+
+def scored(**means: float) -> pd.DataFrame:
+    return pd.DataFrame(
+        [{"explainer": name, "metric": "iou", "direction": "higher", "mean": mean} for name, mean in means.items()]
+    )
+
+
+def test_chosen_methods_span_best_worst_and_areas() -> None:
+    names = [f"m{number:02}" for number in range(12)]
+    table = scored(**{name: 1 - number / 12 for number, name in enumerate(names)}, random=0.9, centre=0.9, oracle=1)
+    at = np.linspace(0, 1, 5)
+    areas = {name: 0.5 for name in (*names, "random", "centre", "oracle")} | {"m06": 0.9, "m08": 0.1}
+    drawn = pd.concat(
+        pd.DataFrame({"explainer": name, "metric": "deletion", "axis": "pixels", "at": at, "mean": area})
+        for name, area in areas.items()
+    )
+    chosen = chosen_methods(drawn, table, {"random", "centre", "oracle"})
+    assert chosen == ["m00", "m01", "m02", "m03", "m06", "m08", "m11", "random", "oracle"]
+    few = drawn[drawn["explainer"].isin([*names[3:11], "random"])]
+    assert chosen_methods(few, table, {"random", "centre", "oracle"}) == [*names[3:11], "random"]
+
+
+def test_curve_has_its_interval_as_a_band_and_its_title_at_its_end() -> None:
+    [axes] = curves_figure(curves("deletion_blur", "pixels", "grad_cam"), set(), titles={"grad_cam": "Grad-CAM"}).axes
+    [band], [label] = axes.collections, axes.texts
+    assert band.get_datalim(axes.transData).get_points()[:, 1].tolist() == pytest.approx([-0.1, 1.2])
+    assert label.get_text() == "Grad-CAM"
+    assert label.xy == (1, 1)
+    assert axes.get_legend() is None
+
+
+def test_labels_are_moved_apart_and_stay_in_the_panel() -> None:
+    assert apart(np.array([0.1, 0.9]), 0.2).tolist() == pytest.approx([0.1, 0.9])
+    assert apart(np.array([0.5, 0.5]), 0.2).tolist() == pytest.approx([0.4, 0.6])
+    assert apart(np.array([1.0, 0.99, 0.98]), 0.1).tolist() == pytest.approx([1.0, 0.9, 0.8])
+    crowded = apart(np.zeros(8), 0.2)
+    assert np.diff(np.sort(crowded)).tolist() == pytest.approx([0.2] * 7)
+
+
+@pytest.mark.parametrize("mean", [1e-9, 123456.0])
+def test_axes_have_neither_offset_nor_power_of_ten(mean: float) -> None:
+    rows = [
+        {"explainer": name, "metric": "iou", "direction": "higher", "mean": mean * (1 + 1e-6 * number)}
+        | {"ci_low": mean, "ci_high": mean * (1 + 1e-6)}
+        for number, name in enumerate(("a", "b"))
+    ]
+    drawn = curves("deletion_blur", "pixels", "a")
+    drawn[["mean", "ci_low", "ci_high"]] = mean * (1 + 1e-6 * drawn[["mean", "ci_low", "ci_high"]])
+    for figure in (scores_figure(pd.DataFrame(rows), set()), curves_figure(drawn, set())):
+        figure.draw_without_rendering()
+        for axis in (figure.axes[0].xaxis, figure.axes[0].yaxis):
+            assert axis.get_offset_text().get_text() == ""

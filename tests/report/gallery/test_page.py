@@ -1,6 +1,6 @@
 """The page of an experiment."""
 
-from evident.report.gallery.page import gallery
+from evident.report.gallery.page import Shown, gallery, without_links
 
 TABLE = "# t\n\n| explainer | x ↑ |\n| --- | ---: |\n| **gr<ad** | *0.1* |\n\ntext"
 
@@ -15,9 +15,21 @@ def test_page_has_the_table_and_escapes_names() -> None:
 
 
 def test_page_shows_every_figure_from_its_file() -> None:
-    figures, tables = {"examples": "examples.webp", "curves_b": "curves_a.png"}, {"my_table": "my_table.csv.gz"}
+    figures = {
+        "examples": Shown("examples.webp", "4 images."),
+        "curves_b": Shown("curves_a.png", "a < b.", vector=True),
+    }
+    tables = {"my_table": "my_table.csv.gz"}
     html = gallery("flowers", TABLE, figures, tables)
     assert '<a href="my_table.csv.gz">my table</a>' in html
     assert '<img src="figures/examples.webp" alt="examples"' in html
     assert '<img src="figures/curves_a.png" alt="curves_b"' in html
-    assert "<figcaption>curves b</figcaption>" in html
+    assert "<figcaption><b>examples.</b> 4 images.</figcaption>" in html
+    pdf = '<a href="figures/curves_a.pdf">PDF</a>'
+    assert f"<figcaption><b>curves b.</b> a &lt; b. {pdf}</figcaption>" in html
+
+
+def test_links_of_the_table_are_links_of_the_page_and_words_on_a_terminal() -> None:
+    table = "| explainer | [a b](../docs/glossary.md#a_b) ↑ |\n| --- | ---: |\n| x | 0.1 [0, 1] |"
+    assert '<th><a href="../docs/glossary.md#a_b">a b</a> ↑</th>' in gallery("e", table, {}, {})
+    assert without_links(table) == "| explainer | a b ↑ |\n| --- | ---: |\n| x | 0.1 [0, 1] |"

@@ -10,7 +10,7 @@ import torch
 from matplotlib.figure import Figure
 from report_samples import finished_cell, image_scores
 
-from evident.cell_folder import COST, DIRECTIONS, EXAMPLES, NETWORK, SAMENESS, SCORES, Product
+from evident.cell_folder import COST, DIRECTIONS, EXAMPLES, NETWORK, OUTCOMES, SAMENESS, SCORES, Product
 from evident.report.experiment import Cell, Experiment
 from evident.report.sections.ablation import Ablation
 from evident.report.sections.colour import Colour
@@ -21,6 +21,7 @@ from evident.report.sections.scores import Scores
 from evident.report.sections.spectra import Spectra
 
 CLASSES = ["cat", "dog"]
+BAR = ["lowest value", "99.5th percentile"]  # below the colour bar of examples
 
 
 def cell_of(
@@ -88,7 +89,13 @@ def test_scores_of_explainers_have_tables_text_and_figures(tmp_path: Path) -> No
     title, sample, header = [line for line in part.text.splitlines() if line][:3]
     assert title == "## photos, net"
     assert sample == "One network, 2 scores for each explainer; intervals over images (bootstrap)."
-    assert header.startswith("| explainer | gini ↑ | deletion ↑ |")
+    assert header == "| explainer | [gini](../../docs/glossary.md#gini) ↑ | deletion ↑ |"
+    assert part.vector == {"scores", "curves"}
+    assert part.captions.keys() == part.figures.keys()
+    assert (
+        "2 images for 1 network (net on photos; seed 0), explained for the class of the label."
+        in part.captions["scores"]
+    )
     assert "| *random* | " in part.text
 
 
@@ -174,14 +181,28 @@ def test_examples_are_of_the_first_seed_of_every_network(tmp_path: Path) -> None
     ]
     figures = Examples().report(Experiment(cells)).figures
     assert list(figures) == ["examples_photos_a", "examples_photos_b"]
-    assert columns(figures["examples_photos_a"]) == ["image", "gradient", "rise"]
-    assert columns(figures["examples_photos_b"]) == ["image", "rise"]
+    assert columns(figures["examples_photos_a"]) == ["image", "gradient", "rise", *BAR]
+    assert columns(figures["examples_photos_b"]) == ["image", "rise", *BAR]
+
+
+def test_examples_are_four_images_best_explainer_first_with_what_the_network_says(tmp_path: Path) -> None:
+    means = {"poor": 0.1, "best": 0.9, "random": 0.95}
+    cells = [
+        cell_of(tmp_path, name, scores={("gini", ""): [mean] * 6}, reference_row=name == "random", examples=6)
+        for name, mean in means.items()
+    ]
+    said = {"image": list("abcdef"), "label": "cat", "predicted": ["cat", *["dog"] * 5], "probability": 0.75}
+    cells[0].folder.write(OUTCOMES, pd.DataFrame({**said, "target": "cat", "target_probability": 0.25}))
+    part = Examples().report(Experiment(cells))
+    rows = ["cat\npredicted cat 0.75", *["cat\npredicted dog 0.75"] * 3]
+    assert columns(part.figures["examples"]) == [*rows, "image", "best", "poor", "random", *BAR]
+    assert "4 images for 1 network" in part.captions["examples"]
 
 
 def test_cells_without_examples_are_left_out_of_their_figure(tmp_path: Path) -> None:
     silent = finished_cell(tmp_path, "random", reference_row=True)
     figures = Examples().report(Experiment([silent, cell_of(tmp_path, "rise", examples=2)])).figures
-    assert columns(figures["examples"]) == ["image", "rise"]
+    assert columns(figures["examples"]) == ["image", "rise", *BAR]
     assert Examples().report(Experiment([silent])) == Part()
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from evident.report.tables import score_text
 from evident.report.tables import scores as tables
 
 DIRECTIONS = {"up": "higher", "down": "lower", "size": "neither"}
@@ -49,7 +50,7 @@ def test_seeds_are_averaged_before_images_are_resampled() -> None:
 @pytest.mark.parametrize(("metric", "best"), [("up", "high"), ("down", "low")])
 def test_best_method_is_bold_and_ties_are_marked(metric: str, best: str) -> None:
     frame = scores({"low": 0.2, "high": 0.8, f"near_{best}": 0.2 if best == "low" else 0.8, "random": 0.99}, metric)
-    text = tables.markdown(tables.table(frame, DIRECTIONS), {"random"})
+    text = score_text.markdown(tables.table(frame, DIRECTIONS), {"random"})
     lines = {line.split(" | ")[0].strip("| *"): line for line in text.splitlines() if line.startswith("| ")}
     assert "**" in lines[best]
     assert "≈" in lines[f"near_{best}"]
@@ -67,7 +68,7 @@ def test_row_that_does_not_depend_on_the_image_is_flagged_and_does_not_win(
     sameness = pd.DataFrame(
         [{**labels, "explainer": name, "correlation": c, "constant": k} for name, (c, k) in measured.items()]
     )
-    text = tables.markdown(table, set(), same=tables.unchanging(sameness))
+    text = score_text.markdown(table, set(), same=score_text.unchanging(sameness))
     lines = {line.split(" | ")[0].strip("| *"): line for line in text.splitlines() if line.startswith("| ")}
     winner = "ours" if out else "plaid"
     assert [name for name, line in lines.items() if "**" in line] == [winner]
@@ -77,19 +78,19 @@ def test_row_that_does_not_depend_on_the_image_is_flagged_and_does_not_win(
 
 def test_metric_without_a_better_direction_has_no_best_method() -> None:
     frame = scores({"low": 0.2, "near": 0.2, "high": 0.8}, "size")
-    text = tables.markdown(tables.table(frame, DIRECTIONS), set())
+    text = score_text.markdown(tables.table(frame, DIRECTIONS), set())
     lines = [line for line in text.splitlines() if line.startswith("| ")]
     assert lines[0] == "| explainer | size |"
     assert not any(mark in line for line in lines for mark in ("**", "≈", "↑", "↓"))
     assert text.endswith(" No arrow: neither direction is better.\n")
-    assert "No arrow" not in tables.markdown(tables.table(scores({"ours": 0.5}), DIRECTIONS), set())
+    assert "No arrow" not in score_text.markdown(tables.table(scores({"ours": 0.5}), DIRECTIONS), set())
 
 
 @pytest.mark.parametrize("references", [set(), {"random"}])
 def test_metric_of_a_single_method_has_no_best_method(references: set[str]) -> None:
     both = scores({"ours": 0.5, "other": 0.4, "random": 0.1})
     alone = scores({"ours": 0.1, **dict.fromkeys(references, 0.2)}, "down")
-    text = tables.markdown(tables.table(pd.concat([both, alone]), DIRECTIONS), references)
+    text = score_text.markdown(tables.table(pd.concat([both, alone]), DIRECTIONS), references)
     [line] = [line for line in text.splitlines() if line.startswith("| ours")]
     _, _, up, down, _ = line.split("|")
     assert "**" in up
@@ -103,31 +104,33 @@ def test_caption_raises_an_alarm_where_random_beats_a_method() -> None:
     down = scores({"ours": 0.5, "poor": 0.2, "plaid": 0.1, "random": 0.3}, "down")
     size = scores({"ours": 0.5, "random": 0.9}, "size")
     table = tables.table(pd.concat([up, down, size]), DIRECTIONS)
-    assert tables.below_random(table, {"random"}, {("d", "m", "plaid")}) == [
+    assert score_text.below_random(table, {"random"}, {("d", "m", "plaid")}) == [
         "by up, random is better than poor",
         "by down, random is better than ours",
     ]
-    text = tables.markdown(table, {"random"})
+    text = score_text.markdown(table, {"random"})
     assert "**Caution**: by up, random is better than poor, plaid. **Caution**: by down, random is better" in text
-    assert "Caution" not in tables.markdown(tables.table(scores({"ours": 0.5, "random": 0.3}), DIRECTIONS), {"random"})
-    assert tables.below_random(tables.table(scores({"ours": 0.5}), DIRECTIONS), set()) == []
+    assert "Caution" not in score_text.markdown(
+        tables.table(scores({"ours": 0.5, "random": 0.3}), DIRECTIONS), {"random"}
+    )
+    assert score_text.below_random(tables.table(scores({"ours": 0.5}), DIRECTIONS), set()) == []
 
 
 def test_value_that_rounds_to_zero_has_no_sign() -> None:
     rows = tables.table(scores({"low": -0.0001, "high": 0.8}), DIRECTIONS)
-    assert "| low | 0.000 ± " in tables.markdown(rows, set())
+    assert "| low | 0.000 ± " in score_text.markdown(rows, set())
 
 
 def test_undefined_scores_are_counted() -> None:
     frame = scores({"ours": 0.5})
     frame.loc[:2, "value"] = np.nan
-    assert "∅3" in tables.markdown(tables.table(frame, DIRECTIONS), set())
+    assert "∅3" in score_text.markdown(tables.table(frame, DIRECTIONS), set())
 
 
 def test_metric_that_does_not_apply_is_a_blank_with_a_legend() -> None:
     both = scores({"ours": 0.5, "other": 0.4})
-    assert "Blank" not in tables.markdown(tables.table(both, DIRECTIONS), set())
-    text = tables.markdown(tables.table(pd.concat([both, scores({"ours": 0.1}, "down")]), DIRECTIONS), set())
+    assert "Blank" not in score_text.markdown(tables.table(both, DIRECTIONS), set())
+    text = score_text.markdown(tables.table(pd.concat([both, scores({"ours": 0.1}, "down")]), DIRECTIONS), set())
     [line] = [line for line in text.splitlines() if line.startswith("| other")]
     assert line.endswith(" |  |")
     assert text.endswith("Blank: the metric does not apply to this explainer.\n")
@@ -223,6 +226,6 @@ def test_metric_of_one_explainer_has_no_pairs_and_columns_stay_numeric() -> None
 
 def test_rows_name_their_seeds_if_these_differ() -> None:
     frame = pd.concat([scores({"one": 0.5}), scores({"two": 0.6}, seeds=2)])
-    text = tables.markdown(tables.table(frame, DIRECTIONS), set())
+    text = score_text.markdown(tables.table(frame, DIRECTIONS), set())
     assert "| one (seeds 0) |" in text
     assert "| two (seeds 0 1) |" in text

@@ -11,6 +11,7 @@ from evident.report.figures.axes import plain_numbers
 from evident.report.tables.order import with_direction
 
 PANELS = 12  # in a figure
+METHOD, REFERENCE = sns.color_palette("deep")[0], "0.45"
 TITLE = 30  # characters of a line
 WIDTH, PANEL, CHARACTER = 15, 2.0, 0.058  # inches: of a figure at most, of a panel, of a character of a name
 
@@ -59,12 +60,10 @@ def scores_figure(
         direction = part["direction"].iloc[0]
         part = part.dropna(subset="mean").sort_values("mean", ascending=direction != "lower", kind="stable")
         part = part.reset_index(drop=True)
-        for position, row in part.iterrows():
-            reference = row["explainer"] in references
-            colour = "0.45" if reference else sns.color_palette("deep")[0]
-            axes.plot([row["ci_low"], row["ci_high"]], [position, position], color=colour, lw=1.5)
-            face = "white" if reference else colour
-            axes.plot(row["mean"], position, "o", ms=4.5, color=colour, markerfacecolor=face)
+        reference = part["explainer"].isin(list(references))
+        for own, colour, face in ((part[~reference], METHOD, METHOD), (part[reference], REFERENCE, "white")):
+            axes.hlines(own.index, own["ci_low"], own["ci_high"], color=colour, lw=1.5)
+            axes.plot(own["mean"], own.index, "o", ms=4.5, color=colour, markerfacecolor=face)
         plain_numbers(axes, ticks=4)
         names = [(titles or {}).get(name, name) for name in part["explainer"]]
         axes.set_yticks(range(len(part)), names, fontsize=7, parse_math=False)
