@@ -21,7 +21,7 @@ def examples(masks: bool) -> dict[str, Tensor]:
 def test_examples_are_a_grid_of_images_by_explainers() -> None:
     kept = {"gradient": examples(False), "guided Grad-CAM, resized": examples(True)}
     axes, bar = examples_figure(kept).axes
-    assert [text.get_text() for text in axes.texts] == ["image", "gradient", "guided\nGrad-CAM, resized"]
+    assert [text.get_text() for text in axes.texts] == ["image", "gradient", "guided Grad-CAM,\nresized"]
     assert [text.get_text() for text in bar.texts] == ["lowest value", "99.5th percentile"]
     canvas = axes.images[0].get_array()
     assert canvas.shape == (3 * 20 - 4, 3 * 20 - 4, 3)

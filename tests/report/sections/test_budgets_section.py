@@ -61,7 +61,7 @@ def test_caption_of_the_scores_names_the_budgets(tmp_path: Path) -> None:
     cells = [cell_with(tmp_path, "gradient", None), cell_with(tmp_path, "rise", "8 masks", seed=0)]
     assert Experiment(cells).budgets == {"rise, 8 masks": "8 masks"}
     text = Scores(network_scores=[]).report(Experiment(cells)).text
-    assert text.endswith("Budgets per image: rise, 8 masks 8 masks.\n")
+    assert text.endswith("Budgets per image: 8 masks (rise, 8 masks).\n")
     without = Scores(network_scores=[]).report(Experiment(cells[:1])).text
     assert "Budgets" not in without
 

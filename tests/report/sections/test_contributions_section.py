@@ -59,8 +59,8 @@ def test_scenes_and_the_largest_errors_have_a_figure_each(tmp_path: Path) -> Non
     figures = scene_figures([cell_of(tmp_path, "siam", "siam", kept=stated())])
     assert list(figures) == ["scenes", "overestimates", "underestimates"]
     assert titles_of(figures["scenes"]) == [f"crowd 3.0, network {n}.0" for n in (0, 1)]
-    assert titles_of(figures["overestimates"]) == [f"crowd 3.0, network {n}.0" for n in (8, 7, 6, 5, 4, 3)]
-    assert titles_of(figures["underestimates"]) == [f"crowd 3.0, network {n}.0" for n in range(6)]
+    assert titles_of(figures["overestimates"]) == [f"crowd 3.0, network {n}.0" for n in (8, 7, 6, 5)]
+    assert titles_of(figures["underestimates"]) == [f"crowd 3.0, network {n}.0" for n in range(4)]
 
 
 def test_without_labels_there_are_no_errors(tmp_path: Path) -> None:

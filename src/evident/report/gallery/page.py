@@ -49,7 +49,7 @@ def _block(text: str) -> Markup:
         return Markup("<h{0}>{1}</h{0}>").format(len(level), heading)
     if text.startswith("|"):
         header, _, *rows = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in text.splitlines()]
-        head = Markup("").join(Markup("<th>{}</th>").format(cell) for cell in header)
+        head = Markup("").join(Markup("<th>{}</th>").format(_inline(cell)) for cell in header)
         body = Markup("").join(
             Markup("<tr>{}</tr>").format(Markup("").join(Markup("<td>{}</td>").format(_inline(c)) for c in row))
             for row in rows
