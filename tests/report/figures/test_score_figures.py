@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Annotation
 
 from evident.report.figures.curves import ablation_figure, apart, chosen_methods, curves_figure
 from evident.report.figures.scores import PANELS, score_pages, scores_figure
@@ -185,6 +186,7 @@ def test_curve_has_its_interval_as_a_band_and_its_title_at_its_end() -> None:
     [band], [label] = axes.collections, axes.texts
     assert band.get_datalim(axes.transData).get_points()[:, 1].tolist() == pytest.approx([-0.1, 1.2])
     assert label.get_text() == "Grad-CAM"
+    assert isinstance(label, Annotation)
     assert label.xy == (1, 1)
     assert axes.get_legend() is None
 

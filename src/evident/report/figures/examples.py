@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -40,6 +41,7 @@ def examples_figure(examples: Mapping[str, Mapping[str, Tensor]], captions: Sequ
     longest = max((len(line) for caption in captions for line in caption.split("\n")), default=0)
     left = 0.12 + CHARACTER * longest
     figure, axes = canvas_figure(canvas, scale, left=left, top=TITLE, dpi=DPI, bottom=BAR)
+    text: dict[str, Any]
     for number, part in enumerate(parts):
         top = number * (len(strips[0]) + header)
         for column, name in enumerate(part, start=1):
@@ -77,7 +79,7 @@ def _colour_bar(figure: Figure, left: int, top: int, width: int) -> Axes:
     axes = pixel_axes(figure, left, top + 10, width, 8)
     levels = np.linspace(0, 1, 256)[None]
     axes.imshow(mixed(levels, np.full((1, 256), 0.5)), aspect="auto", extent=(0, 1, 0, 1))
-    text = {"fontsize": 6.5, "va": "top", "transform": axes.transAxes}
+    text: dict[str, Any] = {"fontsize": 6.5, "va": "top", "transform": axes.transAxes}
     axes.text(0, -0.4, "lowest value", ha="left", **text)
     axes.text(1, -0.4, "99.5th percentile", ha="right", **text)
     return axes
@@ -85,5 +87,12 @@ def _colour_bar(figure: Figure, left: int, top: int, width: int) -> Axes:
 
 def _in_lines(name: str) -> str:
     """Break a name into the fewest lines that fit above an image, and of these into the most even ones."""
-    ways = [textwrap.wrap(name, width, break_long_words=False, break_on_hyphens=False) for width in range(1, LINE + 1)]
-    return "\n".join(min(ways, key=lambda lines: (max(map(len, lines)) > LINE, len(lines), max(map(len, lines)))))
+    ways: list[list[str]] = [
+        textwrap.wrap(name, width, break_long_words=False, break_on_hyphens=False) for width in range(1, LINE + 1)
+    ]
+    return "\n".join(min(ways, key=_unevenness))
+
+
+def _unevenness(lines: Sequence[str]) -> tuple[bool, int, int]:
+    longest = max(map(len, lines))
+    return longest > LINE, len(lines), longest

@@ -37,9 +37,9 @@ class Features(Section):
         for network in experiment.networks(cells):
             folder = network.first_seed()[0].folder
             if figure := _maps_figure(folder):
-                name, count = f"feature_maps{network.suffix}", min(len(folder.read(EXAMPLES)["images"]), IMAGES)
-                part.figures[name] = figure
-                part.captions[name] = f"{MAPS} {sample_of(experiment, network.first_seed()[:1], count)}"
+                maps, count = f"feature_maps{network.suffix}", min(len(folder.read(EXAMPLES)["images"]), IMAGES)
+                part.figures[maps] = figure
+                part.captions[maps] = f"{MAPS} {sample_of(experiment, network.first_seed()[:1], count)}"
             if interpretation := folder.get(INTERPRETATION):
                 for name, of_class in _features(folder).groupby("class", sort=False):
                     sheet = f"interpretation_{'_'.join(str(name).split())}{network.suffix}"
