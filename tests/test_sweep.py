@@ -271,7 +271,7 @@ def test_baseline_of_the_readme_joins_the_table(finished: Path, tmp_path: Path) 
     outside = f"hydra.searchpath=[file://{tmp_path}]"
     ended = run(outside, FEW, "explainer=var_grad", *QUIET, store=finished, results=tmp_path)
     assert ended.returncode == 0, ended.stderr
-    for name in ("var_grad", "gradient", "grad_cam"):
+    for name in ("var grad", "gradient", "Grad-CAM"):
         assert f"| {name} |" in ended.stdout
     assert "FAILED" not in ended.stderr
 

@@ -10,6 +10,7 @@ A recorder of another package declares a product of its own in the same way: `SP
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -70,6 +71,8 @@ def _read_json(path: Path) -> Any:
     return json.loads(path.read_text())
 
 
+# Names of classes may be digits, and a label may be missing: it must not become 7.0.
+NAMES = {"label": str}
 # How the content of a file is written and read, by its suffix.
 _WRITERS: dict[str, Callable[[Any, Path], object]] = {
     ".parquet": lambda frame, path: frame.to_parquet(path, index=False),
@@ -79,7 +82,7 @@ _WRITERS: dict[str, Callable[[Any, Path], object]] = {
 }
 _READERS: dict[str, Callable[[Path], Any]] = {
     ".parquet": pd.read_parquet,
-    ".csv": pd.read_csv,
+    ".csv": partial(pd.read_csv, dtype=NAMES),
     ".safetensors": load_file,
     ".json": _read_json,
 }

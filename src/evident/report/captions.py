@@ -68,9 +68,9 @@ def outcome_caption(row: pd.Series) -> str:
     lines = [f"{row['predicted']} {row['probability']:.2f}"]
     if row["label"]:
         lines = [row["label"], f"predicted {lines[0]}"]
-    if row["target"] not in (row["predicted"], row["label"]):
+    if str(row["target"]) not in (str(row["predicted"]), row["label"]):
         lines.append(f"explained: {row['target']} {row['target_probability']:.2f}")
-    return "\n".join(map(short, lines))
+    return "\n".join(short(str(line)) for line in lines)
 
 
 def short(text: str) -> str:

@@ -87,12 +87,11 @@ def _colour_bar(figure: Figure, left: int, top: int, width: int) -> Axes:
 
 def _in_lines(name: str) -> str:
     """Break a name into the fewest lines that fit above an image, and of these into the most even ones."""
-    ways: list[list[str]] = [
-        textwrap.wrap(name, width, break_long_words=False, break_on_hyphens=False) for width in range(1, LINE + 1)
-    ]
-    return "\n".join(min(ways, key=_unevenness))
+    ways = [textwrap.wrap(name, width, break_long_words=False, break_on_hyphens=False) for width in range(1, LINE + 1)]
+    best: list[str] = min(ways, key=_unevenness)
+    return "\n".join(best)
 
 
-def _unevenness(lines: Sequence[str]) -> tuple[bool, int, int]:
+def _unevenness(lines: list[str]) -> tuple[bool, int, int]:
     longest = max(map(len, lines))
     return longest > LINE, len(lines), longest

@@ -121,7 +121,7 @@ def markdown(
 
 
 def budgets_in_words(budgets: Mapping[str, str]) -> str:
-    """Return what explainers may spend per image, `500 masks (RISE), 100 steps (FGVis, FGVis deletion)`."""
+    """Return what explainers may spend per image, `500 masks (name), 100 steps (other, third)`."""
     explainers: dict[str, list[str]] = {}
     for name, budget in budgets.items():
         explainers.setdefault(budget, []).append(name)
