@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 import torch
+from omegaconf import OmegaConf
 from report_samples import finished_cell, image_scores
 
 from evident.cell_folder import COST, DIRECTIONS, EXAMPLES, FEATURES, INTERPRETATION, NETWORK, SCORES
@@ -72,6 +73,15 @@ def test_curves_of_one_network_and_over_features_keep_every_image(tmp_path: Path
         assert again == text(Experiment(cells))
         whole = Experiment(cells).scores
         pd.testing.assert_frame_equal(scores, whole)
+
+
+def test_report_without_curves_keeps_none_over_pixels(tmp_path: Path) -> None:
+    for axis, kept in (("pixels", 0), ("features", 9)):
+        cell = cell_of(tmp_path / axis, "rise", 0, axis)
+        OmegaConf.update(cell.config, "section.scores.curves", False, force_add=True)
+        _, scores = kept_again([cell], tmp_path / "scores.zip")
+        assert scores["at"].notna().sum() == kept
+        assert set(scores.loc[scores["at"].isna(), "metric"]) == {"deletion", "iou_best"}
 
 
 def test_equal_contents_are_kept_once_and_equal_cells_give_equal_bytes(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@
         files/HASH          every other file of a cell once: network, cost, features, predictions, environment ...
 
 Heatmaps and pictures are not kept, so figures are not rebuilt. Curves over pixels or thresholds are kept as means over
-the images of each network where there are several networks, because their intervals are over networks. They would
-else be nine tenths of the file.
+the images of each network where there are several networks, because their intervals are over networks, and not at all
+where the report has no curves. They would else be nine tenths of the file.
 """
 
 import hashlib
@@ -24,6 +24,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
+from omegaconf import OmegaConf
 
 from evident.cell_folder import (
     COST,
@@ -116,14 +117,21 @@ def _scores(experiment: Experiment) -> pd.DataFrame:
     for cell in experiment.cells:
         scores = cell.folder.read(SCORES)
         scores.insert(0, "cell", cell.folder.path.name)
+        if not OmegaConf.select(cell.config, "section.scores.curves", default=True):
+            scores = scores[~_points(scores)]
         several = networks[str(cell.labels["data"]), str(cell.labels["model"])] > 1
         parts.append(_averaged(scores) if several else scores)
     return pd.concat(parts, ignore_index=True)
 
 
+def _points(scores: pd.DataFrame) -> pd.Series:
+    """Return which rows are points of a curve over pixels or thresholds."""
+    return scores["axis"].isin(AVERAGED) & scores["at"].notna()
+
+
 def _averaged(scores: pd.DataFrame) -> pd.DataFrame:
     """Return the scores of a cell with the mean over images of each point of a curve, where the curve began."""
-    curve = scores["axis"].isin(AVERAGED) & scores["at"].notna()
+    curve = _points(scores)
     points = scores[curve].reset_index(names="row").groupby(CURVE, sort=False)
     means = points.agg(row=("row", "first"), value=("value", "mean")).reset_index()
     means = means.assign(image=ALL_IMAGES, target=-1)

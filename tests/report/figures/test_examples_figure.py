@@ -54,18 +54,24 @@ def test_overlay_outlines_masks_only_if_they_are_known() -> None:
     assert any(axes.collections for axes in overlay(examples(True)).axes)
 
 
-def test_heatmap_is_drawn_from_blue_to_red_over_the_grey_image() -> None:
+def test_heatmap_is_drawn_from_dark_to_light_over_the_grey_image() -> None:
     black = torch.zeros(3, 2, 2, dtype=torch.uint8)
     colours = heatmap_colours(black, torch.tensor([[0.0, 1.0], [1.0, 1.0]]))
-    assert np.allclose(colours[0, 0], [0, 0, 0.65 * 0.5])
-    assert np.allclose(colours[1, 1], [0.65 * 0.5, 0, 0])
+    assert np.allclose(colours[0, 0], [0, 0, 0], atol=0.01)
+    assert np.allclose(colours[1, 1], 0.65 * np.array([0.987, 0.991, 0.750]), atol=1e-3)
     white = heatmap_colours(black + 255, torch.tensor([[0.0, 1.0], [1.0, 1.0]]))
     assert np.allclose(white - colours, 0.35)
 
 
 def test_constant_heatmap_is_drawn_as_its_lowest_value() -> None:
     colours = heatmap_colours(torch.zeros(3, 4, 4, dtype=torch.uint8), torch.full((4, 4), 0.3))
-    assert np.allclose(colours, [0, 0, 0.65 * 0.5])
+    assert np.allclose(colours, 0, atol=0.01)
+
+
+def test_heatmap_gets_lighter_with_its_value() -> None:
+    ramp = heatmap_colours(torch.zeros(3, 1, 64, dtype=torch.uint8), torch.linspace(0, 1, 64)[None])
+    lightness = (ramp[0] * [0.2126, 0.7152, 0.0722]).sum(1)
+    assert (np.diff(lightness)[:-1] > 0).all()
 
 
 def test_more_explainers_than_fit_go_below_with_the_images_again() -> None:

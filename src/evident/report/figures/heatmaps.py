@@ -17,7 +17,8 @@ def draw_image(axes: Axes, image: Tensor) -> None:
 def heatmap_colours(image: Tensor, heatmap: Tensor) -> NDArray[np.float64]:
     """Return a heatmap (H, W) as RGB (H, W, 3) over the grey image, from its lowest value to its 99.5th percentile.
 
-    The colours are jet, as in VEBI's figures. The percentile is used because a gradient has a few very large values;
+    The colours are those of the gallery: equal steps look equal, also to colour-blind readers, while the bands of jet,
+    which VEBI's figures have, look like edges. The percentile is used because a gradient has a few very large values;
     scaled to the maximum, all its other pixels would be dark.
     """
     values = heatmap.numpy()
@@ -29,7 +30,7 @@ def heatmap_colours(image: Tensor, heatmap: Tensor) -> NDArray[np.float64]:
 
 def mixed(levels: NDArray[np.float64], grey: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return levels (H, W) in [0, 1] as colours (H, W, 3) over a grey image (H, W) in [0, 1]."""
-    return 0.35 * grey[..., None] + 0.65 * plt.get_cmap("jet")(levels)[..., :3]
+    return 0.35 * grey[..., None] + 0.65 * plt.get_cmap("magma")(levels)[..., :3]
 
 
 def draw_heatmap(axes: Axes, image: Tensor, heatmap: Tensor, mask: Tensor | None) -> None:
