@@ -100,7 +100,8 @@ class RISE(Attribution):
             for grids, corners in drawn:
                 masks = self.full_size(grids.to(inputs), corners.to(inputs.device), height, width)
                 visible += masks.sum(0)
-                squares += masks.square().sum(0)
+                if self.centred:
+                    squares += masks.square().sum(0)
                 # Each image is evaluated with a full batch of masks, as the forward passes dominate the cost.
                 for n in range(len(inputs)):
                     outputs = self.model(torch.lerp(unseen[n], inputs[n], masks))

@@ -96,14 +96,18 @@ def deletion_insertion(
     # Without the step f = 1: the last point of each curve is the first point of the other, and is computed once.
     top = (torch.arange(steps, device=images.device).square() * height * width + steps**2 // 2) // steps**2
     rows = torch.arange(2 * steps * len(images), device=images.device)
+    # Batches of whole steps show all images, which are then broadcast instead of copied.
+    whole_steps = batch_size % len(images) == 0
     scores = []
     with torch.no_grad():
         without = reference_images(images, model, reference)
         for batch in rows.split(batch_size):
             inserting, step, image = torch.unravel_index(batch, (2, steps, len(images)))
-            chosen = order[image] <= 2 * top[step].view(-1, 1, 1, 1)
-            shown = chosen == inserting.bool().view(-1, 1, 1, 1)
-            outputs = model(torch.where(shown, images[image], without[image]))
+            places, count = (slice(None), len(images)) if whole_steps else (image, len(image))
+            chosen = order[places] <= 2 * top[step].view(-1, count, 1, 1, 1)
+            shown = (chosen == inserting.bool().view(-1, count, 1, 1, 1)).to(images)
+            # With weights of 0 and 1 `lerp` returns one of the two exactly, in a third of the time of `where`.
+            outputs = model(torch.lerp(without[places], images[places], shown).flatten(0, 1))
             scores.append(target_scores(probability(model, outputs.double()), target[image]))
     values = torch.cat(scores).view(2, steps, len(images))
     values = relative_probability(values, values[0, 0], model, least)
