@@ -63,7 +63,13 @@ def spams_lasso(gram: Floats, cross: Floats, labels: Floats) -> Callable[[], Any
 
 
 def random_moments(features: int, classes: int, images: int) -> tuple[Floats, Floats, Floats]:
-    """Return X X^T (m, m), X L^T (m, C) and L (C, N) of random responses with the layers of VGG16, scaled to m filters.
+    """Return X X^T (m, m), X L^T (m, C) and L (C, N) of `random_responses`."""
+    x, labels = random_responses(features, classes, images)
+    return x @ x.T, x @ labels.T, labels
+
+
+def random_responses(features: int, classes: int, images: int) -> tuple[Floats, Floats]:
+    """Return X (m, N) and L (C, N) of random responses with the layers of VGG16, scaled to m filters.
 
     Responses are log-normal, and some filters are zero on some images. Each class excites two in a hundred filters of a
     layer, more strongly in deeper layers. One label in twenty is random.
@@ -85,5 +91,4 @@ def random_moments(features: int, classes: int, images: int) -> tuple[Floats, Fl
         start += count
     x /= np.linalg.norm(x, axis=0)
     label = np.where(generator.random(images) < 0.05, generator.integers(classes, size=images), label)
-    labels = np.eye(classes)[:, label]
-    return x @ x.T, x @ labels.T, labels
+    return x, np.eye(classes)[:, label]

@@ -3,7 +3,7 @@
 import logging
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 Row = tuple[str, float, str, float, float, int]
 log = logging.getLogger("evident")
@@ -17,10 +17,22 @@ def row(name: str, unit: str, values: list[float]) -> Row:
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Return the wall time of one call in seconds."""
-    start = time.perf_counter()
+    """Return the processor time of one call in seconds: on one thread the wall time, without that of other programs."""
+    start = time.process_time()
     work()
-    return time.perf_counter() - start
+    return time.process_time() - start
+
+
+def in_turn(works: Mapping[str, Callable[[], object]], repeats: int, tries: int = 2) -> dict[str, list[float]]:
+    """Return `repeats` times of every work, each the fastest of `tries`; all are called in turn, after a warm-up."""
+    times: dict[str, list[float]] = {name: [] for name in works}
+    for work in works.values():
+        work()
+    for _ in range(repeats):
+        rounds = [{name: seconds(work) for name, work in works.items()} for _ in range(tries)]
+        for name, values in times.items():
+            values.append(min(each[name] for each in rounds))
+    return times
 
 
 def ratios(work: Callable[[], object], base: Callable[[], object], repeats: int, tries: int = 1) -> list[float]:
