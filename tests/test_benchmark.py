@@ -32,7 +32,7 @@ def test_benchmark_has_rows_for_the_renderer_all_explainers_and_the_parts_of_the
         "benchmark.mu_lasso_images=90",
         "benchmark.fgvis=[squeezenet1_1]",
         "benchmark.siam=[scene_net]",
-        "benchmark.peers={flower_net: 2}",
+        "benchmark.peers=[[flower_net,2]]",
     )
     ended = run("task=benchmark", *SMALL, *few, store=tmp_path)
     assert ended.returncode == 0, ended.stderr
@@ -65,7 +65,7 @@ def test_unknown_part_is_named() -> None:
 
 def test_unknown_network_of_the_comparison_is_named() -> None:
     with pytest.raises(UserError, match=r"benchmark.peers=vgg is unknown; use flower_net, squeezenet1_1, resnet50"):
-        comparison.comparison(OmegaConf.create({"benchmark": {"peers": {"vgg": 1}}}))
+        comparison.comparison(OmegaConf.create({"benchmark": {"peers": [["vgg", 1]]}}))
 
 
 def test_peer_that_is_missing_or_fails_is_blank_with_a_line(
@@ -80,7 +80,7 @@ def test_peer_that_is_missing_or_fails_is_blank_with_a_line(
     monkeypatch.setitem(PEERS, "gradient", {"grad-cam": missing, "torchray": failing})
     monkeypatch.setattr(comparison, "ROWS", comparison.ROWS[:1])
     monkeypatch.setattr(comparison, "_mu_lasso", lambda config: None)
-    config = OmegaConf.create({"benchmark": {"peers": {"flower_net": 1}, "repeats": 2}})
+    config = OmegaConf.create({"benchmark": {"peers": [["flower_net", 1]], "repeats": 2}})
     with caplog.at_level("WARNING", "evident"):
         [line] = comparison.comparison(config).to_dict("records")
     assert "grad-cam is blank: no pytorch_grad_cam; run pip install grad-cam" in caplog.messages

@@ -155,7 +155,7 @@ def _peers(row: Row, subject: Subject) -> Iterator[tuple[str, Work]]:
 def comparison(config: DictConfig) -> pd.DataFrame:
     """Return a row for each work and network, and one of the mu-lasso: ours, lowest, highest and every peer."""
     found = []
-    for network, count in config.benchmark.peers.items():
+    for network, count in config.benchmark.peers:
         subject = _subject(network, count)
         for row in ROWS:
             works = {"evident": row.ours(subject), **dict(_peers(row, subject))}
