@@ -121,7 +121,7 @@ def load(request: Request, loggers: list[Logger]) -> tuple[Setup, Splits]:
         labels=request.labels,
         metrics={name: instantiate(metric) for name, metric in request.metrics.items()},
         examples=config.explained.examples,
-        precision=config.precision,
+        scored_in=request.passes,
         explained_in=request.explained_in,
     )
     return setup, splits
@@ -153,7 +153,7 @@ def explain(request: Request, setup: Setup, loggers: list[Logger]) -> Sequence[R
             removals=setup.images.removals if "removals" in needed and isinstance(setup.images, Removable) else None,
             parts=setup.images.changed_parts if "parts" in needed and isinstance(setup.images, ChangesParts) else None,
             further=other_networks(config, setup, needed),
-            precision=setup.explained_in,
+            passes=setup.explained_in,
             prepare=partial(fit_explainer, request, setup),
             advance=progress.advance,
         )

@@ -62,7 +62,7 @@ def explain_image(config: DictConfig) -> None:
         target = _target(config, network, outputs)
         warn_of_other_scores(network.network, batch["image"])
         explained = explain_batch(
-            setup.explainer, network.network, batch, torch.tensor([target]), precision=request.explained_in
+            setup.explainer, network.network, batch, torch.tensor([target]), passes=request.explained_in
         )
         recorders = recorders_of(request, setup, of_a_picture=True)
         for recorder in recorders:

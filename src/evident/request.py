@@ -14,7 +14,7 @@ from evident import store
 from evident.contracts import ForSomeNetworks
 from evident.errors import UserError
 from evident.metrics.contract import forward_only
-from evident.models.precision import FULL, check_precision
+from evident.models.precision import PLAIN, Passes
 from evident.models.training import NetworkSpec, arithmetic, plain
 
 CELL_FORMAT = 5  # increase it when the same config would give other scores or files
@@ -37,7 +37,9 @@ class Request:
                 raise UserError(f"{key}={value} is not a whole number of {lowest} or more")
         if self.config.explained.split not in ("test", "val"):
             raise UserError(f"explained.split={self.config.explained.split} is unknown; use test or val")
-        check_precision(self.config.precision)
+        if not isinstance(self.config.compile, bool):
+            raise UserError(f"compile={self.config.compile} is unknown; use true or false")
+        _ = self.passes
 
     @cached_property
     def network(self) -> NetworkSpec:
@@ -111,10 +113,15 @@ class Request:
         without = {name for name, left_out in config.left_out_by_metric.items() if config.explainer.name in left_out}
         return {str(name): build for name, build in configured.items() if name in chosen and name not in without}
 
+    @cached_property
+    def passes(self) -> Passes:
+        """How passes without gradients are computed: `precision` and `compile`."""
+        return Passes(self.config.precision, self.config.compile)
+
     @property
-    def explained_in(self) -> str:
-        """The precision of the explainer's passes: `precision` if its file says that it needs no gradient."""
-        return self.config.precision if self.config.explainer.get("forward_only") else FULL
+    def explained_in(self) -> Passes:
+        """How the explainer's passes are computed: as `passes` if its file says that it needs no gradient."""
+        return self.passes if self.config.explainer.get("forward_only") else PLAIN
 
     @cached_property
     def identity(self) -> store.Identity:
@@ -135,7 +142,7 @@ class Request:
             **further,
             **made,
             **shuffled,
-            **self._lower_precision(),
+            **self._other_passes(),
             "explainer": plain(config.explainer.build),
             "metric": {name: plain(metric) for name, metric in self.metrics.items()},
             "explained": plain(config.explained),
@@ -143,13 +150,14 @@ class Request:
             "seed": config.seed,
         }
 
-    def _lower_precision(self) -> store.Identity:
-        """Return what is computed in a lower precision; nothing if all is in full, whatever the config says."""
-        if self.config.precision == FULL:
+    def _other_passes(self) -> store.Identity:
+        """Return what is compiled or in a lower precision; nothing if no pass is, whatever the config says."""
+        if self.passes == PLAIN:
             return {}
         metrics = [name for name, metric in self.metrics.items() if forward_only(get_object(metric._target_))]
-        found = {"explainer": self.explained_in != FULL, "metric": metrics}
-        return {"precision": {"passes": self.config.precision, **found}} if any(found.values()) else {}
+        found = {"explainer": self.explained_in != PLAIN, "metric": metrics}
+        passes = {"passes": self.passes.precision, **({"compiled": True} if self.passes.compiled else {})}
+        return {"precision": {**passes, **found}} if any(found.values()) else {}
 
     @cached_property
     def folder(self) -> Path:

@@ -1,6 +1,10 @@
 """Passes in bfloat16: where they are used, and where not."""
 
+import shutil
+import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +16,7 @@ from torch import nn
 from evident import cell, cli
 from evident.cell_folder import EXAMPLES, SCORES, CellFolder
 from evident.errors import UserError
-from evident.models.precision import passes_in
+from evident.models.precision import Passes, passes_in
 from evident.request import Request
 
 
@@ -33,7 +37,7 @@ class Seen(nn.Module):
 def test_passes_are_in_the_precision_and_outputs_in_the_type_of_the_images() -> None:
     network, images = Seen(), torch.rand(2, 3, 8, 8)
     for precision, expected in (("32-true", torch.float32), ("bf16-mixed", torch.bfloat16)):
-        with passes_in(network, precision):
+        with passes_in(network, Passes(precision)):
             assert network(images).dtype == torch.float32
         assert network.computed_in == expected
     network(images)
@@ -42,7 +46,7 @@ def test_passes_are_in_the_precision_and_outputs_in_the_type_of_the_images() -> 
 
 def test_network_is_restored_after_an_error_too() -> None:
     network = Seen()
-    with pytest.raises(RuntimeError), passes_in(network, "bf16-mixed"):
+    with pytest.raises(RuntimeError), passes_in(network, Passes("bf16-mixed")):
         network(torch.rand(2, 4, 8, 8))
     assert not torch.is_autocast_enabled("cpu")
     network(torch.rand(2, 3, 8, 8))
@@ -55,7 +59,7 @@ def test_interrupt_and_a_forward_of_the_user_leave_no_trace() -> None:
 
     network = Seen()
     network.__dict__["forward"] = interrupted
-    with pytest.raises(KeyboardInterrupt), passes_in(network, "bf16-mixed"):
+    with pytest.raises(KeyboardInterrupt), passes_in(network, Passes("bf16-mixed")):
         network(torch.rand(2, 3, 8, 8))
     assert not torch.is_autocast_enabled("cpu")
     assert network.__dict__["forward"] is interrupted
@@ -64,7 +68,7 @@ def test_interrupt_and_a_forward_of_the_user_leave_no_trace() -> None:
 def test_what_is_computed_around_the_passes_keeps_its_precision() -> None:
     network, values = Seen(), torch.rand(8, 8)
     exact = values @ values
-    with passes_in(network, "bf16-mixed"):
+    with passes_in(network, Passes("bf16-mixed")):
         network(images=torch.rand(2, 3, 8, 8))
         assert torch.equal(values @ values, exact)
 
@@ -73,7 +77,7 @@ def test_scores_are_close_to_those_of_full_precision() -> None:
     network, images = flower_net(), smooth_noise(4)
     with torch.no_grad():
         full = network(images)
-        with passes_in(network, "bf16-mixed"):
+        with passes_in(network, Passes("bf16-mixed")):
             lower = network(images)
     assert not torch.equal(full, lower)
     torch.testing.assert_close(lower, full, rtol=0.05, atol=0.05)
@@ -126,6 +130,85 @@ def test_cell_is_named_by_what_is_computed_in_the_precision(tmp_path: Path) -> N
     assert name("bf16-mixed", *with_gradients) != name("bf16-mixed", *without)
 
 
+def test_compiled_passes_are_part_of_the_name_only_where_there_are_any(tmp_path: Path) -> None:
+    def name(*overrides: str) -> Path:
+        return request_of(tmp_path, *overrides).folder
+
+    for explainer, metric, same in (("gradient", "gini", True), ("gradient", "road", False), ("rise", "gini", False)):
+        cell = f"explainer={explainer}", f"metric=[{metric}]"
+        assert (name(*cell, "compile=true") == name(*cell)) is same
+    lower = "precision=bf16-mixed", "explainer=rise", "metric=[gini]"
+    assert name(*lower, "compile=true") != name(*lower)
+    with pytest.raises(UserError, match="compile=maybe is unknown; use true or false"):
+        request_of(tmp_path, "compile=maybe")
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Replace `torch.compile` by a note of what is compiled and called."""
+    seen: list[str] = []
+
+    def compile(forward: Callable[..., Any], dynamic: bool) -> Callable[..., Any]:
+        def compiled(*args: Any, **kwargs: Any) -> Any:
+            seen.append("called")
+            return forward(*args, **kwargs)
+
+        seen.append("compiled")
+        return compiled
+
+    monkeypatch.setattr(torch, "compile", compile)
+    return seen
+
+
+def test_network_is_compiled_once_and_restored(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, network, passes, images = counted(monkeypatch), Seen(), Passes(compiled=True), torch.rand(2, 3, 8, 8)
+    before = {name: dict(vars(module)) for name, module in network.named_modules()}
+    with torch.no_grad():
+        expected = network(images)
+        for _ in range(2):
+            with passes_in(network, passes):
+                assert torch.equal(network(images), expected)
+    assert seen == ["compiled", "called", "called"]
+    assert {name: {**vars(module)} for name, module in network.named_modules()} == {
+        **before,
+        "": {**before[""], "computed_in": torch.float32},
+    }
+    network(images)
+    assert len(seen) == 3
+
+
+def test_passes_with_gradients_or_hooks_inside_are_not_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, network, hooked = counted(monkeypatch), Seen(), []
+    with passes_in(network, Passes(compiled=True)):
+        network(torch.rand(2, 3, 8, 8))
+        handle = network.layer.register_forward_hook(lambda *_: hooked.append(1))
+        with torch.no_grad():
+            network(torch.rand(2, 3, 8, 8))
+            handle.remove()
+            assert seen == ["compiled"]
+            network(torch.rand(2, 3, 8, 8))
+    assert hooked == [1]
+    assert seen == ["compiled", "called"]
+
+
+def test_missing_compiler_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert Passes() == Passes("32-true", False)
+    with pytest.raises(UserError, match="compile=true needs a C\\+\\+ compiler, and there is no no-such-compiler"):
+        Passes(compiled=True)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
+def test_compiled_scores_are_those_of_the_network() -> None:
+    network, images = Seen(), smooth_noise(4)
+    with torch.no_grad():
+        expected = network(images)
+        with warnings.catch_warnings(), passes_in(network, Passes(compiled=True)):
+            warnings.simplefilter("ignore")  # of torch, about its own modules
+            for count in (4, 3):
+                torch.testing.assert_close(network(images[:count]), expected[:count])
+
+
 def test_stability_compares_maps_of_one_precision_and_other_networks_are_refused(tmp_path: Path) -> None:
     moved = "metric.stability.radius=1e-6"
     for precision in ("32-true", "bf16-mixed"):
@@ -140,8 +223,5 @@ def test_stability_compares_maps_of_one_precision_and_other_networks_are_refused
 
 
 def test_unknown_precision_is_named() -> None:
-    with (
-        pytest.raises(UserError, match="precision=bf16 is unknown; use 32-true or bf16-mixed"),
-        passes_in(Seen(), "bf16"),
-    ):
-        pass
+    with pytest.raises(UserError, match="precision=bf16 is unknown; use 32-true or bf16-mixed"):
+        Passes("bf16")

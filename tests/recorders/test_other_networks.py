@@ -19,7 +19,7 @@ from evident.contracts import Fits
 from evident.data.loading import load_data
 from evident.errors import UserError
 from evident.models.flower_net import FlowerNet
-from evident.models.precision import FULL
+from evident.models.precision import PLAIN
 from evident.models.training import NetworkSpec, trained
 from evident.recorders.other_networks import TRAINING_IMAGES, other_networks
 
@@ -58,7 +58,7 @@ def config_of(store: Path, *overrides: str) -> DictConfig:
 def test_explainer_learns_from_the_labels_that_its_network_was_trained_on(tmp_path: Path) -> None:
     config = config_of(tmp_path, "+data@shuffled=an8flower_single_6c_shuffled")
     splits = load_data(config)
-    setup: Any = SimpleNamespace(splits=lambda: splits, explained_in=FULL)
+    setup: Any = SimpleNamespace(splits=lambda: splits, explained_in=PLAIN)
     found = other_networks(config, setup, {"shuffled", "rebuild", "model"})
     own = splits.split("train")
 
@@ -82,7 +82,7 @@ def test_explainer_learns_from_the_labels_that_its_network_was_trained_on(tmp_pa
 
 def test_network_of_shuffled_labels_has_the_seed_of_the_explained_one_and_its_train_accuracy(tmp_path: Path) -> None:
     config = config_of(tmp_path, "+data@shuffled=an8flower_single_6c_shuffled", "seed=3")
-    found = other_networks(config, SimpleNamespace(splits=None, explained_in=FULL), {"shuffled"})  # type: ignore[arg-type]
+    found = other_networks(config, SimpleNamespace(splits=None, explained_in=PLAIN), {"shuffled"})  # type: ignore[arg-type]
     alone = config_of(tmp_path, "data=an8flower_single_6c_shuffled", "seed=3")
     expected = trained(NetworkSpec.of(alone), [])
     assert len(list(tmp_path.glob("models/*/DONE"))) == 1
@@ -105,7 +105,7 @@ def test_network_of_shuffled_labels_has_the_seed_of_the_explained_one_and_its_tr
     ],
 )
 def test_metric_without_its_network_is_an_error_of_one_line(overrides: list[str], message: str, tmp_path: Path) -> None:
-    setup: Any = SimpleNamespace(splits=None, explained_in=FULL)
+    setup: Any = SimpleNamespace(splits=None, explained_in=PLAIN)
     with pytest.raises(UserError, match=message) as error:
         other_networks(config_of(tmp_path, *overrides), setup, {"shuffled"})
     assert "\n" not in str(error.value)

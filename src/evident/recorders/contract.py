@@ -15,7 +15,7 @@ from torch import Tensor
 from evident.cell_folder import CellFolder
 from evident.contracts import Splits
 from evident.metrics.contract import Explanation
-from evident.models.precision import FULL
+from evident.models.precision import PLAIN, Passes
 from evident.models.training import Trained
 from evident.values import Batch
 
@@ -26,7 +26,7 @@ class Setup:
 
     `labels` are the first columns of every score; `metrics` score every batch; heatmaps of the first `examples` images
     are kept. `splits()` loads the data set on demand, because most explanations of a single picture do not need it.
-    `precision` is that of the passes of `forward_only` metrics, `explained_in` that of the explainer's.
+    `scored_in` is how passes of `forward_only` metrics are computed, `explained_in` how the explainer's are.
     """
 
     explainer: Attribution
@@ -36,8 +36,8 @@ class Setup:
     labels: Mapping[str, Any]
     metrics: Mapping[str, Callable[..., Any]]
     examples: int
-    precision: str = FULL
-    explained_in: str = FULL
+    scored_in: Passes = PLAIN
+    explained_in: Passes = PLAIN
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from evident.explainers.shared.heatmap import signed
 from evident.explainers.shared.targets import ask_for_classes
 from evident.metrics.contract import Explanation, attributions
 from evident.metrics.cost import Cost
-from evident.models.precision import FULL, passes_in
+from evident.models.precision import PLAIN, Passes, passes_in
 from evident.models.repeatable import warn_of_other_scores
 from evident.recorders.contract import ExplainedBatch, Recorder
 from evident.values import Batch, Evidence, PartChanges, Removals, Truth
@@ -34,7 +34,7 @@ class Explain(Callback):
     `prepare`
     runs before the first batch, when the network is on its device; `advance` gets the number of images after each
     batch; `removals` renders images without their attributes, and `parts` with their parts drawn anew, if a metric
-    needs that; `further` are fields of every explanation, by name; `precision` is that of the explainer's passes.
+    needs that; `further` are fields of every explanation, by name; `passes` is how the explainer's are computed.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Explain(Callback):
         removals: Removed | None = None,
         parts: Changed | None = None,
         further: Mapping[str, Any] | None = None,
-        precision: str = FULL,
+        passes: Passes = PLAIN,
         prepare: Callable[[], None] = lambda: None,
         advance: Callable[[int], None] = lambda images: None,
     ) -> None:
@@ -57,7 +57,7 @@ class Explain(Callback):
             )
         self.explainer, self.recorders, self.target, self.seed = explainer, recorders, target, seed
         self.removals, self.parts, self.prepare, self.advance = removals, parts, prepare, advance
-        self.further, self.precision = dict(further or {}), precision
+        self.further, self.passes = dict(further or {}), passes
         self._first = True
 
     def on_test_start(self, trainer: Trainer, module: LightningModule) -> None:
@@ -72,9 +72,7 @@ class Explain(Callback):
             self._first = False
         target = target_of(self.target, module.network, batch, self.seed)
         rendered = (self.removals, self.parts)
-        explained = explain_batch(
-            self.explainer, module.network, batch, target, *rendered, self.further, self.precision
-        )
+        explained = explain_batch(self.explainer, module.network, batch, target, *rendered, self.further, self.passes)
         for recorder in self.recorders:
             recorder.record(explained)
         self.advance(len(batch["image"]))
@@ -109,15 +107,16 @@ def explain_batch(
     removals: Removed | None = None,
     parts: Changed | None = None,
     further: Mapping[str, Any] | None = None,
-    precision: str = FULL,
+    passes: Passes = PLAIN,
 ) -> ExplainedBatch:
     """Explain the images of one batch for the classes `target` (N,); raises `ValueError` for a heatmap with NaN.
 
-    `further` are fields of the explanation that are the same for all batches; `precision` is that of the passes.
+    `further` are fields of the explanation that are the same for all batches; `passes` is how the explainer's are
+    computed.
     """
     images, mask = batch["image"], batch.get("mask")
     evidence: Evidence | None = None
-    with passes_in(network, precision), Cost(network) as cost:
+    with passes_in(network, passes), Cost(network) as cost:
         if isinstance(explainer, GivesEvidence):
             with torch.enable_grad():
                 evidence = explainer.evidence(images, target)

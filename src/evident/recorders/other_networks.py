@@ -18,7 +18,7 @@ from evident.data.loading import load_data
 from evident.errors import UserError
 from evident.explainers.shared.learning import learn
 from evident.metrics.contract import Need
-from evident.models.precision import FULL
+from evident.models.precision import FULL, PLAIN
 from evident.models.training import NetworkSpec, Trained, format_measures, trained
 from evident.recorders.contract import Setup
 
@@ -41,10 +41,10 @@ def other_networks(config: DictConfig, setup: Setup, needed: Collection[Need]) -
         if kind in needed:
             network, origin = find(config)
             found[kind], origins[network] = network, origin
-    if "rebuild" in needed and setup.explained_in != FULL:
+    if "rebuild" in needed and setup.explained_in != PLAIN:
         raise UserError(
-            f"precision={setup.explained_in} does not reach other networks, which metrics such as randomisation "
-            f"explain; leave them out, or use precision={FULL}"
+            f"precision={setup.explained_in.precision} does not reach other networks, which metrics such as "
+            f"randomisation explain; leave them out, or use precision={FULL} compile=false"
         )
     return {**found, "rebuild": partial(_rebuild, config, train, origins)}
 

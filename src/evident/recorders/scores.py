@@ -9,7 +9,7 @@ from torch import Tensor
 from evident.cell_folder import DIRECTIONS, SCORES, CellFolder
 from evident.errors import UserError, warn_once
 from evident.metrics.contract import Curve, applies, direction_of, forward_only, image_scores, missing_fields, needs_of
-from evident.models.precision import FULL, passes_in
+from evident.models.precision import PLAIN, Passes, passes_in
 from evident.recorders.contract import ExplainedBatch, Recorder, Setup
 
 # What a data set must have for a metric that needs a field of the explanation.
@@ -48,18 +48,18 @@ class Scores(Recorder):
                 warn_once(f"{text}: left out")
             if not applies(metric, explanation):
                 continue
-            with passes_in(self.setup.network.network, self._precision(metric)):
+            with passes_in(self.setup.network.network, self._passes(metric)):
                 result = metric(explanation)
             results = result if isinstance(result, Mapping) else {name: result}
             for key, value in results.items():
                 self.directions[key] = direction_of(metric, key)
                 self._rows += _rows(key, value, explained.batch["index"], explanation.target)
 
-    def _precision(self, metric: Callable[..., Any]) -> str:
-        """Return the precision of a metric's passes; one that explains again would else measure the rounding."""
+    def _passes(self, metric: Callable[..., Any]) -> Passes:
+        """Return how a metric's passes are computed; one that explains again would else measure the rounding."""
         if forward_only(metric):
-            return self.setup.precision
-        return self.setup.explained_in if "explainer" in needs_of(metric) else FULL
+            return self.setup.scored_in
+        return self.setup.explained_in if "explainer" in needs_of(metric) else PLAIN
 
     def save(self, folder: CellFolder) -> None:
         if not self.setup.metrics:
