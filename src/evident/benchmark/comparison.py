@@ -66,7 +66,7 @@ def _explained(method: Any, subject: Subject, count: int | None = None) -> Work:
 
 def _scored(subject: Subject, **settings: Any) -> Work:
     explanation = Explanation(subject.images, subject.target, subject.images.mean(1), model=subject.network)
-    return partial(deletion_insertion, explanation, steps=4, batch_size=len(subject.images), **settings)
+    return partial(deletion_insertion, explanation, steps=20, batch_size=len(subject.images), **settings)
 
 
 def _filtered(subject: Subject) -> Work:

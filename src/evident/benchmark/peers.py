@@ -118,14 +118,14 @@ def _quantus_pixels(subject: Subject) -> Work:
     import quantus
 
     pixels = subject.images[0, 0].numel()
-    metric = quantus.PixelFlipping(features_in_step=pixels // 8, perturb_baseline="mean", disable_warnings=True)
+    metric = quantus.PixelFlipping(features_in_step=pixels // 40, perturb_baseline="mean", disable_warnings=True)
     return _quantus(subject, metric)
 
 
 def _quantus_squares(subject: Subject) -> Work:
     import quantus
 
-    options = {"patch_size": subject.images.shape[-1] // 7, "regions_evaluation": 8, "perturb_baseline": "mean"}
+    options = {"patch_size": subject.images.shape[-1] // 7, "regions_evaluation": 40, "perturb_baseline": "mean"}
     return _quantus(subject, quantus.RegionPerturbation(**options, disable_warnings=True))
 
 
