@@ -30,7 +30,7 @@ from evident.relevance.moments import Moments
 
 log = logging.getLogger("evident")
 Work = Callable[[], object]
-BATCH, SIDE, SETTINGS = 32, 112, {"steps": 5}
+BATCH, SIDE, STEPS = 32, 112, 5
 
 
 class Axis(NamedTuple):
@@ -98,7 +98,7 @@ def _explanation(count: int, side: int) -> Work:
     def batch(images: Tensor) -> None:
         heatmap = input_gradient(network, images, 0, None).abs().amax(1)
         target = torch.zeros(len(images), dtype=torch.int64)
-        deletion_insertion(Explanation(images, target, heatmap, model=network), **SETTINGS)
+        deletion_insertion(Explanation(images, target, heatmap, model=network), steps=STEPS)
 
     def work() -> None:
         for start in range(0, count, BATCH):

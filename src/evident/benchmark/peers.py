@@ -125,7 +125,11 @@ def _quantus_pixels(subject: Subject) -> Work:
 def _quantus_squares(subject: Subject) -> Work:
     import quantus
 
-    options = {"patch_size": subject.images.shape[-1] // 7, "regions_evaluation": 40, "perturb_baseline": "mean"}
+    options: dict[str, Any] = {
+        "patch_size": subject.images.shape[-1] // 7,
+        "regions_evaluation": 40,
+        "perturb_baseline": "mean",
+    }
     return _quantus(subject, quantus.RegionPerturbation(**options, disable_warnings=True))
 
 
