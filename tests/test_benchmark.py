@@ -90,8 +90,19 @@ def test_peer_that_is_missing_or_fails_is_blank_with_a_line(
 
 
 def test_ours_is_bold_only_where_a_peer_is_there_and_slower(tmp_path: Path) -> None:
-    ours = {"unit": "pass", "goal": 1.05, "evident": 1.1, "lowest": 1.0, "highest": 1.2, "repeats": 3}
-    rows = [{"row": "a", "captum": 1.2}, {"row": "b", "captum": 1.0, "quantus": 3.0}, {"row": "c"}]
+    ours: dict[str, object] = {
+        "unit": "pass",
+        "goal": 1.05,
+        "evident": 1.1,
+        "lowest": 1.0,
+        "highest": 1.2,
+        "repeats": 3,
+    }
+    rows: list[dict[str, object]] = [
+        {"row": "a", "captum": 1.2},
+        {"row": "b", "captum": 1.0, "quantus": 3.0},
+        {"row": "c"},
+    ]
     comparison.write(pd.DataFrame([{**ours, **row} for row in rows], columns=[*rows[1], *ours, *MISSING]), tmp_path)
     lines = (tmp_path / "peers.md").read_text().splitlines()[2:]
     assert ["**1.10 (1.00 to 1.20)**" in line for line in lines] == [True, False, False]

@@ -24,7 +24,7 @@ from test_explainer_contract import (
 )
 from torch import Tensor
 
-from evident.models.precision import FULL, passes_in
+from evident.models.precision import FULL, Passes, passes_in
 
 STEPS = 3
 
@@ -36,7 +36,7 @@ def compare(file: Path, device: str, precision: str = FULL, noise: float = 0.0) 
     maps = []
     for place, model in (("cpu", network), (device, on(device, network, noise))):
         explainer = make(file, model, **settings)
-        with passes_in(model, precision):
+        with passes_in(model, Passes(precision)):
             attribution = explain(explainer, images.to(place), some_targets(network).to(place))
             maps.append(explainer.heatmap(attribution))
         assert maps[-1].device.type == torch.device(place).type

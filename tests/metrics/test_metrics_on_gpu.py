@@ -13,7 +13,7 @@ from samples import kaiming
 from test_metric_contract import FILES, NAMES, Explainer, changed, configured, every_file, explanation, values
 
 from evident.metrics.contract import Explanation, forward_only
-from evident.models.precision import FULL, passes_in
+from evident.models.precision import FULL, Passes, passes_in
 
 
 def compare(file: Path, device: str, precision: str = FULL, noise: float = 0.0) -> None:
@@ -23,7 +23,7 @@ def compare(file: Path, device: str, precision: str = FULL, noise: float = 0.0) 
     found = []
     for whole in (here, there):
         assert whole.model is not None
-        with passes_in(whole.model, precision):
+        with passes_in(whole.model, Passes(precision)):
             found.append(values(score(whole)))
     assert {value.device.type for value in found[1].values()} == {torch.device(device).type}
     assert_agree(found[1], found[0], precision)
