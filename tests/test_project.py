@@ -19,7 +19,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 # Modules and packages of src/evident, from the front to the ground: each imports only from those after it.
 LAYERS = (
     *("cli", "all_experiments", "recompute", "sweep", "kept_experiment", "explain_image", "cell", "loggers", "request"),
-    *("report", "recorders", "cell_folder", "metrics", "benchmark", "explainers", "relevance", "models", "data"),
+    *("report", "recorders", "cell_folder", "benchmark", "metrics", "explainers", "relevance", "models", "data"),
     *("contracts", "values", "store", "own_code", "progress", "errors", "allocator", "groups_once", "quoting"),
 )
 
