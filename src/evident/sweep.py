@@ -3,7 +3,7 @@
 import logging
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from evident import store
 from evident.cell_folder import CellFolder
@@ -88,6 +88,17 @@ def prepare_loader(config: DictConfig) -> None:
     folders.get_path().append(schema)
     loader.repository.initialize_sources(folders)
     loader.__class__ = GroupsOnce
+
+
+def _with_sources(request: Request, sources: Mapping[str, str]) -> Request:
+    """Return the request of a cell as if its data were there, if their files are missing and `sources` knows them."""
+    for key in ("data", "data.base"):
+        data = OmegaConf.select(request.config, key)
+        if data is not None and data.get("source") == "missing" and data.name in sources:
+            config = request.config.copy()
+            OmegaConf.update(config, f"{key}.source", sources[data.name])
+            request = Request(config)
+    return request
 
 
 class Sweep(Callback):
@@ -180,7 +191,7 @@ class Sweep(Callback):
         missing, asked = [], False
         wanted = grid(config)
         for overrides in wanted.shown:
-            request = self._request(config_name, overrides)
+            request = _with_sources(self._request(config_name, overrides), kept.sources)
             composed = request.config
             if not request.applies:
                 continue

@@ -5,6 +5,7 @@
         cells.json          of every cell: the name of each other file, and its place under files/
         audits.json         what each network uses, as `Experiment.audits`
         left_out.json       which cells do not exist, and why
+        sources.json        of data that are read from files: the digest of the files, by the name of the data
         files/HASH          every other file of a cell once: network, cost, features, predictions, environment ...
 
 Heatmaps and pictures are not kept, so figures are not rebuilt. Curves over pixels or thresholds are kept as means over
@@ -71,6 +72,7 @@ def keep(experiment: Experiment, left_out: LeftOut, file: Path) -> None:
         _add(archive, "cells.json", json.dumps(cells, indent=1).encode())
         _add(archive, "audits.json", json.dumps(experiment.audits, indent=1).encode())
         _add(archive, "left_out.json", json.dumps(left_out, indent=1).encode())
+        _add(archive, "sources.json", json.dumps(_sources(experiment), indent=1).encode())
         for place, known in files.items():
             _add(archive, place, known)
         scores = io.BytesIO()
@@ -82,11 +84,15 @@ def keep(experiment: Experiment, left_out: LeftOut, file: Path) -> None:
 
 @dataclass(frozen=True)
 class KeptScores:
-    """Hold what a file keeps: the folders of cells by their hashes, what each network uses, what is left out."""
+    """Hold what a file keeps: the folders of cells by their hashes, what each network uses, what is left out.
+
+    `sources` are the digests of the files of data sets: without the files, the hash of a cell is known by them.
+    """
 
     folders: Mapping[str, CellFolder] = field(default_factory=dict)
     audits: Sequence[dict[str, Any]] = ()
     left_out: LeftOut = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
 
 
 @contextmanager
@@ -107,7 +113,13 @@ def restored(file: Path | None) -> Iterator[KeptScores]:
             folder.write(SCORES, by_cell[name].drop(columns="cell"))
             folders[name] = folder
         left_out = {name: tuple(why) for name, why in json.loads(archive.read("left_out.json")).items()}
-        yield KeptScores(folders, json.loads(archive.read("audits.json")), left_out)
+        audits, sources = (json.loads(archive.read(name)) for name in ("audits.json", "sources.json"))
+        yield KeptScores(folders, audits, left_out, sources)
+
+
+def _sources(experiment: Experiment) -> dict[str, str]:
+    found = [OmegaConf.select(cell.config, key) for cell in experiment.cells for key in ("data", "data.base")]
+    return {str(data.name): str(data.source) for data in found if data is not None and data.get("source")}
 
 
 def _scores(experiment: Experiment) -> pd.DataFrame:
