@@ -16,8 +16,8 @@ from evident.cli import enter, one_line
     ("given", "message"),
     [
         ("explainer=grad_cat", "explainer=grad_cat is unknown, perhaps grad_cam; use activations attention_relevance"),
-        ("experiment=flowers", "experiment=flowers is unknown, perhaps an8flower; use an8flower"),
-        ("scale=huge", "scale=huge is unknown; use paper quick smoke"),
+        ("experiment=flowers", "experiment=flowers is unknown, perhaps an8flower; use all an8flower"),
+        ("scale=huge", "scale=huge is unknown; use day paper quick smoke"),
         ("debug=verbose", "debug=verbose is unknown; use default"),
         (
             "experiment=vebi/minst",
@@ -27,7 +27,7 @@ from evident.cli import enter, one_line
         ("explainer=glob(nothing*)", "a glob of the sweep matches no file"),
         ("model=0", "Config group override must be a string or a list. Got int"),
         ("task=explain image=x hydra.sweeper.params.seed=0", "Unexpected type for root: NoneType"),
-        ("sede=1", "sede is not a key of the config; use one of data"),
+        ("sede=1", "sede is not a key of the config; use one of compile data"),
         ("explained.imags=3", "explained.imags is not a key of the config; use one of batch_size"),
         ("explainer.bild.layer=x", "explainer.bild is not a key of the config; use one of build name"),
         ("metric=[iou]", "metric=iou is unknown; use one of conf/metric/*.yaml"),

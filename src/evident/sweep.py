@@ -24,6 +24,7 @@ from evident.cell_folder import CellFolder
 from evident.errors import UserError
 from evident.groups_once import GroupsOnce
 from evident.kept_experiment import kept_experiment
+from evident.models.checkpoint import is_file
 from evident.progress import Bar, bar, bars, count_one, counted_elsewhere
 from evident.report import kept_scores
 from evident.report.build import write
@@ -91,14 +92,24 @@ def prepare_loader(config: DictConfig) -> None:
 
 
 def _with_sources(request: Request, sources: Mapping[str, str]) -> Request:
-    """Return the request of a cell as if its data were there, if their files are missing and `sources` knows them."""
+    """Return the request of a cell as if its data and weights were there, where files are missing that `sources` names.
+
+    `sources` are those of `KeptScores`.
+    """
+    config, known = request.config, {}
     for key in ("data", "data.base"):
-        data = OmegaConf.select(request.config, key)
-        if data is not None and data.get("source") == "missing" and data.name in sources:
-            config = request.config.copy()
-            OmegaConf.update(config, f"{key}.source", sources[data.name])
-            request = Request(config)
-    return request
+        data = OmegaConf.select(config, key)
+        if data is not None and data.get("source") == "missing" and (name := f"data {data.name}") in sources:
+            known[f"{key}.source"] = sources[name]
+    weights = config.model.get("weights")
+    if weights is not None and not is_file(weights) and (name := f"weights {config.model.name}") in sources:
+        known["model.weights"] = sources[name]
+    if not known:
+        return request
+    config = config.copy()
+    for key, value in known.items():
+        OmegaConf.update(config, key, value)
+    return Request(config)
 
 
 class Sweep(Callback):

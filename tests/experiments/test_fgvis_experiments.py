@@ -56,7 +56,6 @@ def test_metrics_of_evidence_are_blank_for_explainers_without_evidence(finished:
     assert table.drop(columns=[*OF_EVIDENCE, "mass_accuracy"]).notna().all().all()
     assert table.loc[["fgvis", "fgvis_generation_unfiltered"], OF_EVIDENCE].notna().all().all()
     assert table.loc["fgvis", "explanation_keeps"] >= 0.9 - 1e-4  # the search ensures this
-    assert "Blank:" in (finished.results / "table.md").read_text()
 
 
 def test_every_example_keeps_its_evidence(finished: Run) -> None:

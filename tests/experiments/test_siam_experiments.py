@@ -60,7 +60,6 @@ def test_metrics_of_stated_contributions_are_blank_but_for_siam(finished: Run) -
     table = finished.table("model", "explainer")
     assert table.loc[("siam", "siam"), OF_SIAM].notna().all()
     assert table.drop(("siam", "siam"))[OF_SIAM].isna().all(axis=None)
-    assert "Blank:" in (finished.results / "table.md").read_text()
 
 
 def test_performance_of_networks_has_intervals_and_differences(finished: Run) -> None:

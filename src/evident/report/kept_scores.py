@@ -5,7 +5,7 @@
         cells.json          of every cell: the name of each other file, and its place under files/
         audits.json         what each network uses, as `Experiment.audits`
         left_out.json       which cells do not exist, and why
-        sources.json        of data that are read from files: the digest of the files, by the name of the data
+        sources.json        what names data and weights that are read from files: the digest of the files
         files/HASH          every other file of a cell once: network, cost, features, predictions, environment ...
 
 Heatmaps and pictures are not kept, so figures are not rebuilt. Curves over pixels or thresholds are kept as means over
@@ -86,7 +86,8 @@ def keep(experiment: Experiment, left_out: LeftOut, file: Path) -> None:
 class KeptScores:
     """Hold what a file keeps: the folders of cells by their hashes, what each network uses, what is left out.
 
-    `sources` are the digests of the files of data sets: without the files, the hash of a cell is known by them.
+    `sources` say what names files in the hash of a cell, which is found by them where the files are missing: of a data
+    set, called `data NAME`, and of published weights, called `weights NETWORK`.
     """
 
     folders: Mapping[str, CellFolder] = field(default_factory=dict)
@@ -118,8 +119,15 @@ def restored(file: Path | None) -> Iterator[KeptScores]:
 
 
 def _sources(experiment: Experiment) -> dict[str, str]:
-    found = [OmegaConf.select(cell.config, key) for cell in experiment.cells for key in ("data", "data.base")]
-    return {str(data.name): str(data.source) for data in found if data is not None and data.get("source")}
+    found: dict[str, str] = {}
+    for cell in experiment.cells:
+        for key in ("data", "data.base"):
+            data = OmegaConf.select(cell.config, key)
+            if data is not None and data.get("source"):
+                found[f"data {data.name}"] = str(data.source)
+        if weights := cell.folder.read(NETWORK).get("weights"):
+            found[f"weights {cell.config.model.name}"] = weights
+    return found
 
 
 def _scores(experiment: Experiment) -> pd.DataFrame:
