@@ -8,7 +8,7 @@
 # matplotlib, seaborn and pytest; FOLDER/wheels has the rest. `run` reads these variables:
 #
 #   OUT     where archives and logs are written, each below 16 MiB; default: FOLDER/out
-#   WORK    the store and the results, which a second run goes on from; default: /tmp/evident_gpu. Archives of cells
+#   WORK    the store and the results, which a second run goes on from; default: FOLDER/work. Archives of cells
 #           that are put into FOLDER/kept/ are unpacked into it: to go on on another machine
 #   JOBS    cells at once; default 4
 #   SCALE   day, or smoke: two networks and two photographs a cell, on the CPU if there is no GPU; to try the script
@@ -97,7 +97,7 @@ sweep() {
 
 run() {
   pack=$(cd "$root/.." && pwd)
-  work=${WORK:-/tmp/evident_gpu}
+  work=${WORK:-$pack/work}
   out=${OUT:-$pack/out}
   scale=${SCALE:-day}
   python=${PYTHON:-python3}

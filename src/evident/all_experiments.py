@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 
@@ -145,10 +146,11 @@ def missing_share(cells: Sequence[str], store: Path) -> float:
 
 def logged(command: Sequence[str], file: Path, look: Callable[[], None] = lambda: None) -> str:
     """Run a command, print to `file`, and call `look` every few seconds; return why it failed, or nothing."""
-    with writing(file.parent, STORE):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        output = open(file, "w")  # noqa: SIM115
-    with output, subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT) as process:
+    with ExitStack() as opened:
+        with writing(file.parent, STORE):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            output = opened.enter_context(file.open("w"))
+        process = opened.enter_context(subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT))
         try:
             while True:
                 try:
