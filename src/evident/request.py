@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from hydra.utils import get_object
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import nn
 
 from evident import store
 from evident.contracts import ForSomeNetworks
-from evident.errors import UserError
+from evident.errors import UserError, warn_once
 from evident.metrics.contract import forward_only
 from evident.models.precision import PLAIN, Passes
 from evident.models.training import NetworkSpec, arithmetic, plain
 
 CELL_FORMAT = 5  # increase it when the same config would give other scores or files
+PLUG_INS = ("metric", "recorder", "section")  # groups of which a cell has any number
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Request:
     config: DictConfig
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "config", _selected(self.config))
         lowest_of = {"seed": 0, "network_seed": 0, "threads": 1, "explained.batch_size": 1, "explained.images": 1}
         for key, lowest in lowest_of.items():
             value = OmegaConf.select(self.config, key)
@@ -168,3 +170,21 @@ class Request:
 def search_path(overrides: Iterable[str]) -> list[str]:
     """Return those of Hydra's overrides that add folders of configs; `compose` needs them again."""
     return [given for given in overrides if given.startswith("hydra.searchpath")]
+
+
+def _selected(config: DictConfig) -> DictConfig:
+    """Return the config without settings of plug-ins that are not selected, and name these.
+
+    An experiment sets `section.gallery.networks`; with `section=[scores]` there is no gallery.
+    """
+    builds = {f"{group}.{name}": build for group in PLUG_INS for name, build in (config.get(group) or {}).items()}
+    unused = [key for key, build in builds.items() if not (isinstance(build, DictConfig) and "_target_" in build)]
+    if not unused:
+        return config
+    config = config.copy()
+    with open_dict(config):
+        for key in unused:
+            group, name = key.split(".")
+            del config[group][name]
+            warn_once(f"{key} has settings but is not selected; they are left out")
+    return config
