@@ -86,7 +86,20 @@ def test_second_run_computes_nothing(finished: Path) -> None:
     ended = run(FEW, *QUIET, store=finished)
     assert ended.returncode == 0, ended.stderr
     assert ended.stderr.count("there already") == 4
+    assert "an8flower: as the same cells and code wrote it before" in ended.stderr.replace("\n", " ")
+    assert "| gradient |" in ended.stdout
     assert written(finished) == before
+
+
+def test_report_that_was_changed_by_hand_is_written_again(finished: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    for change in ("", "changed"):
+        if change:
+            (results / "an8flower" / "table.csv").write_text(change)
+        ended = run(FEW, *QUIET, store=finished, results=results)
+        assert ended.returncode == 0, ended.stderr
+    for name in TABLES:
+        assert (results / "an8flower" / name).read_bytes() == (results_of(finished) / name).read_bytes()
 
 
 @pytest.mark.parametrize("task", ["sweep", "report"])

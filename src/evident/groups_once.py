@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import ConfigCompositionException
@@ -16,6 +17,22 @@ from omegaconf.errors import OmegaConfBaseException
 
 # Makers of copies, of this process, by what selects the files and by their folders.
 _composed: dict[tuple[Any, ...], Callable[[], DictConfig]] = {}
+
+
+def prepare_loader(config: DictConfig) -> None:
+    """Let `glob(*)` list the files of the folders of `hydra.searchpath`, and merge the files of a group once.
+
+    Hydra uses these folders only to compose a config.
+    """
+    loader = GlobalHydra.instance().config_loader()
+    assert isinstance(loader, ConfigLoaderImpl)
+    folders = loader.get_search_path()
+    schema = folders.get_path().pop()  # Hydra expects it at the end
+    for folder in config.hydra.searchpath:
+        folders.append("hydra.searchpath", folder)
+    folders.get_path().append(schema)
+    loader.repository.initialize_sources(folders)
+    loader.__class__ = GroupsOnce
 
 
 class GroupsOnce(ConfigLoaderImpl):

@@ -23,11 +23,12 @@ from evident import store
 from evident.cell import compute
 from evident.cell_folder import COST, CellFolder
 from evident.errors import UserError
+from evident.groups_once import prepare_loader
 from evident.report.experiment import Cell, Experiment
 from evident.report.replication import Replication, compare, record_of, table_of
 from evident.report.tables.scores import table
 from evident.request import Request, search_path
-from evident.sweep import grid, prepare_loader
+from evident.sweep import grid
 
 TAKEN = ("models", "data")  # artefacts of the store that are not made again
 DESCRIBED = {"DONE", "config.yaml", "environment.json"}  # hashes, identity, and who made it: not what was computed

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -22,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from evident import store
 from evident.cell_folder import CellFolder
 from evident.errors import UserError
-from evident.groups_once import GroupsOnce
+from evident.groups_once import prepare_loader
 from evident.kept_experiment import kept_experiment
 from evident.models.checkpoint import is_file
 from evident.progress import Bar, bar, bars, count_one, counted_elsewhere
@@ -30,6 +29,7 @@ from evident.report import kept_scores
 from evident.report.build import write
 from evident.report.experiment import Cell, Experiment
 from evident.report.kept_scores import KeptScores
+from evident.report.made_before import MadeBefore
 from evident.report.replication import against_commit
 from evident.request import Request, search_path
 
@@ -73,22 +73,6 @@ def _position(overrides: list[str], axes: Iterable[str]) -> tuple[str, ...]:
 def _expand(overrides: list[Override]) -> list[list[str]]:
     [cells] = BasicSweeper.split_arguments(overrides, None)
     return cells
-
-
-def prepare_loader(config: DictConfig) -> None:
-    """Let `glob(*)` list the files of the folders of `hydra.searchpath`, and merge the files of a group once.
-
-    Hydra uses these folders only to compose a config.
-    """
-    loader = GlobalHydra.instance().config_loader()
-    assert isinstance(loader, ConfigLoaderImpl)
-    folders = loader.get_search_path()
-    schema = folders.get_path().pop()  # Hydra expects it at the end
-    for folder in config.hydra.searchpath:
-        folders.append("hydra.searchpath", folder)
-    folders.get_path().append(schema)
-    loader.repository.initialize_sources(folders)
-    loader.__class__ = GroupsOnce
 
 
 def _with_sources(request: Request, sources: Mapping[str, str]) -> Request:
@@ -231,20 +215,31 @@ class Sweep(Callback):
                 "no explainer asked for supports a network of the sweep, or explainers_by_model excludes it; "
                 "choose another"
             )
-        reasons = list(dict.fromkeys(left_out.values()))
         if left_out and not cells and not missing:
-            raise UserError("no explainer applies to the network:\n" + "\n".join(why for _, _, why in reasons))
+            reasons = dict.fromkeys(why for _, _, why in left_out.values())
+            raise UserError("no explainer applies to the network:\n" + "\n".join(reasons))
         if cells:
-            results = Path(config.paths.results)
-            from_kept = any(cell.folder in kept.folders.values() for cell in cells.values())
-            overrides = [*search_path(config.hydra.overrides.hydra), *config.hydra.overrides.task]
-            experiment = Experiment(list(cells.values()), kept.audits if from_kept else None, overrides)
-            if not from_kept:
-                kept_scores.keep(experiment, left_out, kept_scores.file_of(results, config.experiment))
-            print(write(experiment, results / config.experiment, reasons, figures=not from_kept))
-            if name := config.get("kept_as"):
-                same = kept_experiment(name, "own", config.hydra.overrides.task, config.hydra.sweeper.params)
-                print(f"The same as conf/experiment/{name}.yaml, for experiment={name}:\n\n{same}")
-            if found := against_commit(Path(config.paths.results), config.experiment):
-                print(f"{found.line()} (python run.py task=replicate experiment={config.experiment} lists them)")
+            self._write(config, list(cells.values()), left_out, kept)
         return missing
+
+    def _write(self, config: DictConfig, cells: list[Cell], left_out: kept_scores.LeftOut, kept: KeptScores) -> None:
+        """Write report and kept scores, unless the same are there and nothing asks for them, and print the table."""
+        from_kept = any(cell.folder in kept.folders.values() for cell in cells)
+        overrides = [*search_path(config.hydra.overrides.hydra), *config.hydra.overrides.task]
+        experiment = Experiment(cells, kept.audits if from_kept else None, overrides)
+        made = MadeBefore(config, experiment, left_out)
+        if config.task._target_ == COMPUTE and made.is_there:
+            log.info("%s: as the same cells and code wrote it before; task=report writes it again", made.folder)
+            print(made.text())
+        else:
+            if not from_kept:
+                kept_scores.keep(experiment, left_out, kept_scores.file_of(made.folder.parent, config.experiment))
+            reasons = list(dict.fromkeys(left_out.values()))
+            print(write(experiment, made.folder, reasons, figures=not from_kept))
+            if not from_kept:
+                made.remember()
+        if name := config.get("kept_as"):
+            same = kept_experiment(name, "own", config.hydra.overrides.task, config.hydra.sweeper.params)
+            print(f"The same as conf/experiment/{name}.yaml, for experiment={name}:\n\n{same}")
+        if found := against_commit(made.folder.parent, config.experiment):
+            print(f"{found.line()} (python run.py task=replicate experiment={config.experiment} lists them)")
