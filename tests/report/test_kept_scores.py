@@ -1,15 +1,18 @@
 """Scores that are kept in one file: what comes back, and that the tables made of it are the same."""
 
 import math
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pytest
 import torch
 from omegaconf import OmegaConf
 from report_samples import finished_cell, image_scores
 
 from evident.cell_folder import COST, DIRECTIONS, EXAMPLES, FEATURES, INTERPRETATION, NETWORK, SCORES
+from evident.errors import UserError
 from evident.report.experiment import Cell, Experiment
 from evident.report.kept_scores import ALL_IMAGES, file_of, keep, restored
 from evident.report.tables import scores as tables
@@ -55,6 +58,12 @@ def kept_again(cells: list[Cell], file: Path) -> tuple[str, pd.DataFrame]:
     with restored(file) as kept:
         again = Experiment([Cell(cell.config, kept.folders[cell.folder.path.name]) for cell in cells], kept.audits)
         return text(again), again.scores
+
+
+def kept_of(root: Path) -> Path:
+    """Return the file that keeps the scores of one cell."""
+    keep(Experiment([cell_of(root, "rise", 0)]), {}, root / "kept.zip")
+    return root / "kept.zip"
 
 
 def test_tables_of_kept_scores_are_the_same(tmp_path: Path) -> None:
@@ -122,3 +131,22 @@ def test_nothing_is_restored_without_a_file(tmp_path: Path) -> None:
     for file in (None, tmp_path / "none.zip"):
         with restored(file) as kept:
             assert not kept.folders
+
+
+@pytest.mark.parametrize("lost", ["scores.parquet", "cells.json", "sources.json"])
+def test_file_of_an_earlier_version_is_an_error_in_one_line(tmp_path: Path, lost: str) -> None:
+    file = kept_of(tmp_path)
+    with zipfile.ZipFile(file) as archive:
+        contents = {name: archive.read(name) for name in archive.namelist() if name != lost}
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in contents.items():
+            archive.writestr(name, content)
+    with pytest.raises(UserError, match=rf"damaged or of an earlier version \(.*{lost}.*\); remove it"), restored(file):
+        pass
+
+
+def test_damaged_file_is_an_error_in_one_line(tmp_path: Path) -> None:
+    file = kept_of(tmp_path)
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(UserError, match="damaged or of an earlier version"), restored(file):
+        pass

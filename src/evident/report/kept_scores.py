@@ -38,6 +38,7 @@ from evident.cell_folder import (
     SCORES,
     CellFolder,
 )
+from evident.errors import UserError
 from evident.report.experiment import Experiment
 from evident.report.figures.files import write_whole
 from evident.report.tables.features import with_interpretation
@@ -98,16 +99,30 @@ class KeptScores:
 
 @contextmanager
 def restored(file: Path | None) -> Iterator[KeptScores]:
-    """Yield what the file keeps, nothing if there is no file. The folders exist within the body only."""
+    """Yield what the file keeps, nothing if there is no file. The folders exist within the body only.
+
+    Raises `UserError` if the file cannot be read, because it is damaged or of an earlier version.
+    """
     if file is None or not file.is_file():
         yield KeptScores()
         return
-    with TemporaryDirectory() as scratch, zipfile.ZipFile(file) as archive:
+    with TemporaryDirectory() as scratch:
+        try:
+            kept = _unpacked(file, Path(scratch))
+        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            raise UserError(
+                f"{file} is damaged or of an earlier version ({error}); remove it, and a sweep writes it again"
+            ) from error
+        yield kept
+
+
+def _unpacked(file: Path, scratch: Path) -> KeptScores:
+    with zipfile.ZipFile(file) as archive:
         scores = pd.read_parquet(io.BytesIO(archive.read("scores.parquet")))
         by_cell = dict(iter(scores.groupby("cell", sort=False)))
         folders = {}
         for name, files in json.loads(archive.read("cells.json")).items():
-            folder = CellFolder(Path(scratch) / name)
+            folder = CellFolder(scratch / name)
             folder.path.mkdir()
             for own, place in files.items():
                 (folder.path / own).write_bytes(archive.read(place))
@@ -115,7 +130,7 @@ def restored(file: Path | None) -> Iterator[KeptScores]:
             folders[name] = folder
         left_out = {name: tuple(why) for name, why in json.loads(archive.read("left_out.json")).items()}
         audits, sources = (json.loads(archive.read(name)) for name in ("audits.json", "sources.json"))
-        yield KeptScores(folders, audits, left_out, sources)
+        return KeptScores(folders, audits, left_out, sources)
 
 
 def _sources(experiment: Experiment) -> dict[str, str]:
