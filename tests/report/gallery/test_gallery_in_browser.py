@@ -14,6 +14,7 @@ from gallery_samples import CLASSES, HOSTILE, shown_cell
 from PIL import Image
 from scipy.stats import PermutationMethod, wilcoxon
 
+from evident.cell_folder import OUTCOMES
 from evident.report.experiment import Cell, Experiment
 from evident.report.figures.files import write_folder
 from evident.report.gallery.manifest import manifest
@@ -111,6 +112,18 @@ def test_tile_has_class_probability_and_scores(opened: Page, address: str) -> No
     show(opened, address)
     [first] = opened.run("[view.cells.get(0).tiles.get(view.methods.indexOf(1)).innerText]")
     assert first.split() == ["petals", "red", "0.25", "hit", "0.900"]
+
+
+def test_image_of_which_a_wrong_class_is_explained_is_called_by_its_label(opened: Page, tmp_path: Path) -> None:
+    cell = shown_cell(tmp_path, "rise", {"hit": [1.0, 2.0]})
+    outcomes = cell.folder.read(OUTCOMES)
+    cell.folder.write(OUTCOMES, outcomes.assign(label=outcomes["target"][::-1].to_list(), predicted=outcomes["target"]))
+    show(opened, written(tmp_path / "g", [cell]))
+    [said] = opened.run("[view.cells.get(0).element.querySelector('.about').innerText]")
+    assert said.split("\n")[:2] == [CLASSES[1], f"✗ {CLASSES[0]} 0.750"]
+    opened.click(".about")
+    assert text(opened, "#detail-title") == f"{CLASSES[1]}: image 0-0"
+    assert f"predicted {CLASSES[0]} (0.750), wrong, explained: {CLASSES[0]}" in text(opened, "#detail-text")
 
 
 def test_heatmap_has_the_colours_of_the_map(opened: Page, address: str) -> None:

@@ -22,10 +22,11 @@ function openDetail(row, method) {
 
 function showDetail() {
   const row = opened, methods = view.methods.filter(method => row.network.byMethod.has(method));
-  find("detail-title").textContent = row.class ? `${row.class}: ${row.name}` : row.name;
+  find("detail-title").textContent = row.label ? `${row.label}: ${row.name}` : row.name;
   const said = row.predicted
     ? `, predicted ${row.predicted} (${format(row.probability)})${row.right === null ? "" : row.right ? ", right" : ", wrong"}` : "";
-  find("detail-text").textContent = `${row.network.data}, ${networkName(row.network)}${said}`;
+  const explained = row.class === row.label ? "" : `, explained: ${row.class}`;
+  find("detail-text").textContent = `${row.network.data}, ${networkName(row.network)}${said}${explained}`;
   const names = methods.map(method => [gallery.methods[method].name, words(gallery.methods[method].name)]);
   if (!names.some(([name]) => name === state.a)) state.a = names[0]?.[0] ?? "";
   if (!names.some(([name]) => name === state.b) || state.b === state.a) state.b = names.find(([name]) => name !== state.a)?.[0] ?? "";

@@ -18,7 +18,7 @@ function measure() {
 }
 
 function about(row) {
-  const parts = [stack(row), make("b", { title: row.class, className: "class" }, row.class)];
+  const parts = [stack(row), make("b", { title: row.label, className: "class" }, row.label)];
   if (row.predicted) {
     const mark = row.right === null ? "" : row.right ? "right" : "wrong";
     parts.push(make("b", { className: mark, title: `predicted: ${row.predicted}` },

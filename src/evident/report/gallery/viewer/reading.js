@@ -39,11 +39,13 @@ for (const network of gallery.networks) {
   network.byMethod = new Map(network.cells.map((cell, number) => [cell.method, { ...cell, number }]));
   const said = network.outcomes;
   network.names.forEach((name, index) => {
-    const row = { network, index, name, class: network.regression ? "" : network.class[index] };
+    const row = { network, index, name, class: network.regression ? "" : network.class[index] };  // the explained one
+    row.label = row.class;
     if (said) {
       row.predicted = said.predicted[index];
       row.probability = said.probability[index];
       row.own = said.target_probability[index];
+      row.label = (row.class && said.label[index]) || row.class;
       row.right = said.label[index] ? said.label[index] === row.predicted : null;
     }
     row.key = `${network.data}/${network.model}/${network.seed}/${name}`;
