@@ -77,8 +77,9 @@ def explain_image(config: DictConfig) -> None:
         save_network(network, _splits(request, setup), kept)
         for recorder in recorders:
             recorder.save(kept)
-        for section in sections_of([Cell(config, kept)]):
-            part = section.picture(kept, request.labels)
+        cell = Cell(config, kept)
+        for section in sections_of([cell]):
+            part = section.picture(cell)
             if twice := part.values.keys() & prediction.keys() | files & {*part.figures, *part.images}:
                 raise RuntimeError(f"two sections write {', '.join(sorted(twice))} of one picture")
             prediction |= part.values

@@ -196,13 +196,13 @@ class Sweep(Callback):
             except UserError as error:
                 whole = False
                 log.error("%s", error)
-            if whole:
-                cells[request.folder] = Cell(composed, CellFolder(request.folder))
-            elif request.folder.name in kept.folders:
-                cells[request.folder] = Cell(composed, kept.folders[request.folder.name])
+            folder = CellFolder(request.folder) if whole else kept.folders.get(request.folder.name)
+            if folder is not None:
+                cells[request.folder] = Cell(composed, folder)
             elif composed.leave_out and (why := request.folder / "LEFT_OUT").is_file():
                 network = f"{composed.model.name} on {composed.data.name}"
-                left_out[request.folder.name] = (composed.row, network, why.read_text())
+                title = Cell(composed, CellFolder(request.folder)).title
+                left_out[request.folder.name] = (title, network, why.read_text())
             elif request.folder.name in kept.left_out:
                 left_out[request.folder.name] = kept.left_out[request.folder.name]
             elif overrides in wanted.asked:

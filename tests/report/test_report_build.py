@@ -141,7 +141,7 @@ def test_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
 def test_section_adds_nothing_unless_it_says_so(tmp_path: Path) -> None:
     cell = cell_of(tmp_path, "cam", {})
     assert Silent().report(Experiment([cell])) == Part({}, {}, "", {})
-    assert Silent().picture(cell.folder, cell.labels) == PicturePart({}, {}, {})
+    assert Silent().picture(cell) == PicturePart({}, {}, {})
 
 
 def test_compressed_table_replaces_the_plain_one_of_an_earlier_version(tmp_path: Path) -> None:

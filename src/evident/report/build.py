@@ -18,6 +18,7 @@ from evident.report.figures.files import write_figures, write_folder, write_whol
 from evident.report.gallery.page import Shown, gallery, without_links
 from evident.report.sections.contract import Section
 from evident.report.table_files import COMPRESSED, encode, file_name
+from evident.report.tables.titles import title_of
 
 log = logging.getLogger("evident")
 
@@ -60,7 +61,8 @@ def write(
         text += part.text
     if left_out:
         text += "\n## Left out\n\n| explainer | network | why |\n|---|---|---|\n"
-        text += "".join(f"| {' | '.join(part.replace('|', '/') for part in line)} |\n" for line in left_out)
+        named = ((title_of(explainer, experiment.titles), *rest) for explainer, *rest in left_out)
+        text += "".join(f"| {' | '.join(part.replace('|', '/') for part in line)} |\n" for line in named)
     for name, table in tables.items():
         write_whole(results / file_name(name), encode(name, table))
         if name in COMPRESSED:  # a report of an earlier version, which would show other numbers

@@ -33,7 +33,7 @@ def sample_of(experiment: Experiment, cells: Sequence[Cell], images: int | None 
     several = len(networks) > 1
     of_networks = f"{'each of ' if several and of_images else ''}{len(networks)} network{'s' * several}"
     sample = " for ".join([*of_images, of_networks])
-    budgets = {cell.title: cell.budget for cell in cells if cell.budget}
+    budgets = {experiment.titles[cell.labels["explainer"]]: cell.budget for cell in cells if cell.budget}
     spent = budgets_in_words(budgets)
     sentence = f"{sample} ({', '.join(names)}; {_seeds(cells)}), explained for {_explained(cells)}."
     return sentence + (f" Budgets per image: {spent}." if spent else "")

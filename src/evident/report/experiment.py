@@ -14,6 +14,7 @@ from evident.cell_folder import DIRECTIONS, NETWORK, SAMENESS, SCORES, CellFolde
 from evident.data.loading import base_config
 from evident.metrics.contract import needs_of
 from evident.report.audit import audited
+from evident.report.tables.titles import title_of
 
 # Entries of NETWORK that describe a network in tables and provenance.
 DESCRIBED = ("hash", "accuracy", "weights")
@@ -39,9 +40,15 @@ class Cell:
     def title(self) -> str:
         """The explainer's name as tables and figures show it: the `title` of its config, or its name in words."""
         name, row = str(self.config.explainer.name), str(self.config.row)
-        if (title := self.config.explainer.get("title")) and row.startswith(name):
-            return f"{title}{row.removeprefix(name)}"  # a row may add a budget to the name
-        return row.replace("_", " ")
+        if row.startswith(name):
+            return f"{self.method}{row.removeprefix(name)}"  # a row may add a budget to the name
+        return title_of(row)
+
+    @property
+    def method(self) -> str:
+        """The same without what the row adds, such as a budget: for tables of which that is another column."""
+        explainer = self.config.explainer
+        return str(explainer.get("title") or title_of(explainer.name))
 
     @property
     def name(self) -> str:
@@ -178,10 +185,8 @@ class Experiment:
 
     @cached_property
     def titles(self) -> dict[str, str]:
-        """How tables and figures name each explainer: by its title, or in words if two explainers have one title."""
-        titles = {str(cell.labels["explainer"]): cell.title for cell in self.cells}
-        shared = {title for title in titles.values() if list(titles.values()).count(title) > 1}
-        return {name: name.replace("_", " ") if title in shared else title for name, title in titles.items()}
+        """How tables and figures name each explainer (`titles_of`)."""
+        return titles_of(self.cells)
 
     @cached_property
     def sameness(self) -> pd.DataFrame:
@@ -216,6 +221,13 @@ class Experiment:
             seed = {} if "weights" in network else {"seed": cell.config.network_seed}
             found[network["hash"]] = {**names, **seed, **described}
         return list(found.values())
+
+
+def titles_of(cells: Sequence[Cell]) -> dict[str, str]:
+    """Return how tables and figures name each explainer: by its title, or in words if two explainers have one title."""
+    titles = {str(cell.labels["explainer"]): cell.title for cell in cells}
+    shared = {title for title in titles.values() if list(titles.values()).count(title) > 1}
+    return {name: title_of(name) if title in shared else title for name, title in titles.items()}
 
 
 def _needs_mask(build: DictConfig) -> bool:

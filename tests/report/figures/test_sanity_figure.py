@@ -39,10 +39,11 @@ def texts(axes) -> list[str]:
 
 @pytest.mark.parametrize("depths", [1, 4, 5])
 def test_every_explainer_has_a_row_with_its_interval_and_similarities(depths: int) -> None:
-    figure = sanity_figure(table_of(KINDS), points_of(depths), {"random"}, 0.5)
+    titles = {"grad_cam": "Grad-CAM"}
+    figure = sanity_figure(table_of(KINDS), points_of(depths), {"random"}, 0.5, titles)
     figure.savefig(io.BytesIO())
     first, *panels = figure.axes
-    assert [label.get_text() for label in first.get_yticklabels()] == list(MEANS)
+    assert [label.get_text() for label in first.get_yticklabels()] == ["gradient", "Grad-CAM", "random"]
     assert [label.get_fontstyle() for label in first.get_yticklabels()] == ["normal", "normal", "italic"]
     markers = [line for line in first.lines if line.get_marker() == "o"]
     assert [line.get_xdata()[0] for line in markers] == list(MEANS.values())

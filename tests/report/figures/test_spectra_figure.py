@@ -38,7 +38,7 @@ def test_every_explainer_has_a_heatmap_above_its_spectrum(count: int) -> None:
     figure = spectra_figure(examples, {name: 0.125 for name in examples})
     pixels_of(figure)
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
-    assert titles == [f"{name}\n0.1250" for name in examples]
+    assert titles == [f"explainer {number}\n0.1250" for number in range(count)]
     assert sum(len(axes.images) for axes in figure.axes) == 2 * count
     for upper, lower in zip(figure.axes[::2], figure.axes[1::2], strict=True):
         assert upper.get_position().y0 > lower.get_position().y1

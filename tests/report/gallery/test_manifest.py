@@ -40,6 +40,7 @@ def cells(tmp_path: Path) -> list[Cell]:
 
 def test_methods_are_sorted_references_last(cells: list[Cell]) -> None:
     said, _ = made(cells)
+    assert [method["title"] for method in said["methods"]][1:] == ["rise", "oracle"]
     assert [(method["name"], method["reference"]) for method in said["methods"]] == [
         (HOSTILE, False),
         ("rise", False),

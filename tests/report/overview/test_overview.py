@@ -15,7 +15,7 @@ from PIL import Image
 from evident.report.claims.verdicts import BEGIN, Claim
 from evident.report.overview.cards import cards
 from evident.report.overview.cost import cost_figure, quality
-from evident.report.overview.page import scoreboard, write
+from evident.report.overview.page import scoreboard, titles_of_configs, write
 from evident.report.overview.papers import Paper, papers
 from evident.report.overview.ranks import ranks, ranks_figure
 
@@ -175,3 +175,18 @@ def test_every_experiment_has_a_card_whose_picture_exists() -> None:
     text = (ROOT / "results" / "README.md").read_text()
     for link in re.findall(r"\]\(([^)]+)\)", text):
         assert (ROOT / "results" / link).exists(), link
+
+
+def test_figures_show_titles_of_configs(tmp_path: Path) -> None:
+    folder = tmp_path / "conf" / "explainer"
+    (folder / "variants").mkdir(parents=True)
+    (folder / "method_1.yaml").write_text("name: method_1\ntitle: Method-I\n")
+    (folder / "variants" / "two.yaml").write_text("explainer:\n  name: method_2\n  title: Method-II\n")
+    (folder / "method_3.yaml").write_text("name: method_3\n")
+    titles = titles_of_configs(folder)
+    assert titles == {"method_1": "Method-I", "method_2": "Method-II"}
+    results = project(tmp_path / "project") / "results"
+    shown = [label.get_text() for label in ranks_figure(ranks(results), titles).axes[0].get_yticklabels()]
+    assert {"Method-I", "Method-II", "method 3"} <= set(shown)
+    named = [text.get_text() for text in cost_figure(quality(results), titles).axes[0].texts]
+    assert {"Method-I", "Method-II", "method 3"} <= set(named)

@@ -75,6 +75,6 @@ def test_cells_of_one_row_with_different_budgets_name_both(tmp_path: Path) -> No
 
 def test_section_shows_nothing_of_a_single_picture(tmp_path: Path) -> None:
     cell = cell_with(tmp_path, "rise", "8 masks")
-    picture = SECTION.picture(cell.folder, cell.labels)
+    picture = SECTION.picture(cell)
     assert not picture.values
     assert not picture.figures

@@ -174,7 +174,7 @@ def test_section_draws_scenes_and_removals_of_its_cells(tmp_path: Path) -> None:
 def test_picture_lists_contributions_by_their_size(tmp_path: Path) -> None:
     kept = stated(label=None, shown=(0,))
     cell = cell_of(tmp_path, "siam", "siam", kept=kept)
-    part = Contributions().picture(cell.folder, cell.labels)
+    part = Contributions().picture(cell)
     assert list(part.figures) == ["explanation"]
     contributions = part.values["contributions"]
     sizes = [abs(value) for value in contributions.values()]
@@ -185,4 +185,4 @@ def test_picture_lists_contributions_by_their_size(tmp_path: Path) -> None:
 def test_picture_without_stated_contributions_lists_none(tmp_path: Path) -> None:
     for explainer, kept in {"cam": own_map(), "gradient": None}.items():
         cell = cell_of(tmp_path, explainer, "scene_regressor", kept=kept)
-        assert Contributions().picture(cell.folder, cell.labels) == PicturePart()
+        assert Contributions().picture(cell) == PicturePart()

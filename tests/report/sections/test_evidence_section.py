@@ -110,7 +110,7 @@ def test_picture_shows_its_evidence_with_the_scores_of_both_images(
 ) -> None:
     kept = evidence(count=1)
     cell = cell_of(tmp_path, "fgvis", kept, regression=regression)
-    part = Evidence().picture(cell.folder, cell.labels)
+    part = Evidence().picture(cell)
     assert part.values["evidence"] == {
         f"explanation_{measure}": kept["explanation_score"].item(),
         f"complement_{measure}": kept["complement_score"].item(),
@@ -123,4 +123,4 @@ def test_picture_shows_its_evidence_with_the_scores_of_both_images(
 
 def test_picture_without_evidence_has_none(tmp_path: Path) -> None:
     cell = cell_of(tmp_path, "gradient", {"images": evidence()["images"]})
-    assert Evidence().picture(cell.folder, cell.labels) == PicturePart()
+    assert Evidence().picture(cell) == PicturePart()

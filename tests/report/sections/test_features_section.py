@@ -168,10 +168,10 @@ def test_every_data_set_has_figures_of_its_own(tmp_path: Path) -> None:
 
 def test_picture_lists_the_features_that_take_part_with_their_shares(tmp_path: Path) -> None:
     cell = with_features(tmp_path, "vebi", without=(INTERPRETATION,))
-    part = Features().picture(cell.folder, cell.labels)
+    part = Features().picture(cell)
     assert part.values == {
         "features": [{"feature": "relu:1", "share": 0.75}, {"feature": "relu:2", "share": 0.25}],
     }
     assert list(part.figures) == ["features"]
     nothing = without_features(tmp_path, "random")
-    assert Features().picture(nothing.folder, nothing.labels) == PicturePart()
+    assert Features().picture(nothing) == PicturePart()

@@ -210,7 +210,7 @@ def test_picture_shows_the_class_and_a_heatmap_from_zero_to_one(tmp_path: Path) 
     heatmaps = torch.tensor([[[0.5, 1.0], [1.5, 2.5]]])
     kept = {"images": torch.zeros(1, 3, 2, 2).byte(), "heatmaps": heatmaps, "target": torch.tensor([1])}
     cell = finished_cell(tmp_path, "rise", products={EXAMPLES: kept, NETWORK: {"classes": CLASSES}})
-    part = Examples().picture(cell.folder, cell.labels)
+    part = Examples().picture(cell)
     assert titles(part.figures["overlay"]) == ["dog", "rise"]
     assert part.images["heatmap"].tolist() == [[[0, 0.25], [0.5, 1]]]
     assert part.values == {}
@@ -249,4 +249,4 @@ def test_cost_is_per_image_except_for_memory(tmp_path: Path) -> None:
 def test_sections_without_a_picture_add_nothing_to_one(tmp_path: Path) -> None:
     cell = cell_of(tmp_path)
     for section in (Scores([]), Ablation("ablation"), Colour("colour"), Spectra("grid_energy"), Cost()):
-        assert section.picture(cell.folder, cell.labels) == PicturePart()
+        assert section.picture(cell) == PicturePart()

@@ -53,7 +53,7 @@ def test_best_method_is_bold_and_ties_are_marked(metric: str, best: str) -> None
     text = score_text.markdown(tables.table(frame, DIRECTIONS), {"random"})
     lines = {line.split(" | ")[0].strip("| *"): line for line in text.splitlines() if line.startswith("| ")}
     assert "**" in lines[best]
-    assert "≈" in lines[f"near_{best}"]
+    assert "≈" in lines[f"near {best}"]
     assert "**" not in lines["random"]
     assert lines["explainer"].endswith("↑ |" if metric == "up" else "↓ |")
 

@@ -1,19 +1,22 @@
 """How much the score of an explanation depends on its colours."""
 
+from collections.abc import Mapping
+
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
 from evident.report.figures.axes import plain_numbers
+from evident.report.tables.titles import UNTITLED, title_of
 
 CLASSES = 24  # at most; of more classes, the first two thirds and the last third of these
 
 
-def colour_figure(colours: pd.DataFrame) -> Figure:
+def colour_figure(colours: pd.DataFrame, titles: Mapping[str, str] = UNTITLED) -> Figure:
     """Draw the change of each class's score without colour and with swapped channels, the largest drop on top.
 
     `colours` are the rows of one network and explainer, with the columns explainer, model, class, metric (colour_grey,
-    colour_swap) and mean. The rows of several seeds are averaged.
+    colour_swap) and mean. The rows of several seeds are averaged. The explainer is called by its title.
     """
     wide = colours.groupby(["class", "metric"], sort=False)["mean"].mean().unstack("metric").sort_values("colour_grey")
     shown = wide if len(wide) <= CLASSES else pd.concat([wide.iloc[: CLASSES * 2 // 3], wide.iloc[-CLASSES // 3 :]])
@@ -29,7 +32,7 @@ def colour_figure(colours: pd.DataFrame) -> Figure:
     axes.invert_yaxis()
     axes.set_xlabel("change of the class's probability in its explanation", fontsize=8)
     axes.tick_params(axis="x", labelsize=7)
-    title = f"{colours['explainer'].iloc[0]}, {colours['model'].iloc[0]}"
+    title = f"{title_of(colours['explainer'].iloc[0], titles)}, {colours['model'].iloc[0]}"
     rest = f": {len(shown)} of {len(wide)} classes" if len(shown) < len(wide) else ""
     axes.set_title(title + rest, fontsize=8)
     axes.legend(fontsize=7, loc="upper right")

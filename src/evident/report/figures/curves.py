@@ -13,6 +13,7 @@ from scipy.optimize import isotonic_regression
 
 from evident.report.figures.axes import plain_numbers
 from evident.report.tables.order import best_first
+from evident.report.tables.titles import UNTITLED, title_of
 
 # Labels of the positions of a curve, by its axis, and of its values, by its metric or its axis.
 POSITIONS = {
@@ -56,7 +57,7 @@ def curves_figure(
     curves: pd.DataFrame,
     references: Collection[str],
     followed: str = "relative probability",
-    titles: Mapping[str, str] | None = None,
+    titles: Mapping[str, str] = UNTITLED,
 ) -> Figure:
     """Draw means and 95 % intervals (bands) of all explainers, one panel per curve, references dashed in grey.
 
@@ -66,7 +67,7 @@ def curves_figure(
     """
     metrics = list(dict.fromkeys(curves["metric"]))
     names = list(dict.fromkeys(curves["explainer"]))
-    shown = {name: (titles or {}).get(name, name) for name in names}
+    shown = {name: title_of(name, titles) for name in names}
     columns = min(3, len(metrics))
     rows = -(-len(metrics) // columns)
     across = LEFT + PANEL[0] + 0.25 + CHARACTER * max(map(len, shown.values()))
@@ -127,11 +128,11 @@ def apart(wanted: np.ndarray, gap: float) -> np.ndarray:
     return found
 
 
-def ablation_figure(curves: pd.DataFrame) -> Figure:
+def ablation_figure(curves: pd.DataFrame, titles: Mapping[str, str] = UNTITLED) -> Figure:
     """Draw the accuracy on the class while relevant, random or the least relevant features are set to zero.
 
     `curves` has the columns explainer, metric (`ablation_CHOICE`), at, mean, ci_low and ci_high. Explainers that
-    learned the same relevance share a panel.
+    learned the same relevance share a panel, above which their `titles` stand.
     """
     panels: dict[tuple[float, ...], list[str]] = {}
     for name, part in curves.groupby("explainer", sort=False):
@@ -149,7 +150,7 @@ def ablation_figure(curves: pd.DataFrame) -> Figure:
             axes.plot(part["at"], part["mean"], color=colour, lw=1.3, label=choice)
         axes.set_ylim(-0.02, 1.02)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_title("\n".join([name, *same]), fontsize=9)
+        axes.set_title("\n".join(title_of(each, titles) for each in (name, *same)), fontsize=9)
         axes.set_xlabel(POSITIONS["features"], fontsize=8)
         axes.set_ylabel(VALUES["features"], fontsize=8)
         axes.tick_params(labelsize=7)

@@ -1,6 +1,6 @@
 """How similar maps stay when the weights of their network are randomised."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
 from evident.report.tables.sanity import DEPENDS, IGNORES, MEASURES, UNDECIDED
+from evident.report.tables.titles import UNTITLED, title_of
 
 COLOURS = {DEPENDS: "#2166ac", UNDECIDED: "#777777", IGNORES: "#b2182b"}
 ROW, COLUMN, INTERVALS, NAMES = 0.19, 0.31, 2.2, 1.6  # inches
@@ -28,11 +29,17 @@ class Block(NamedTuple):
     values: pd.DataFrame
 
 
-def sanity_figure(table: pd.DataFrame, points: pd.DataFrame, references: Collection[str], limit: float) -> Figure:
+def sanity_figure(
+    table: pd.DataFrame,
+    points: pd.DataFrame,
+    references: Collection[str],
+    limit: float,
+    titles: Mapping[str, str] = UNTITLED,
+) -> Figure:
     """Draw the decisive interval of every explainer, and a table of colours for each measure with a column per depth.
 
     `table` is that of `tables.sanity.sanity` for one network, whose order is kept; `points` are the means of the curves
-    by explainer, metric and depth `at`. References are in italics, with hollow points.
+    by explainer, metric and depth `at`. References are in italics, with hollow points. Rows are called by `titles`.
     """
     names = list(dict.fromkeys(table["explainer"]))
     blocks = {measure: _blocks(table, points, measure) for measure in MEASURES}
@@ -41,6 +48,9 @@ def sanity_figure(table: pd.DataFrame, points: pd.DataFrame, references: Collect
     figure = Figure(figsize=(NAMES + sum(widths) + 0.8, ROW * len(names) + 1.5), dpi=110, layout=layout)
     first, *panels = figure.subplots(1, len(widths), sharey=True, width_ratios=widths)
     _draw_intervals(first, table, names, references, limit)
+    first.set_yticks(range(len(names)), [title_of(name, titles) for name in names], fontsize=SIZE, parse_math=False)
+    for label, name in zip(first.get_yticklabels(), names, strict=True):
+        label.set_fontstyle("italic" if name in references else "normal")
     for axes, (measure, found) in zip(panels, blocks.items(), strict=True):
         _draw_colours(axes, names, found)
         axes.set_title(MEASURES[measure], fontsize=SIZE + 2, pad=30)
@@ -80,9 +90,6 @@ def _draw_intervals(
         axes.plot([found["ci_low"], found["ci_high"]], [row, row], color=colour, lw=1.5)
         face = "white" if name in references else colour
         axes.plot(found["mean"], row, "o", ms=4.5, color=colour, markerfacecolor=face)
-    axes.set_yticks(range(len(names)), names, fontsize=SIZE)
-    for label in axes.get_yticklabels():
-        label.set_fontstyle("italic" if label.get_text() in references else "normal")
     lowest = decisive["ci_low"].min()
     axes.set_xlim(max(-1.08, min(-0.15, lowest - 0.05)), 1.08)  # intervals may go beyond what a correlation can be
     axes.tick_params(axis="x", labelsize=SIZE)

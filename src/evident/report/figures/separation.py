@@ -1,20 +1,21 @@
 """What explanations reach for the class that is present and for absent classes, image by image."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
 from evident.report.figures.axes import plain_numbers
+from evident.report.tables.titles import UNTITLED, title_of
 
 LINES = (0.1, 0.5)  # absent classes should stay below the first, present ones above the second
 
 
-def separation_figure(reached: pd.DataFrame, kinds: Sequence[str]) -> Figure:
+def separation_figure(reached: pd.DataFrame, kinds: Sequence[str], titles: Mapping[str, str] = UNTITLED) -> Figure:
     """Draw one panel per explainer of one network, one row per kind of class, one point per image.
 
-    `reached` has the columns explainer, kind and value.
+    `reached` has the columns explainer, kind and value. Panels have the `titles` of explainers.
     """
     names = list(dict.fromkeys(reached["explainer"]))
     columns = min(3, len(names))
@@ -33,7 +34,7 @@ def separation_figure(reached: pd.DataFrame, kinds: Sequence[str]) -> Figure:
             axes.plot(values, [place + offset for offset in spread], "o", ms=3, alpha=0.6, color=f"C{min(place, 1)}")
         plain_numbers(axes)
         axes.set_yticks(range(len(kinds)), kinds, fontsize=7)
-        axes.set_title(name, fontsize=8)
+        axes.set_title(title_of(name, titles), fontsize=8, parse_math=False)
         axes.tick_params(axis="x", labelsize=7)
         sns.despine(ax=axes)
     grid.flat[0].invert_yaxis()

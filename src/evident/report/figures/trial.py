@@ -123,7 +123,7 @@ def reliability_figure(table: pd.DataFrame) -> Figure:
 
 def agreement_figure(matrix: pd.DataFrame, title: str) -> Figure:
     """Draw a matrix of agreements, clustered by average linkage of 1 - agreement; a gap counts as no agreement."""
-    filled = matrix.fillna(0).to_numpy(copy=True)
+    filled = matrix.fillna(0).clip(upper=1).to_numpy(copy=True)  # equal maps may correlate by a rounding error more
     np.fill_diagonal(filled, 1)
     tree = linkage(squareform(1 - (filled + filled.T) / 2, checks=False), "average", optimal_ordering=True)
     side = CELL * len(matrix)

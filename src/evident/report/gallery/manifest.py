@@ -16,6 +16,7 @@ from evident.models.training import format_measures
 from evident.report.experiment import Cell, Experiment
 from evident.report.gallery import tiles
 from evident.report.gallery.packing import pack, rounded
+from evident.report.tables.titles import title_of
 
 SEQUENTIAL, DIVERGING = ("viridis", "magma", "cividis", "gray"), ("coolwarm",)
 STOPS = 33  # colours of a map; a browser interpolates between them
@@ -45,7 +46,8 @@ def manifest(experiment: Experiment, cells: Sequence[Cell], longest: int) -> tup
     """Return what the gallery shows of `cells`, all of which keep examples, and the files of its tiles by name.
 
     Tiles have at most `longest` pixels per side. The first key of each network's cell is the place of its method in
-    `methods`; scores and curves refer to `scores` and `curves` by their places too.
+    `methods`; scores and curves refer to `scores` and `curves` by their places too. Readers see the `title` of a
+    method; addresses of pages keep its `name`.
     """
     files: dict[str, bytes] = {}
     names = {_network(cell): _image_names(cell) for cell in cells}
@@ -81,7 +83,15 @@ def manifest(experiment: Experiment, cells: Sequence[Cell], longest: int) -> tup
         "command": experiment.command,
         "maps": {name: _colours(name) for name in SEQUENTIAL},
         "diverging": {name: _colours(name) for name in DIVERGING},
-        "methods": [{"name": name, "reference": name in references, "budget": budgets.get(name)} for name in methods],
+        "methods": [
+            {
+                "name": name,
+                "title": title_of(name, experiment.titles),
+                "reference": name in references,
+                "budget": budgets.get(name),
+            }
+            for name in methods
+        ],
         "scores": [{"name": name, "direction": experiment.directions.get(name, "neither")} for name in metrics],
         "curves": [
             {"name": curve.name, "axis": curve.axis, "at": rounded(curve.at), "limits": curve.limits}

@@ -1,11 +1,14 @@
 """What a method costs beside how well it finds the evidence."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+
+from evident.report.tables.titles import UNTITLED, title_of
 
 EXPERIMENT, METRIC = "an8flower", "average_precision"
 LEFT = 2  # passes: labels of cheaper methods are on the left of their points, where they have room
@@ -21,8 +24,8 @@ def quality(results: Path) -> pd.DataFrame:
     return scores.join(passes.groupby(cost["explainer"]).mean().rename("passes"), how="inner").sort_values("passes")
 
 
-def cost_figure(table: pd.DataFrame) -> Figure:
-    """Draw `quality`, with the name of each method beside its point; intervals over networks."""
+def cost_figure(table: pd.DataFrame, titles: Mapping[str, str] = UNTITLED) -> Figure:
+    """Draw `quality`, with the title of each method beside its point; intervals over networks."""
     figure = Figure(figsize=(8.5, 5), dpi=110, layout="constrained")
     axes = figure.subplots()
     colour = sns.color_palette("deep")[0]
@@ -39,7 +42,7 @@ def cost_figure(table: pd.DataFrame) -> Figure:
             for name, x, y in zip(column.index, column["passes"], column["mean"], strict=True):
                 height = max(y, height + GAP)
                 place, side = (x / 1.1, "right") if left else (x * 1.1, "left")
-                axes.annotate(str(name), (x, y), (place, height), ha=side, va="center", fontsize=6.5)
+                axes.annotate(title_of(name, titles), (x, y), (place, height), ha=side, va="center", fontsize=6.5)
     axes.set_xlabel("passes of the network per image, forward and backward", fontsize=8)
     axes.set_ylabel(f"{METRIC.replace('_', ' ')} on rendered flowers", fontsize=8)
     axes.tick_params(labelsize=7)

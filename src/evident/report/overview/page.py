@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from evident.report.claims.verdicts import Claim
 from evident.report.figures.files import write_figures, write_whole
@@ -38,7 +38,8 @@ def write(root: Path) -> None:
     results = root / "results"
     found, table = papers(root), ranks(results)
     (results / "overview").mkdir(exist_ok=True)
-    drawn = {"ranks": ranks_figure(table), "cost": cost_figure(quality(results))}
+    titles = titles_of_configs(root / "conf" / "explainer")
+    drawn = {"ranks": ranks_figure(table, titles), "cost": cost_figure(quality(results), titles)}
     if (top := teaser(results)) is not None:
         drawn["teaser"] = top
     figures = write_figures(drawn, results / "overview")
@@ -51,6 +52,13 @@ def write(root: Path) -> None:
     before, begin, rest = readme.read_text().partition(BEGIN)
     if begin:
         write_whole(readme, f"{before}{begin}\n{scoreboard(found)}\n{END}{rest.partition(END)[2]}")
+
+
+def titles_of_configs(folder: Path) -> dict[str, str]:
+    """Return the titles that explainers have in a folder of configs, by name; the committed tables have names only."""
+    configs = [OmegaConf.load(file) for file in sorted(folder.rglob("*.yaml"))]
+    own = [config.get("explainer", config) for config in configs if isinstance(config, DictConfig)]
+    return {str(config.name): str(config.title) for config in own if "title" in config}
 
 
 def scoreboard(found: Sequence[Paper]) -> str:

@@ -1,10 +1,13 @@
 """The rank of every method by every main metric on every data set, in one table and one figure."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+
+from evident.report.tables.titles import UNTITLED, title_of
 
 # Main experiments, and the scores that are compared there; those by masks first.
 EXPERIMENTS = ("an8flower", "an8flower_double_12c", "mnist", "imagenet", "scenicness")
@@ -50,8 +53,8 @@ def ranks(results: Path) -> pd.DataFrame:
     return table.loc[[*methods, *(name for name in REFERENCES if name in table.index)]]
 
 
-def ranks_figure(table: pd.DataFrame) -> Figure:
-    """Draw `ranks`: bright is good, the number is the rank, references are below the line."""
+def ranks_figure(table: pd.DataFrame, titles: Mapping[str, str] = UNTITLED) -> Figure:
+    """Draw `ranks` under the `titles` of explainers: bright is good, the number is the rank, references come last."""
     figure = Figure(figsize=(2.2 + 0.42 * table.shape[1], 1.9 + 0.2 * len(table)), dpi=110, layout="constrained")
     axes = figure.subplots()
     sns.heatmap(
@@ -66,9 +69,10 @@ def ranks_figure(table: pd.DataFrame) -> Figure:
         cbar_kws={"label": "rank / number of rows", "shrink": 0.4, "aspect": 15},
         ax=axes,
     )
+    names = [title_of(name, titles) for name in table.index]
     labels = table.columns.get_level_values("metric").str.replace("_", " ")
     axes.set_xticks([place + 0.5 for place in range(table.shape[1])], labels, rotation=90, fontsize=7)
-    axes.set_yticks([place + 0.5 for place in range(len(table))], table.index, rotation=0, fontsize=7)
+    axes.set_yticks([place + 0.5 for place in range(len(table))], names, rotation=0, fontsize=7)
     axes.set_xlabel("")
     axes.set_ylabel("")
     competing = sum(name not in REFERENCES for name in table.index)

@@ -28,6 +28,6 @@ class Ablation(Section):
             own = curves[(curves["data"] == network.data) & (curves["model"] == network.model)]
             if len(own):
                 name = f"{self.measure}{network.suffix}"
-                part.figures[name] = ablation_figure(own)
+                part.figures[name] = ablation_figure(own, experiment.titles)
                 part.captions[name] = f"{SHOWN} {sample_of(experiment, network.cells)}"
         return part

@@ -41,14 +41,15 @@ class Budgets(Section):
         scores = pd.concat(found, ignore_index=True)
         table, metrics = tables.table(scores, self.chosen_by, self.tolerance), list(dict.fromkeys(scores["metric"]))
         part = Part({"budgets": table})
+        titles = {str(cell.config.explainer.name): cell.method for cell in experiment.cells}
         for network in experiment.networks():
             rows = table[(table["data"] == network.data) & (table["model"] == network.model)]
             if len(rows):
                 name = f"budgets{network.suffix}"
-                part.figures[name] = budgets_figure(rows, metrics)
+                part.figures[name] = budgets_figure(rows, metrics, titles)
                 part.captions[name] = f"{SHOWN} {sample_of(experiment, network.cells)}"
         rule = RULE.format(metric=self.chosen_by.replace("_", " "), tolerance=self.tolerance)
-        part.text = f"{tables.markdown(table, metrics)}\n{LEGEND} {rule}\n"
+        part.text = f"{tables.markdown(table, metrics, titles)}\n{LEGEND} {rule}\n"
         return part
 
 

@@ -36,7 +36,7 @@ class Colour(Section):
         networks = [(f"{data}_{model}", rows) for (data, model), rows in first.groupby(["data", "model"], sort=False)]
         for name, rows in networks:
             suffix = "" if len(networks) == 1 else f"_{name}"
-            part.figures[f"{self.measure}{suffix}"] = colour_figure(pd.DataFrame(rows))
+            part.figures[f"{self.measure}{suffix}"] = colour_figure(pd.DataFrame(rows), experiment.titles)
             cells = [cell for cell in experiment.cells if f"{cell.labels['data']}_{cell.labels['model']}" == name]
             own = [cell for cell in cells if cell.labels["explainer"] == rows["explainer"].iloc[0]]
             part.captions[f"{self.measure}{suffix}"] = f"{SHOWN} {sample_of(experiment, own)}"

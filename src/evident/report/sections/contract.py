@@ -12,8 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from evident.cell_folder import CellFolder
-from evident.report.experiment import Experiment
+from evident.report.experiment import Cell, Experiment
 
 
 @dataclass
@@ -53,6 +52,6 @@ class Section:
         """Return the tables, figures and text of an experiment."""
         return Part()
 
-    def picture(self, folder: CellFolder, labels: Mapping[str, Any]) -> PicturePart:
-        """Return what is shown of a single picture, from its folder and the labels of the cell."""
+    def picture(self, cell: Cell) -> PicturePart:
+        """Return what is shown of a single picture, which is the only image of this cell."""
         return PicturePart()

@@ -1,16 +1,15 @@
 """Scenes with the contributions of positions and attributes, and what the removal of an attribute changes."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import pandas as pd
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from evident.cell_folder import CONTRIBUTIONS, NETWORK, CellFolder
+from evident.cell_folder import CONTRIBUTIONS, NETWORK
 from evident.recorders.contributions import EXTREMES
 from evident.report.captions import sample_of
-from evident.report.experiment import Cell, Experiment
+from evident.report.experiment import Cell, Experiment, titles_of
 from evident.report.figures.canvas import IMAGES
 from evident.report.figures.removal import removal_figure
 from evident.report.figures.scenes import SceneExplanation, scenes_figure
@@ -36,15 +35,15 @@ class Contributions(Section):
         captions |= {name: f"{REMOVALS} {sample_of(experiment, cells)}" for name in removals}
         return Part(figures=scenes | removals, captions=captions)
 
-    def picture(self, folder: CellFolder, labels: Mapping[str, Any]) -> PicturePart:
-        kept = folder.get(CONTRIBUTIONS)
+    def picture(self, cell: Cell) -> PicturePart:
+        kept = cell.folder.get(CONTRIBUTIONS)
         if not kept or "contributions" not in kept:
             return PicturePart()
-        names, stated = folder.read(NETWORK)["attributes"], kept["contributions"][0]
+        names, stated = cell.folder.read(NETWORK)["attributes"], kept["contributions"][0]
         order = stated.abs().argsort(descending=True).tolist()
         part = PicturePart({"contributions": {names[k]: stated[k].item() for k in order}})
         if "shown" in kept:
-            [explanation] = _explanations(kept, {labels["explainer"]: kept["own_map"]}, names)
+            [explanation] = _explanations(kept, {cell.title: kept["own_map"]}, names)
             part.figures["explanation"] = scenes_figure([explanation])
         return part
 
@@ -55,7 +54,7 @@ def scene_figures(cells: Sequence[Cell]) -> dict[str, Figure]:
     For the first of these networks also `overestimates` and `underestimates`. Beside each explanation is the map of
     the first network of the same data set that has a map but states no contributions.
     """
-    kept = {}
+    kept, titles = {}, titles_of(cells)
     first: dict[tuple[str, str], int] = {}
     for cell in cells:
         if scenes := cell.folder.get(CONTRIBUTIONS):
@@ -67,11 +66,11 @@ def scene_figures(cells: Sequence[Cell]) -> dict[str, Figure]:
     for network in stating:
         cell, scenes = kept[network]
         others = [
-            (f"{other.labels['explainer']} of {other.labels['model']}", of_other["own_map"])
+            (f"{titles[other.labels['explainer']]} of {other.labels['model']}", of_other["own_map"])
             for key, (other, of_other) in kept.items()
             if key[0] == network[0] and key not in stating
         ]
-        maps = {cell.labels["explainer"]: scenes["own_map"], **dict(others[:1])}
+        maps = {titles[cell.labels["explainer"]]: scenes["own_map"], **dict(others[:1])}
         rows = _explanations(scenes, maps, cell.folder.read(NETWORK)["attributes"])
         count = min(EXTREMES, int((~scenes["label"].isnan()).sum()))
         examples = len(rows) - 2 * count
@@ -117,7 +116,9 @@ def removal_figures(cells: Sequence[Cell], attributes: pd.DataFrame) -> dict[str
         if cell.folder.get(CONTRIBUTIONS)
     }
     own = [key for key in dict.fromkeys(key[:3] for key in wide.index) if key in with_map]
+    titles = titles_of(cells)
     changes = [
-        (f"{explainer} of {model}", pd.DataFrame(wide.xs((data, model, explainer)))) for data, model, explainer in own
+        (f"{titles[explainer]} of {model}", pd.DataFrame(wide.xs((data, model, explainer))))
+        for data, model, explainer in own
     ]
     return {"removal": removal_figure(changes)} if changes else {}

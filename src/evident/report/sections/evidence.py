@@ -1,13 +1,12 @@
 """Explanations that are images: side by side, game by game, network by network."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from evident.cell_folder import EVIDENCE, EXAMPLES, NETWORK, CellFolder
+from evident.cell_folder import EVIDENCE, EXAMPLES, NETWORK
 from evident.report.captions import sample_of
-from evident.report.experiment import Cell, Experiment
+from evident.report.experiment import Cell, Experiment, titles_of
 from evident.report.figures.canvas import IMAGES
 from evident.report.figures.evidence import GAMES_SHOWN, explanations_figure, games_figure
 from evident.report.sections.contract import Part, PicturePart, Section
@@ -30,11 +29,11 @@ class Evidence(Section):
         figures = evidence_figures(experiment.cells)
         return Part(figures=figures, captions={name: _caption(experiment, name) for name in figures})
 
-    def picture(self, folder: CellFolder, labels: Mapping[str, Any]) -> PicturePart:
-        kept = folder.get(EVIDENCE)
+    def picture(self, cell: Cell) -> PicturePart:
+        kept = cell.folder.get(EVIDENCE)
         if not kept:
             return PicturePart()
-        measure = "score" if folder.read(NETWORK)["regression"] else "probability"
+        measure = "score" if cell.folder.read(NETWORK)["regression"] else "probability"
         values = {
             f"explanation_{measure}": kept["explanation_score"][0].item(),
             f"complement_{measure}": kept["complement_score"][0].item(),
@@ -46,9 +45,11 @@ class Evidence(Section):
 
 def evidence_figures(cells: Sequence[Cell]) -> dict[str, Figure]:
     """Draw `explanations`, `games` and `networks` for the first seed of all classifiers that have evidence."""
-    first = min(cell.config.seed for cell in cells)
+    first, titles = min(cell.config.seed for cell in cells), titles_of(cells)
     kept = {
-        (cell.config.data.name, cell.config.model.name, cell.title): (cell.folder.read(EXAMPLES) | evidence)
+        (cell.config.data.name, cell.config.model.name, titles[cell.labels["explainer"]]): (
+            cell.folder.read(EXAMPLES) | evidence
+        )
         for cell in cells
         # The figures show probabilities, which a regression does not have.
         if cell.config.seed == first and not cell.folder.read(NETWORK)["regression"]

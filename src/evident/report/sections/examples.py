@@ -1,12 +1,11 @@
 """The heatmaps of all explainers for the first images."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from matplotlib.figure import Figure
 
-from evident.cell_folder import EXAMPLES, NETWORK, OUTCOMES, SCORES, CellFolder
+from evident.cell_folder import EXAMPLES, NETWORK, OUTCOMES, SCORES
 from evident.report.captions import outcome_caption, sample_of, short
 from evident.report.experiment import Cell, Experiment, Network
 from evident.report.figures.canvas import IMAGES
@@ -46,8 +45,8 @@ class Examples(Section):
             part.captions[name] = f"{SHOWN} {sample_of(experiment, list(cells.values()), count)}"
         return part
 
-    def picture(self, folder: CellFolder, labels: Mapping[str, Any]) -> PicturePart:
-        if not (examples := folder.get(EXAMPLES)):
+    def picture(self, cell: Cell) -> PicturePart:
+        if not (examples := cell.folder.get(EXAMPLES)):
             return PicturePart()
         image, heatmap, target = examples["images"][0], examples["heatmaps"][0], int(examples["target"][0])
         span = (heatmap.max() - heatmap.min()).clamp(min=torch.finfo(heatmap.dtype).tiny)
@@ -55,8 +54,8 @@ class Examples(Section):
         left, right = figure.subplots(1, 2)
         draw_image(left, image)
         draw_heatmap(right, image, heatmap, None)
-        left.set_title(folder.read(NETWORK)["classes"][target], fontsize=9)
-        right.set_title(labels["explainer"], fontsize=9)
+        left.set_title(cell.folder.read(NETWORK)["classes"][target], fontsize=9)
+        right.set_title(cell.title, fontsize=9)
         return PicturePart(figures={"overlay": figure}, images={"heatmap": ((heatmap - heatmap.min()) / span)[None]})
 
 

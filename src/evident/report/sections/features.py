@@ -1,7 +1,6 @@
 """The features that explainers learned to be relevant: what they are, what they show, what they mean."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -47,7 +46,8 @@ class Features(Section):
                     part.captions[sheet] = f"{SHEET} {sample_of(experiment, network.first_seed()[:1])}"
         return part
 
-    def picture(self, folder: CellFolder, labels: Mapping[str, Any]) -> PicturePart:
+    def picture(self, cell: Cell) -> PicturePart:
+        folder = cell.folder
         kept = folder.get(FEATURE_MAPS)
         if not kept:
             return PicturePart()

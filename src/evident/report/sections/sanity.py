@@ -27,7 +27,8 @@ class Sanity(Section):
         if similar.empty:
             return Part()
         table = tables.sanity(similar, self.limit)
-        part = Part({"sanity": table}, text=tables.markdown(table, experiment.references, self.limit))
+        titles, references = experiment.titles, experiment.references
+        part = Part({"sanity": table}, text=tables.markdown(table, references, self.limit, titles))
         points = curves(similar)
         for network in experiment.networks():
             rows, of_depth = (
@@ -35,6 +36,6 @@ class Sanity(Section):
             )
             if len(rows):
                 name = f"sanity{network.suffix}"
-                part.figures[name] = sanity_figure(rows, of_depth, experiment.references, self.limit)
+                part.figures[name] = sanity_figure(rows, of_depth, references, self.limit, titles)
                 part.captions[name] = f"{SHOWN.format(limit=self.limit)} {sample_of(experiment, network.cells)}"
         return part

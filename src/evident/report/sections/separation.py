@@ -32,7 +32,7 @@ class Separation(Section):
         for (data, model), rows in networks:
             suffix = "" if len(networks) == 1 else f"_{data}_{model}"
             name = f"separation{suffix}"
-            part.figures[name] = separation_figure(rows, [*kinds.values()])
+            part.figures[name] = separation_figure(rows, [*kinds.values()], experiment.titles)
             cells = [cell for cell in experiment.cells if (cell.labels["data"], cell.labels["model"]) == (data, model)]
             part.captions[name] = f"{SHOWN} {sample_of(experiment, cells)}"
         return part

@@ -29,7 +29,7 @@ class Spectra(Section):
             known = {name: kept for name, kept in examples.items() if kept and name in mean}
             if known:
                 name = f"spectra{network.suffix}"
-                part.figures[name] = spectra_figure(known, {str(k): v for k, v in mean.items()})
+                part.figures[name] = spectra_figure(known, {str(k): v for k, v in mean.items()}, experiment.titles)
                 count = min(len(kept["heatmaps"]) for kept in known.values())
                 part.captions[name] = f"{SHOWN} {sample_of(experiment, network.first_seed(), count)}"
         return part

@@ -123,11 +123,12 @@ class Trial(Section):
             if common and len(kept) > 2:
                 maps = {name: [by_seed[seed] for seed in sorted(common)] for name, by_seed in kept.items()}
                 matrix = agreement.between_explainers(maps)
+                shown = matrix.rename(experiment.titles, axis=0).rename(experiment.titles, axis=1)
                 name = f"agreement_explainers_{network.data}_{network.model}"
                 part.tables[name] = matrix.rename_axis("explainer").reset_index()
                 images = sum(map(len, next(iter(maps.values()))))
                 title = f"Spearman's correlation of heatmaps, {images} images of {network.data}, {network.model}"
-                part.figures[name] = figures.agreement_figure(matrix, title)
+                part.figures[name] = figures.agreement_figure(shown, title)
 
     def _text(self, tables: Tables) -> str:
         kinds = " and ".join(dict.fromkeys(tables["notices"]["kind"])) or "none"

@@ -1,9 +1,12 @@
 """Score against budget: what a larger budget adds, and how much a score depends on the explainer's own seed."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
 from evident.report.tables.statistics import mean_interval
+from evident.report.tables.titles import UNTITLED, title_of
 
 
 def table(scores: pd.DataFrame, chosen_by: str, tolerance: float) -> pd.DataFrame:
@@ -50,8 +53,11 @@ def knee(by_image: pd.DataFrame, tolerance: float) -> str:
     return str(by_image.columns[first])
 
 
-def markdown(table: pd.DataFrame, metrics: list[str]) -> str:
-    """Format the table as Markdown: a row per explainer and budget, two columns per metric, the knee in bold."""
+def markdown(table: pd.DataFrame, metrics: list[str], titles: Mapping[str, str] = UNTITLED) -> str:
+    """Format the table as Markdown: a row per explainer and budget, three columns per metric, the knee in bold.
+
+    Explainers are called by their `titles`.
+    """
     parts = []
     for (data, model), part in table.groupby(["data", "model"], sort=False):
         headers = ["explainer", "budget", "passes", "seeds"]
@@ -59,7 +65,7 @@ def markdown(table: pd.DataFrame, metrics: list[str]) -> str:
         lines = [headers, ["---", "---", *["---:"] * (len(headers) - 2)]]
         for (explainer, budget), rows in part.groupby(["explainer", "budget"], sort=False):
             first, by_metric = rows.iloc[0], rows.set_index("metric")
-            line = [str(explainer), f"**{budget}**" if first["knee"] else str(budget)]
+            line = [title_of(explainer, titles), f"**{budget}**" if first["knee"] else str(budget)]
             line += [f"{first['passes']:.0f}", str(first["seeds"])]
             for metric in metrics:
                 row = by_metric.loc[metric]

@@ -1,6 +1,6 @@
 """Whether maps depend on what their network has learnt: similarities to the maps of other networks, and verdicts."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ import pandas as pd
 
 from evident.report.tables.score_text import sample
 from evident.report.tables.statistics import estimate
+from evident.report.tables.titles import UNTITLED, title_of
 
 MEASURES = {"spearman": "Spearman", "ssim": "SSIM", "abs_correlation": "abs. correlation"}
 # What is random in the other network, by the prefix of its scores.
@@ -76,18 +77,24 @@ def sanity(similar: pd.DataFrame, limit: float) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def markdown(table: pd.DataFrame, references: Collection[str], limit: float) -> str:
-    """Format the table of `sanity` as Markdown: a row per explainer with its verdict; references in italics."""
+def markdown(
+    table: pd.DataFrame, references: Collection[str], limit: float, titles: Mapping[str, str] = UNTITLED
+) -> str:
+    """Format the table of `sanity` as Markdown: a row per explainer with its verdict; references in italics.
+
+    Rows are called by their `titles`.
+    """
     parts = []
     for (data, model), part in table.groupby(["data", "model"], sort=False):
         cells: dict[Any, str] = {(row.explainer, row.randomised, row.measure): _cell(row) for row in part.itertuples()}
         header = ["explainer", "verdict", *(f"{kind}, {MEASURES[measure]}" for kind, measure in SHOWN)]
         lines = [header, ["---", "---", *["---:"] * len(SHOWN)]]
         for name, own in part.drop_duplicates("explainer").set_index("explainer")["verdict"].items():
-            label = f"*{name}*" if name in references else str(name)
+            title = title_of(name, titles)
+            label = f"*{title}*" if name in references else title
             lines.append([label, own, *(cells.get((name, *column), "") for column in SHOWN)])
         body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-        parts.append(f"## Sanity: {data}, {model}\n\n{sample(part)}\n\n{body}{_caution(part, references)}")
+        parts.append(f"## Sanity: {data}, {model}\n\n{sample(part)}\n\n{body}{_caution(part, references, titles)}")
     parts.append(
         "Similarity of each map to the map that the same explainer gives of another network for the same image and "
         "class, mean ± half of the 95 % interval: 1 for a map that stays the same, about 0 for unrelated maps. "
@@ -101,13 +108,14 @@ def markdown(table: pd.DataFrame, references: Collection[str], limit: float) -> 
     return "\n" + "\n\n".join(parts) + "\n"
 
 
-def _caution(table: pd.DataFrame, references: Collection[str]) -> str:
+def _caution(table: pd.DataFrame, references: Collection[str], titles: Mapping[str, str]) -> str:
     """Return a warning if a reference row, which ignores the network, has another verdict."""
     decisive = table[(table["randomised"] == KINDS[0]) & (table["measure"] == "spearman")]
     wrong = decisive[decisive["explainer"].isin(list(references)) & (decisive["verdict"] != IGNORES)]["explainer"]
     if wrong.empty:
         return ""
-    return f"\n\n**Caution**: by these verdicts, {', '.join(wrong)} may depend on the network, which it ignores."
+    named = ", ".join(title_of(name, titles) for name in wrong)
+    return f"\n\n**Caution**: by these verdicts, {named} may depend on the network, which it ignores."
 
 
 def _cell(row: Any) -> str:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from evident.report.tables.glossary import entries
 from evident.report.tables.order import best_first, with_direction
+from evident.report.tables.titles import title_of
 
 LABELS = ["data", "model", "explainer"]
 ARROW = {"higher": " ↑", "lower": " ↓", "neither": ""}
@@ -64,7 +65,7 @@ class Layout:
 
     def name(self, explainer: str) -> str:
         """Return the name of an explainer as readers see it."""
-        return self.titles.get(explainer, explainer)
+        return title_of(explainer, self.titles)
 
 
 PLAIN = Layout()

@@ -12,7 +12,7 @@ function boxes(id, list) {
       state[id] = list.map((_, place) => place).filter(place => chosen.has(place));
       apply();
     });
-    return make("label", {}, box, ` ${words(entry.name)}`);
+    return make("label", {}, box, ` ${entry.title ?? words(entry.name)}`);
   }));
 }
 

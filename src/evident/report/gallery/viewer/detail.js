@@ -27,7 +27,7 @@ function showDetail() {
     ? `, predicted ${row.predicted} (${format(row.probability)})${row.right === null ? "" : row.right ? ", right" : ", wrong"}` : "";
   const explained = row.class === row.label ? "" : `, explained: ${row.class}`;
   find("detail-text").textContent = `${row.network.data}, ${networkName(row.network)}${said}${explained}`;
-  const names = methods.map(method => [gallery.methods[method].name, words(gallery.methods[method].name)]);
+  const names = methods.map(method => [gallery.methods[method].name, gallery.methods[method].title]);
   if (!names.some(([name]) => name === state.a)) state.a = names[0]?.[0] ?? "";
   if (!names.some(([name]) => name === state.b) || state.b === state.a) state.b = names.find(([name]) => name !== state.a)?.[0] ?? "";
   fillSelect(find("a"), names, state.a);
@@ -60,7 +60,7 @@ function showDetail() {
   find("table").replaceChildren(
     make("thead", {}, make("tr", {}, make("th", {}, "method"), ...headline)),
     make("tbody", {}, ...methods.map(method => make("tr", { className: mark(method) },
-      make("th", { scope: "row" }, words(gallery.methods[method].name)),
+      make("th", { scope: "row" }, gallery.methods[method].title),
       ...metricsThere.map(metric => make("td", {}, format(scoreOf(row, method, metric))))))));
 }
 
@@ -70,7 +70,7 @@ function paired() {
   if (a < 0 || b < 0 || metric < 0) return "Choose two methods and a score.";
   const pairs = view.rows.map(row => [scoreOf(row, a, metric), scoreOf(row, b, metric)]).filter(pair => !pair.includes(null));
   const differences = pairs.map(([one, other]) => one - other);
-  const [first, second] = [words(state.a), words(state.b)];
+  const [first, second] = [titleOf(state.a), titleOf(state.b)];
   if (!differences.length) return `No shown image has ${words(state.metric)} for both ${first} and ${second}.`;
   const higher = differences.filter(value => value > 0).length, lower = differences.filter(value => value < 0).length;
   const { n, p } = wilcoxon(differences);
@@ -103,12 +103,12 @@ function plot(row, methods, number, mark) {
   const order = { "": 0, b: 1, a: 2 };  // the two chosen ones on top
   lines.sort(([one], [other]) => order[mark(one)] - order[mark(other)]);
   for (const [method, points] of lines) {
-    const name = words(gallery.methods[method].name);
+    const name = gallery.methods[method].title;
     svg.append(draw("polyline", { points: points.map(([at, value]) => `${x(at).toFixed(1)},${y(value).toFixed(1)}`).join(" "),
       class: mark(method) }, draw("title", {}, name)));
   }
-  svg.append(draw("text", { x: 60, y: 14, class: "a" }, words(state.a)),
-    draw("text", { x: wide / 2, y: 14, class: "b" }, words(state.b)));
+  svg.append(draw("text", { x: 60, y: 14, class: "a" }, titleOf(state.a)),
+    draw("text", { x: wide / 2, y: 14, class: "b" }, titleOf(state.b)));
   return svg;
 }
 

@@ -35,9 +35,9 @@ function redraw() {
   body.replaceChildren();
   head.replaceChildren(make("div", { className: "corner quiet", role: "columnheader" }, `${view.rows.length} images`));
   view.methods.forEach((method, column) => {
-    const { name, reference, budget } = gallery.methods[method];
+    const { title, reference, budget } = gallery.methods[method];
     const label = make("div", { className: reference ? "method reference" : "method", role: "columnheader",
-      title: budget ? `${words(name)}, ${budget}` : words(name) }, words(name));
+      title: budget ? `${title}, ${budget}` : title }, title);
     label.style.left = `${view.first + column * view.cell}px`;
     head.append(label);
   });

@@ -22,6 +22,7 @@ function format(value) {
 }
 
 const words = name => name.replaceAll("_", " ");
+const titleOf = name => gallery.methods.find(method => method.name === name)?.title ?? "";
 // Short names for captions: the initials of several words, numbered where two scores have the same.
 const taken = new Map();
 for (const score of gallery.scores) {

@@ -105,7 +105,7 @@ function tile(row, method, named = false) {
     lines.push(make("span", { title: words(gallery.scores[metric].name) },
       make("i", {}, gallery.scores[metric].short), make("b", {}, value)));
   }
-  const name = words(gallery.methods[method].name);
+  const name = gallery.methods[method].title;
   if (named) lines.unshift(make("span", { className: "name", title: name }, make("i", {}, name)));
   const text = `${name}, ${[row.name, row.class].filter(Boolean).join(", ")}`;
   const all = gallery.scores.map((score, metric) => [score.name, scoreOf(row, method, metric)])
