@@ -14,7 +14,7 @@ from PIL import Image
 from evident.errors import UserError
 from evident.report.figures.canvas import canvas_figure
 from evident.report.figures.files import LONGEST, encode, encode_pdf, write_figures, write_whole
-from evident.report.figures.scores import scores_figure
+from evident.report.figures.separation import separation_figure
 
 CHECKERBOARD = (np.indices((64, 64)).sum(0) % 2).astype(float)[..., None]
 
@@ -33,8 +33,9 @@ def line(slope: float = 1) -> Figure:
 
 def bars() -> Figure:
     """Return a figure whose layout is computed when it is drawn."""
-    columns = {"explainer": ["gradient", "random"], "metric": "iou", "direction": "higher"}
-    return scores_figure(pd.DataFrame({**columns, "mean": [0.1, 0.2], "ci_low": 0, "ci_high": 1}), {"random"})
+    return separation_figure(
+        pd.DataFrame({"explainer": "gradient", "kind": "present", "value": [0.1, 0.2]}), ["present"]
+    )
 
 
 def decoded(figure: Figure) -> np.ndarray:

@@ -9,7 +9,7 @@ from evident.report.figures.curves import ablation_figure, apart, chosen_methods
 from evident.report.figures.scores import PANELS, score_pages, scores_figure
 
 
-def test_scores_are_sorted_with_the_best_on_top() -> None:
+def test_panels_share_the_order_of_explainers_with_references_below_a_line() -> None:
     rows = [
         {
             "explainer": name,
@@ -22,10 +22,50 @@ def test_scores_are_sorted_with_the_best_on_top() -> None:
         for metric, direction in (("iou", "higher"), ("deletion", "lower"), ("colour", "neither"))
         for name, mean in (("a", 0.1), ("b", 0.9), ("random", 0.5))
     ]
-    higher, lower, neither = scores_figure(pd.DataFrame(rows), {"random"}).axes
-    assert neither.get_title() == "colour"
-    assert [label.get_text() for label in higher.get_yticklabels()] == ["a", "random", "b"]
-    assert [label.get_text() for label in lower.get_yticklabels()] == ["b", "random", "a"]
+    figure = scores_figure(pd.DataFrame(rows), ["b", "absent", "a", "random"], {"random"})
+    assert [axes.get_title() for axes in figure.axes] == ["iou ↑", "deletion ↓", "colour"]
+    labels = [[label.get_text() for label in axes.get_yticklabels()] for axes in figure.axes]
+    assert labels == [["b", "a", "random"], ["", "", ""], ["", "", ""]]
+    for axes in figure.axes:
+        methods, reference, line = axes.lines
+        assert methods.get_xydata().tolist() == [[0.9, 0], [0.1, 1]]
+        assert reference.get_xydata().tolist() == [[0.5, 2]]
+        assert np.asarray(line.get_ydata()).tolist() == [1.5, 1.5]
+        assert axes.get_ylim() == (2.5, -0.5)  # the first on top
+
+
+@pytest.mark.parametrize(("explainers", "scores"), [(2, 1), (4, 7), (32, 10), (46, 12)])
+def test_figure_of_scores_fits_on_a_page(explainers: int, scores: int) -> None:
+    names = [f"an explainer with settings {number}" for number in range(explainers)]
+    rows = [
+        {"explainer": name, "metric": f"m{number}", "direction": "lower", "mean": 0.5, "ci_low": 0.4, "ci_high": 0.6}
+        for number in range(scores)
+        for name in names
+    ]
+    figure = scores_figure(pd.DataFrame(rows), names, set())
+    width, height = figure.get_size_inches() * figure.dpi
+    assert width <= 1000
+    assert height <= 1400
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        for text in (*axes.get_yticklabels(), axes.title):
+            box = text.get_window_extent()
+            assert box.x0 >= 0
+            assert box.x1 <= width
+            assert box.y1 <= height
+    pitch = figure.axes[0].get_window_extent().height / explainers
+    assert pitch >= 7 / 72 * figure.dpi  # a line of the names, whose size is 7 points
+
+
+def test_explainer_without_a_score_has_a_blank() -> None:
+    rows = [
+        {"explainer": name, "metric": metric, "direction": "higher", "mean": 0.5, "ci_low": 0.4, "ci_high": 0.6}
+        for name, metric in (("a", "iou"), ("b", "iou"), ("b", "gini"))
+    ]
+    first, second = scores_figure(pd.DataFrame(rows), ["a", "b"], set()).axes
+    assert np.isnan(second.lines[0].get_xydata()[0, 0])
+    assert second.lines[0].get_xydata()[1].tolist() == [0.5, 1]
+    assert first.get_ylim() == second.get_ylim()
 
 
 def curves(metric: str, axis: str, *explainers: str) -> pd.DataFrame:
@@ -127,8 +167,11 @@ def test_score_that_is_the_same_for_all_explainers_has_no_panel_and_long_titles_
     ]
     [[page]] = score_pages(pd.DataFrame(rows))
     assert page == "insertion_super_pixels_mean_colour"
-    [axes] = scores_figure(pd.DataFrame(rows[3:]), {"random"}).axes
-    assert axes.get_title() == "insertion super pixels mean\ncolour\n(higher is better)"
+    [axes] = scores_figure(pd.DataFrame(rows[3:]), names, {"random"}).axes
+    assert axes.get_title() == "insertion super pixels mean colour ↑"
+    both = [row | {"metric": metric} for metric in "abcdefghijk" for row in rows[3:]]
+    narrow = scores_figure(pd.DataFrame([*rows[3:], *both]), names, {"random"}).axes[0]
+    assert narrow.get_title() == "insertion super pixels\nmean colour ↑"
     assert score_pages(pd.DataFrame(rows[:3])) == [["part_light"]]  # there is nothing else to show
 
 
@@ -152,10 +195,11 @@ def test_explainers_have_their_titles_and_references_are_hollow() -> None:
         {"explainer": name, "metric": "iou", "direction": "higher", "mean": mean, "ci_low": mean, "ci_high": 1.0}
         for name, mean in (("grad_cam", 0.9), ("random", 0.5))
     ]
-    [axes] = scores_figure(pd.DataFrame(rows), {"random"}, {"grad_cam": "Grad-CAM"}).axes
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["random", "Grad-CAM"]
-    method, reference = axes.lines
-    assert (method.get_xydata().tolist(), reference.get_xydata().tolist()) == ([[0.9, 1]], [[0.5, 0]])
+    [axes] = scores_figure(pd.DataFrame(rows), ["grad_cam", "random"], {"random"}, {"grad_cam": "Grad-CAM"}).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["Grad-CAM", "random"]
+    assert [label.get_fontstyle() for label in axes.get_yticklabels()] == ["normal", "italic"]
+    method, reference, _ = axes.lines
+    assert (method.get_xydata().tolist(), reference.get_xydata().tolist()) == ([[0.9, 0]], [[0.5, 1]])
     assert reference.get_markerfacecolor() == "white"
     assert method.get_markerfacecolor() != "white"
 
@@ -208,7 +252,7 @@ def test_axes_have_neither_offset_nor_power_of_ten(mean: float) -> None:
     ]
     drawn = curves("deletion_blur", "pixels", "a")
     drawn[["mean", "ci_low", "ci_high"]] = mean * (1 + 1e-6 * drawn[["mean", "ci_low", "ci_high"]])
-    for figure in (scores_figure(pd.DataFrame(rows), set()), curves_figure(drawn, set())):
+    for figure in (scores_figure(pd.DataFrame(rows), ["a", "b"], set()), curves_figure(drawn, set())):
         figure.draw_without_rendering()
         for axis in (figure.axes[0].xaxis, figure.axes[0].yaxis):
             assert axis.get_offset_text().get_text() == ""

@@ -1,19 +1,26 @@
 """The scores of all explainers with their intervals."""
 
 import textwrap
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from evident.report.figures.axes import plain_numbers
 from evident.report.tables.order import with_direction
+from evident.report.tables.score_text import ARROW
+from evident.report.tables.titles import UNTITLED, title_of
 
 PANELS = 12  # in a figure
 METHOD, REFERENCE = sns.color_palette("deep")[0], "0.45"
-TITLE = 30  # characters of a line
-WIDTH, PANEL, CHARACTER = 15, 2.0, 0.058  # inches: of a figure at most, of a panel, of a character of a name
+ACROSS = 6  # panels side by side at most; more go below, with the names again
+WIDTH, NARROWEST, WIDEST = 10.0, 1.2, 2.4  # inches: of a figure at most, and of a panel
+HEIGHT, LOWEST, HIGHEST = 13.9, 0.12, 0.15  # inches: of a figure with two rows of panels, and of a row of a panel
+TOP, TICKS, GAP = 0.5, 0.32, 0.14  # inches: for a title, for numbers, between panels
+CHARACTER, LETTER = 0.056, 0.064  # inches of a character of a name, and of a title
 
 
 def score_pages(table: pd.DataFrame) -> list[list[str]]:
@@ -37,39 +44,56 @@ def score_pages(table: pd.DataFrame) -> list[list[str]]:
 
 def scores_figure(
     table: pd.DataFrame,
+    order: Sequence[str],
     references: Collection[str],
-    titles: Mapping[str, str] | None = None,
+    titles: Mapping[str, str] = UNTITLED,
 ) -> Figure:
-    """Draw mean and 95 % interval of every explainer, one panel per metric, the best on top and references hollow.
+    """Draw mean and 95 % interval of every explainer, a panel per metric and a row per explainer, in the same `order`.
 
     `table` has the columns explainer, metric, direction, mean, ci_low and ci_high, of the metrics of one page
-    (`score_pages`). Explainers are called by their `titles`.
+    (`score_pages`). Explainers are called by their `titles`; references are hollow, below a line, with names in
+    italics. A blank has no score. At most six panels are side by side, so that a figure fits on a page.
     """
     metrics = list(dict.fromkeys(table["metric"]))
-    longest = max(len((titles or {}).get(name, name)) for name in table["explainer"])
-    across = PANEL + CHARACTER * longest + 0.2
-    columns = min(4, int(WIDTH // across), len(metrics))
-    rows = -(-len(metrics) // columns)
-    height = 0.16 * table["explainer"].nunique() + 0.75
-    figure = Figure(figsize=(across * columns, height * rows), dpi=100, layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False)
-    for axes in grid.flat[len(metrics) :]:
-        axes.set_axis_off()
-    for axes, metric in zip(grid.flat, metrics, strict=False):
-        part = table[table["metric"] == metric]
-        direction = part["direction"].iloc[0]
-        part = part.dropna(subset="mean").sort_values("mean", ascending=direction != "lower", kind="stable")
-        part = part.reset_index(drop=True)
-        reference = part["explainer"].isin(list(references))
-        for own, colour, face in ((part[~reference], METHOD, METHOD), (part[reference], REFERENCE, "white")):
-            axes.hlines(own.index, own["ci_low"], own["ci_high"], color=colour, lw=1.5)
-            axes.plot(own["mean"], own.index, "o", ms=4.5, color=colour, markerfacecolor=face)
-        plain_numbers(axes, ticks=4)
-        names = [(titles or {}).get(name, name) for name in part["explainer"]]
-        axes.set_yticks(range(len(part)), names, fontsize=7, parse_math=False)
-        axes.tick_params(axis="x", labelsize=7)
-        better = "" if direction == "neither" else f"\n({direction} is better)"
-        axes.set_title(f"{textwrap.fill(metric.replace('_', ' '), TITLE)}{better}", fontsize=8)
-        axes.grid(axis="x", lw=0.4, color="0.85")
-        sns.despine(ax=axes)
+    names = [name for name in order if name in set(table["explainer"])]
+    shown = [title_of(name, titles) for name in names]
+    left = CHARACTER * max(map(len, shown)) + 0.15
+    fitting = min(ACROSS, max(1, int((WIDTH - left) // (NARROWEST + GAP))))
+    bands = -(-len(metrics) // fitting)
+    columns = -(-len(metrics) // bands)
+    panel = min(WIDEST, (WIDTH - left) / columns - GAP)
+    rows = len(names) * float(np.clip((HEIGHT / bands - TOP - TICKS) / len(names), LOWEST, HIGHEST))
+    width, height = left + columns * (panel + GAP), bands * (TOP + rows + TICKS)
+    figure = Figure(figsize=(width, height), dpi=100)
+    for place, metric in enumerate(metrics):
+        band, column = divmod(place, columns)
+        x, y = left + column * (panel + GAP), height - band * (TOP + rows + TICKS) - TOP - rows
+        axes = figure.add_axes((x / width, y / height, panel / width, rows / height))
+        own = table[table["metric"] == metric].set_index("explainer")
+        _draw(axes, own.reindex(names), references)
+        heading = textwrap.fill(metric.replace("_", " "), int(panel / LETTER))
+        axes.set_title(f"{heading}{ARROW[own['direction'].iloc[0]]}", fontsize=8)
+        axes.set_yticks(range(len(names)), shown if column == 0 else [""] * len(names), fontsize=7, parse_math=False)
+        for label, name in zip(axes.get_yticklabels(), names, strict=True):
+            if name in references:
+                label.set(fontstyle="italic", color=REFERENCE)
     return figure
+
+
+def _draw(axes: Axes, rows: pd.DataFrame, references: Collection[str]) -> None:
+    """Draw the scores of one metric, from one row per explainer, from the top."""
+    place = np.arange(len(rows))
+    reference = rows.index.isin(list(references))
+    for own, colour, face in ((~reference, METHOD, METHOD), (reference, REFERENCE, "white")):
+        part = rows[own]
+        axes.hlines(place[own], part["ci_low"], part["ci_high"], color=colour, lw=1.5)
+        axes.plot(part["mean"], place[own], "o", ms=4, color=colour, markerfacecolor=face)
+    if reference.any() and not reference.all():
+        axes.axhline((~reference).sum() - 0.5, lw=0.6, color="0.6")
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    plain_numbers(axes, ticks=3)
+    axes.tick_params(axis="x", labelsize=7)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(lw=0.4, color="0.88")
+    axes.set_axisbelow(True)
+    sns.despine(ax=axes)

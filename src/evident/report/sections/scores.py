@@ -12,11 +12,12 @@ from evident.report.figures.scores import score_pages, scores_figure
 from evident.report.sections.contract import Part, Section
 from evident.report.tables import scores as tables
 from evident.report.tables.glossary import address
-from evident.report.tables.order import with_direction
+from evident.report.tables.order import best_first, with_direction
 from evident.report.tables.score_text import Layout, markdown, unchanging
 
 SCORES_CAPTION = (
-    "Mean and 95 % interval of every explainer, a panel for each score, the best on top; reference rows are hollow."
+    "Mean and 95 % interval of every explainer, a panel for each score (↑ higher is better, ↓ lower is better). All "
+    "panels have the order of {by}, the best on top; reference rows are hollow, below the line."
 )
 CURVES_CAPTION = "Means (lines) and 95 % intervals (bands) of the curves behind scores; reference rows are dashed."
 CHOSEN = (
@@ -73,10 +74,12 @@ class Scores(Section):
         for number, page in enumerate(pages, start=1):
             name = _page_of("scores", network, number)
             own = rows[rows["metric"].isin(page)]
-            part.figures[name] = scores_figure(own, experiment.references, experiment.titles)
+            order = best_first(rows, experiment.references)
+            part.figures[name] = scores_figure(own, order, experiment.references, experiment.titles)
             part.vector.add(name)
+            caption = SCORES_CAPTION.format(by=_first(rows))
             left_out = " Scores without a better direction are in table.csv." if undirected else ""
-            part.captions[name] = f"{SCORES_CAPTION}{left_out} {sample_of(experiment, network.cells)}"
+            part.captions[name] = f"{caption}{left_out} {sample_of(experiment, network.cells)}"
 
     def _draw_curves(
         self, part: Part, experiment: Experiment, network: Network, rows: pd.DataFrame, drawn: pd.DataFrame
