@@ -1,10 +1,12 @@
 """Scores that are kept in one file: what comes back, and that the tables made of it are the same."""
 
+import io
 import math
 import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -14,7 +16,7 @@ from report_samples import finished_cell, image_scores
 from evident.cell_folder import COST, DIRECTIONS, EXAMPLES, FEATURES, INTERPRETATION, NETWORK, SCORES
 from evident.errors import UserError
 from evident.report.experiment import Cell, Experiment
-from evident.report.kept_scores import ALL_IMAGES, file_of, keep, restored
+from evident.report.kept_scores import ALL_IMAGES, encoded, file_of, keep, restored
 from evident.report.tables import scores as tables
 from evident.report.tables.features import with_interpretation
 
@@ -150,3 +152,13 @@ def test_damaged_file_is_an_error_in_one_line(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(UserError, match="damaged or of an earlier version"), restored(file):
         pass
+
+
+def test_columns_other_than_the_values_take_little_room() -> None:
+    draw = np.random.default_rng(0)
+    frame = pd.concat([image_scores("iou", list(draw.random(500)), explainer=name) for name in "abcdefghij"])
+    written = encoded(frame)
+    pd.testing.assert_frame_equal(pd.read_parquet(io.BytesIO(written)), frame.reset_index(drop=True))
+    plain = io.BytesIO()
+    frame.to_parquet(plain, index=False, compression="zstd", compression_level=19)
+    assert len(written) < 0.95 * len(plain.getvalue())
