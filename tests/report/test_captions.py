@@ -55,6 +55,7 @@ def test_sample_of_cells_without_scores_has_no_images(tmp_path: Path) -> None:
         ("cat", "dog", "cat", "cat\npredicted dog 0.75"),
         ("cat", "dog", "cow", "cat\npredicted dog 0.75\nexplained: cow 0.25"),
         ("", "dog", "dog", "dog 0.75"),
+        ("petals red", "petals turquoise", "cow", "petals red\npredicted\npetals turquoise 0.75\nexplained: cow 0.25"),
         ("a very long name of a class in words", "dog", "dog", "...e of a class in words\npredicted dog 0.75"),
     ],
 )

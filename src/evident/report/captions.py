@@ -65,12 +65,16 @@ def _explained(cells: Sequence[Cell]) -> str:
 
 def outcome_caption(row: pd.Series) -> str:
     """Return what a network says of an image, from its row of `cell_folder.OUTCOMES`: label, prediction, target."""
-    lines = [f"{row['predicted']} {row['probability']:.2f}"]
-    if row["label"]:
-        lines = [row["label"], f"predicted {lines[0]}"]
+    predicted = f"{row['predicted']} {row['probability']:.2f}"
+    lines = [str(row["label"]), *_in_lines("predicted", predicted)] if row["label"] else [predicted]
     if str(row["target"]) not in (str(row["predicted"]), row["label"]):
-        lines.append(f"explained: {row['target']} {row['target_probability']:.2f}")
-    return "\n".join(short(str(line)) for line in lines)
+        lines += _in_lines("explained:", f"{row['target']} {row['target_probability']:.2f}")
+    return "\n".join(map(short, lines))
+
+
+def _in_lines(word: str, rest: str) -> list[str]:
+    """Return a word and the rest in one line, or in two where one would be too long."""
+    return [f"{word} {rest}"] if len(word) + 1 + len(rest) <= LONGEST else [word, rest]
 
 
 def short(text: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from browser import executable, page
 from claims_script import score_table
 from entry_point import ROOT
 from PIL import Image
@@ -190,3 +191,20 @@ def test_figures_show_titles_of_configs(tmp_path: Path) -> None:
     assert {"Method-I", "Method-II", "method 3"} <= set(shown)
     named = [text.get_text() for text in cost_figure(quality(results), titles).axes[0].texts]
     assert {"Method-I", "Method-II", "method 3"} <= set(named)
+
+
+@pytest.mark.skipif(executable() is None, reason="no Chromium is installed; the page is not opened")
+@pytest.mark.parametrize("dark", [False, True])
+def test_page_fits_on_a_phone_and_is_dark_for_those_who_want_it(tmp_path: Path, dark: bool) -> None:
+    write(project(tmp_path))
+    with page() as opened:
+        opened.resize(390, 900, dark)
+        opened.open((tmp_path / "results" / "index.html").as_uri())
+        assert opened.run("[...document.querySelectorAll('.wide')].every(e => e.scrollWidth <= e.clientWidth)")
+        assert opened.run("document.documentElement.scrollWidth") == 390
+        colours = opened.run(
+            "(() => { const s = getComputedStyle(document.body); return [s.color, s.backgroundColor]; })()"
+        )
+        ink, paper = (sum(map(int, re.findall(r"\d+", colour)[:3])) for colour in colours)
+        assert (ink > paper) == dark
+        assert opened.complaints == []

@@ -42,11 +42,16 @@ def gallery(
 
 
 def _block(text: str) -> Markup:
-    """Convert one block of our Markdown to HTML: a heading, a table or a paragraph, with emphasis and links."""
+    """Convert one block of our Markdown to HTML: a heading, a table or a paragraph, with emphasis, code and links.
+
+    The first heading names the experiment; the networks after its colon become a paragraph.
+    """
     text = text.strip()
     if text.startswith("#"):
         level, _, heading = text.partition(" ")
-        return Markup("<h{0}>{1}</h{0}>").format(len(level), heading)
+        name, _, networks = heading.partition(": ") if level == "#" else (heading, "", "")
+        below = Markup('<p class="quiet">{}</p>').format(networks) if networks else ""
+        return Markup("<h{0}>{1}</h{0}>{2}").format(len(level), name, below)
     if text.startswith("|"):
         header, _, *rows = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in text.splitlines()]
         head = Markup("").join(Markup("<th>{}</th>").format(_inline(cell)) for cell in header)
@@ -61,6 +66,7 @@ def _block(text: str) -> Markup:
 def _inline(text: str) -> Markup:
     bold = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", str(escape(text)))
     italic = re.sub(r"\*(.+?)\*", r"<i>\1</i>", bold)
+    italic = re.sub(r"`([^`]+)`", r"<code>\1</code>", italic)
     return Markup(re.sub(LINK, r'<a href="\2">\1</a>', italic))
 
 
