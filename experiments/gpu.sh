@@ -12,31 +12,37 @@
 #           that are put into FOLDER/kept/ are unpacked into it: to go on on another machine
 #   JOBS    cells at once; default 4
 #   SCALE   day, or smoke: two networks and two photographs a cell, on the CPU if there is no GPU; to try the script
+#   LIMIT_S seconds in all, of which the last 60 are for archives and reports; default 900. If a command may take ten
+#           minutes, say 570, and start again
 #   TESTS_S, RESNET_S, VIT_S    seconds of each stage; default 180, 480 and 180
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 
+travels=$((64 * 2**20)) # bytes that may travel in all
+code=(run.py conf src tests experiments docs pyproject.toml constraints.txt COMMIT README.md LICENSE)
+
+fail() {
+  echo "$*" >&2
+  exit 1
+}
+
 pack() {
-  local folder=$1 data=${EVIDENT_DATA:-$root/data} python=${PYTHON:-$root/.venv/bin/python}
-  test -d "$data/imagenet/val" || { echo "EVIDENT_DATA=$data has no imagenet/val; set it to the folder of data" >&2; exit 1; }
-  rm -rf "$folder"
-  mkdir -p "$folder"/{project,wheels,data/imagenet/val}
-  folder=$(cd "$folder" && pwd)
-  git -C "$root" archive HEAD run.py conf src tests experiments pyproject.toml constraints.txt README.md LICENSE |
-    tar -x -C "$folder/project"
-  git -C "$root" rev-parse HEAD > "$folder/COMMIT"
-  # The photographs that blocks 0 to 7 explain, and the last 100, which are held out: as conf/data/imagenet.yaml says.
-  cp "$data"/imagenet/{boxes.csv,synsets.txt} "$folder/data/imagenet/"
-  find -L "$data/imagenet/val" -name '*.JPEG' -printf '%f %P\n' | sort | cut -d' ' -f2 > "$folder/all.txt"
-  { head -n 128 "$folder/all.txt"; tail -n 100 "$folder/all.txt"; } | while read -r file; do
-    mkdir -p "$folder/data/imagenet/val/$(dirname "$file")"
-    cp "$data/imagenet/val/$file" "$folder/data/imagenet/val/$file"
+  local folder=$1 data=${EVIDENT_DATA:-$root/data} python=${PYTHON:-$root/.venv/bin/python} needed size
+  for needed in imagenet/{val,boxes.csv,synsets.txt} weights/{resnet50,vit_tiny_patch16_224,squeezenet1_1}.safetensors; do
+    test -e "$data/$needed" || fail "EVIDENT_DATA=$data has no $needed; set it to the folder of data (docs/data.md)"
   done
-  rm "$folder/all.txt"
-  # The digest of all photographs names the data set, so that cells have the hash of a machine that has them all.
-  "$python" -c "import sys; from evident.data.imagenet import source_of; print(source_of(sys.argv[1]))" "$data" \
-    > "$folder/source.txt"
+  test ! -e "$folder" || test -e "$folder/weights.tar.xz" ||
+    fail "$folder is there and was not made by this script; name another folder, which will be replaced next time"
+  test -z "$(git -C "$root" status --porcelain -- "${code[@]}")" ||
+    fail "only what is committed travels, and there are changes; commit them first (git status)"
+  rm -rf "$folder"
+  mkdir -p "$folder"/{project,wheels,data}
+  folder=$(cd "$folder" && pwd)
+  git -C "$root" archive HEAD "${code[@]}" | tar -x -C "$folder/project"
+  # All photographs, so that accuracies and the digest that names the data set are those of every other machine.
+  cp -rL "$data/imagenet" "$folder/data/"
+  chmod -R u+w "$folder/data"
   # ResNet-50 is compressed by codebooks: its file shrinks to a seventh.
   XZ_OPT=-2 tar -cJf "$folder/weights.tar.xz" -C "$data" weights/{resnet50,vit_tiny_patch16_224,squeezenet1_1}.safetensors
   local names=(captum hydra-core omegaconf hydra-joblib-launcher joblib pytorch-lightning lightning-utilities torchmetrics
@@ -49,6 +55,8 @@ pack() {
     "$(grep '^antlr4-python3-runtime==' "$root/constraints.txt")" "$folder/project"
   rm -rf "$folder"/project/build "$folder"/project/src/*.egg-info
   du -sh "$folder"/* "$folder"
+  size=$(find "$folder" -type f -printf '%s\n' | awk '{ sum += $1 } END { print sum }')
+  ((size <= travels)) || fail "$folder has $size bytes, and $travels may travel; make it smaller"
 }
 
 install_missing() {
@@ -66,6 +74,8 @@ for name in ("antlr4-python3-runtime captum evident filelock hydra-core hydra-jo
         print(name.replace("-", "_"))
 PYTHON
   while read -r name; do
+    compgen -G "$pack/wheels/$name-*.whl" > /dev/null ||
+      fail "$name is not installed, and $pack/wheels has no wheel of it; pack again, or install it"
     "$python" -m pip install --quiet --no-index --no-deps --no-cache-dir --target "$site" "$pack/wheels/$name"-*.whl
   done < "$work/missing.txt"
   "$python" - << 'PYTHON'
@@ -81,18 +91,47 @@ sys.exit(f"missing packages: {', '.join(missing)}; install them, or add their wh
 PYTHON
 }
 
+say() {
+  echo "$*" | tee -a "$out/log.txt"
+}
+
+# Print the seconds that a stage may take: at most `$1`, and `$2` less than are left of LIMIT_S; 0 if there are none.
+seconds_of() {
+  local left=$((limit - SECONDS - $2))
+  echo $((left < 0 ? 0 : left < $1 ? left : $1))
+}
+
+archive() {
+  test -d "$EVIDENT_STORE/cells" || return 0
+  "$python" experiments/gpu_archive.py "$EVIDENT_STORE" "$work/results" "$out" > "$work/archives.txt" 2>&1 ||
+    say "archives: not all are written: $(tail -n 1 "$work/archives.txt")"
+}
+
+# Compute the cells of a network, pack them, and see that there is a report. Cells that fail stop nothing.
 sweep() {
-  # Return 0 if the sweep has ended, whatever single cells did, and 124 if its time is over.
-  local seconds=$1 model=$2
+  local seconds model=$2 command ended=0
+  seconds=$(seconds_of "$1" 60)
   shift 2
-  timeout --signal=INT --kill-after=20 "$seconds" "$python" run.py experiment=imagenet "scale=$scale" "model=$model" \
-    "data.source=$(cat "$pack/source.txt")" seeds_by_model={} logger=none "paths.results=$work/results/$model" \
-    hydra/launcher=processes "hydra.launcher.n_jobs=${JOBS:-4}" "$@" 2>&1 | tail -n 40 > "$out/$model.txt" ||
-    echo "$model: stopped after $seconds seconds or failed (see $model.txt); start again to go on" | tee -a "$out/log.txt"
-  # A sweep that was stopped has no report.
-  timeout 60 "$python" run.py experiment=imagenet "scale=$scale" "model=$model" task=report \
-    "data.source=$(cat "$pack/source.txt")" seeds_by_model={} logger=none "paths.results=$work/results/$model" "$@" \
-    >> "$out/$model.txt" 2>&1 || echo "$model: no report (see $model.txt)" | tee -a "$out/log.txt"
+  if ((seconds == 0)); then
+    say "$model: no time is left; start again to go on"
+    return
+  fi
+  command=("$python" run.py experiment=imagenet "scale=$scale" "model=$model" "seeds_by_model={}" logger=none
+    "paths.results=$work/results/$model" "$@")
+  timeout --signal=INT --kill-after=20 "$seconds" "${command[@]}" hydra/launcher=processes \
+    "hydra.launcher.n_jobs=${JOBS:-4}" > "$work/$model.txt" 2>&1 || ended=$?
+  tail -n 40 "$work/$model.txt" >> "$out/log.txt"
+  case $ended in
+    0) say "$model: complete" ;;
+    124 | 137) say "$model: stopped after $seconds seconds; start again to go on" ;;
+    *) say "$model: failed, or cells of it did (see log.txt)" ;;
+  esac
+  archive
+  # A sweep that was stopped has written no report.
+  seconds=$(seconds_of 60 20)
+  if ((ended == 124 || ended == 137)) && ! timeout "$seconds" "${command[@]}" task=report > "$work/$model.txt" 2>&1; then
+    say "$model: no report within $seconds seconds: $(tail -n 1 "$work/$model.txt")"
+  fi
 }
 
 run() {
@@ -100,28 +139,43 @@ run() {
   work=${WORK:-$pack/work}
   out=${OUT:-$pack/out}
   scale=${SCALE:-day}
+  limit=${LIMIT_S:-900}
   python=${PYTHON:-python3}
+  test -e "$pack/weights.tar.xz" || fail "$pack has no weights.tar.xz; make a folder with experiments/gpu.sh pack FOLDER"
   mkdir -p "$work/data" "$out"
-  date > "$out/log.txt"
+  work=$(cd "$work" && pwd)
+  out=$(cd "$out" && pwd)
+  say "$(date): started"
   install_missing
-  test -d "$work/data/weights" || "$python" -m tarfile -e "$pack/weights.tar.xz" "$work/data"
-  test -d "$work/data/imagenet" || cp -r "$pack/data/imagenet" "$work/data/"
-  export EVIDENT_DATA=$work/data EVIDENT_STORE=$work/store CUBLAS_WORKSPACE_CONFIG=:4096:8 OMP_NUM_THREADS=1
-  for archive in "$pack"/kept/cells_*.zip; do
-    test ! -e "$archive" || "$python" -m zipfile -e "$archive" "$EVIDENT_STORE"
-  done
-  "$python" -c "import torch; print(torch.__version__, torch.cuda.get_device_name() if torch.cuda.is_available() else 'no GPU')" |
-    tee -a "$out/log.txt"
-  cd "$root"
-  if ! "$python" -c "import sys, torch; sys.exit(not torch.cuda.is_available())" && test "$scale" != smoke; then
-    echo "no GPU: torch.cuda finds none; use SCALE=smoke to try this script without one" >&2
-    exit 1
+  if ! test -d "$work/data/weights"; then # moved, so that it is complete or absent
+    rm -rf "$work/unpacked"
+    mkdir "$work/unpacked"
+    "$python" -m tarfile -e "$pack/weights.tar.xz" "$work/unpacked"
+    mv "$work/unpacked/weights" "$work/data/"
   fi
-  if ! test -e "$work/tests_ended"; then
-    timeout --kill-after=10 "${TESTS_S:-180}" "$python" -m pytest -q -m gpu -W default -p no:cacheprovider \
-      tests/explainers/test_explainers_on_gpu.py tests/metrics/test_metrics_on_gpu.py > "$out/gpu_tests.txt" 2>&1 &&
-      touch "$work/tests_ended" || echo "GPU tests: failures, or out of time (see gpu_tests.txt)" | tee -a "$out/log.txt"
-    tail -n 1 "$out/gpu_tests.txt" | tee -a "$out/log.txt"
+  ln -sfn "$pack/data/imagenet" "$work/data/imagenet"
+  export EVIDENT_DATA=$work/data EVIDENT_STORE=$work/store CUBLAS_WORKSPACE_CONFIG=:4096:8 OMP_NUM_THREADS=1
+  local kept
+  for kept in "$pack"/kept/cells_*.zip; do
+    test ! -e "$kept" || "$python" -m zipfile -e "$kept" "$EVIDENT_STORE"
+  done
+  say "torch $("$python" -c "import torch; print(torch.__version__, torch.cuda.get_device_name() if torch.cuda.is_available() else 'no GPU')")"
+  cd "$root"
+  if test "$scale" != smoke && ! "$python" -c "import sys, torch; sys.exit(not torch.cuda.is_available())"; then
+    fail "no GPU: torch.cuda finds none; use SCALE=smoke to try this script without one"
+  fi
+  local seconds
+  seconds=$(seconds_of "${TESTS_S:-180}" 60)
+  if ! test -e "$work/tests_ended" && ((seconds > 0)); then
+    local ended=0
+    timeout --kill-after=10 "$seconds" "$python" -m pytest -q -m gpu -W default -p no:cacheprovider \
+      tests/explainers/test_explainers_on_gpu.py tests/metrics/test_metrics_on_gpu.py > "$out/gpu_tests.txt" 2>&1 || ended=$?
+    if ((ended == 124 || ended == 137)); then
+      say "GPU tests: stopped after $seconds seconds; they start again next time, unless TESTS_S=0"
+    else
+      touch "$work/tests_ended"
+      say "GPU tests: $(tail -n 1 "$out/gpu_tests.txt") (see gpu_tests.txt)"
+    fi
   fi
   if test "$scale" = smoke; then
     sweep "${RESNET_S:-480}" squeezenet1_1 "$@"
@@ -129,12 +183,13 @@ run() {
     sweep "${RESNET_S:-480}" resnet50 "$@"
   fi
   sweep "${VIT_S:-180}" vit_tiny_patch16_224 "$@"
-  "$python" experiments/gpu_archive.py "$EVIDENT_STORE" "$work/results" "$out" | tee -a "$out/log.txt"
-  date >> "$out/log.txt"
+  archive
+  cat "$work/archives.txt"
+  say "$(date): ended"
 }
 
 case ${1:-} in
   pack) pack "${2:?say where to: experiments/gpu.sh pack FOLDER}" ;;
   run) shift && run "$@" ;;
-  *) sed -n '2,19p' "$0" && exit 2 ;;
+  *) sed -n '2,22p' "$0" && exit 2 ;;
 esac

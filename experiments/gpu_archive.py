@@ -29,6 +29,7 @@ def cells(store: Path) -> Iterator[Part]:
             files = {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.name not in PICTURES}
             if "DONE" in files:
                 hashes = {name: value for name, value in json.loads(files["DONE"]).items() if name not in PICTURES}
+                del files["DONE"]  # unpacked last: a cell that is unpacked in part is not taken for a whole one
                 files["DONE"] = json.dumps(hashes, indent=1).encode()
             yield {f"{kind}/{folder.name}/{name}": content for name, content in files.items()}
 

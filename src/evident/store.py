@@ -4,6 +4,7 @@ import functools
 import hashlib
 import json
 import platform
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from evident.own_code import own_sources
 
 Identity = dict[str, Any]
 STORE = "EVIDENT_STORE"  # names the folder of all artefacts
+EXPORTED = Path(__file__).parents[2] / "COMMIT"
 PACKAGES = (
     *("evident", "torch", "torchvision", "pytorch-lightning", "captum", "numpy", "scipy", "pandas"),
     *("scikit-image", "scikit-learn", "pillow"),
@@ -128,7 +130,12 @@ def environment() -> dict[str, Any]:
 
 
 def commit() -> str:
-    """Return the commit of the project's checkout, with `+changes` if code or config differ from it."""
+    """Return the commit of the project's checkout, with `+changes` if code or config differ from it.
+
+    `git archive` writes the commit into the file COMMIT of what it exports, whose changes are not seen.
+    """
+    if re.fullmatch("[0-9a-f]{40}", exported := EXPORTED.read_text().strip() if EXPORTED.exists() else ""):
+        return exported
 
     def git(*arguments: str) -> str:
         run = subprocess.run(["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=True)

@@ -39,6 +39,14 @@ def test_unpacked_cells_are_whole_without_their_pictures(tmp_path: Path) -> None
     assert made == []
 
 
+def test_a_cell_is_marked_as_whole_after_its_other_files(tmp_path: Path) -> None:
+    cell(tmp_path / "store", 0)
+    [archive] = SCRIPT["pack"](SCRIPT["cells"](tmp_path / "store"), tmp_path, "cells")
+    places = zipfile.ZipFile(archive).namelist()
+    assert len(places) > 1
+    assert places[-1].endswith("/DONE")
+
+
 def test_record_of_a_cell_that_was_left_out_is_kept(tmp_path: Path) -> None:
     store.record_failure(tmp_path / "store", "cells", {"seed": 0}, "does not apply", "LEFT_OUT")
     [part] = SCRIPT["cells"](tmp_path / "store")
