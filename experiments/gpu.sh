@@ -5,7 +5,8 @@
 #   FOLDER/project/experiments/gpu.sh run [overrides of the sweeps]    there: a quarter of an hour, and again to go on
 #
 # The machine needs Python 3.12 with torch, torchvision, numpy, pandas, pyarrow, scipy, scikit-learn, scikit-image,
-# matplotlib, seaborn and pytest; FOLDER/wheels has the rest. `run` reads these variables:
+# matplotlib, seaborn, jinja2, rich, pyyaml, requests, huggingface_hub and pytest; FOLDER/wheels has the rest. `run`
+# says what is missing. It reads these variables:
 #
 #   OUT     where archives and logs are written, each below 16 MiB; default: FOLDER/out
 #   WORK    the store and the results, which a second run goes on from; default: FOLDER/work. Archives of cells
@@ -19,6 +20,9 @@ set -euo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 
+# Pure Python but for safetensors, whose wheel is for every Python from 3.10.
+wheels=(captum cloudpickle filelock hydra-core hydra-joblib-launcher joblib lightning-utilities omegaconf platformdirs pooch
+  pytorch-lightning safetensors timm torchmetrics tqdm)
 travels=$((64 * 2**20)) # bytes that may travel in all
 code=(run.py conf src tests experiments docs pyproject.toml constraints.txt COMMIT README.md LICENSE)
 
@@ -45,9 +49,8 @@ pack() {
   chmod -R u+w "$folder/data"
   # ResNet-50 is compressed by codebooks: its file shrinks to a seventh.
   XZ_OPT=-2 tar -cJf "$folder/weights.tar.xz" -C "$data" weights/{resnet50,vit_tiny_patch16_224,squeezenet1_1}.safetensors
-  local names=(captum hydra-core omegaconf hydra-joblib-launcher joblib pytorch-lightning lightning-utilities torchmetrics
-    safetensors timm pooch filelock) pinned=() name
-  for name in "${names[@]}"; do pinned+=("$(grep -i "^$name==" "$root/constraints.txt")"); done
+  local pinned=() name
+  for name in "${wheels[@]}"; do pinned+=("$(grep -i "^$name==" "$root/constraints.txt")"); done
   "$python" -m pip download --quiet --no-deps --python-version 3.12 --implementation cp --only-binary=:all: \
     --platform manylinux_2_28_x86_64 --platform manylinux2014_x86_64 --dest "$folder/wheels" "${pinned[@]}"
   # Neither has a wheel to download.
@@ -64,10 +67,10 @@ install_missing() {
   local site=$work/site name
   mkdir -p "$site"
   export PYTHONPATH="$root/src:$site"
-  "$python" - << 'PYTHON' > "$work/missing.txt"
+  "$python" - antlr4-python3-runtime evident "${wheels[@]}" << 'PYTHON' > "$work/missing.txt"
+import sys
 from importlib.metadata import PackageNotFoundError, version
-for name in ("antlr4-python3-runtime captum evident filelock hydra-core hydra-joblib-launcher joblib lightning-utilities "
-             "omegaconf pooch pytorch-lightning safetensors timm torchmetrics").split():
+for name in sys.argv[1:]:
     try:
         version(name)
     except PackageNotFoundError:
@@ -82,7 +85,7 @@ PYTHON
 import importlib, sys
 missing = []
 for name in ("torch torchvision numpy pandas pyarrow scipy sklearn skimage matplotlib seaborn jinja2 rich yaml PIL pytest "
-             "captum hydra pytorch_lightning timm evident.cli").split():
+             "captum hydra hydra_plugins.hydra_joblib_launcher pooch pytorch_lightning timm evident.cli").split():
     try:
         importlib.import_module(name)
     except ImportError as error:
@@ -191,5 +194,5 @@ run() {
 case ${1:-} in
   pack) pack "${2:?say where to: experiments/gpu.sh pack FOLDER}" ;;
   run) shift && run "$@" ;;
-  *) sed -n '2,22p' "$0" && exit 2 ;;
+  *) sed -n '2,23p' "$0" && exit 2 ;;
 esac
