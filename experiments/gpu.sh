@@ -153,7 +153,7 @@ run() {
   if ! test -d "$work/data/weights"; then # moved, so that it is complete or absent
     rm -rf "$work/unpacked"
     mkdir "$work/unpacked"
-    "$python" -m tarfile -e "$pack/weights.tar.xz" "$work/unpacked"
+    "$python" -m tarfile --filter data -e "$pack/weights.tar.xz" "$work/unpacked"
     mv "$work/unpacked/weights" "$work/data/"
   fi
   ln -sfn "$pack/data/imagenet" "$work/data/imagenet"
@@ -194,5 +194,5 @@ run() {
 case ${1:-} in
   pack) pack "${2:?say where to: experiments/gpu.sh pack FOLDER}" ;;
   run) shift && run "$@" ;;
-  *) sed -n '2,23p' "$0" && exit 2 ;;
+  *) sed -n '2,/^[^#]/{/^#/p}' "$0" && exit 2 ;;
 esac

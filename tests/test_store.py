@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from entry_point import ROOT
 
 from evident import store
 from evident.errors import UserError
@@ -32,6 +33,24 @@ def test_artefact_is_made_once_and_described(tmp_path: Path) -> None:
     assert len(calls) == 1
     assert {path.name for path in first.iterdir()} == {"value.txt", "config.yaml", "environment.json", "DONE"}
     assert json.loads((first / "environment.json").read_text())["packages"]["torch"] == torch.__version__.split("+")[0]
+
+
+def test_exported_code_names_its_commit_and_a_checkout_asks_git(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exported = tmp_path / "COMMIT"
+    monkeypatch.setattr(store, "EXPORTED", exported)
+    of_checkout = store.commit()
+    exported.write_text(f"{'0a' * 20}\n")
+    assert store.commit() == "0a" * 20
+    exported.write_text("$Format:%H$\n")
+    assert store.commit() == of_checkout
+
+
+def test_archives_of_git_name_their_commit() -> None:
+    assert "COMMIT export-subst" in (ROOT / ".gitattributes").read_text().splitlines()
+    assert (ROOT / "COMMIT").read_text() == "$Format:%H$\n" or store.commit() == (ROOT / "COMMIT").read_text().strip()
+    assert store.EXPORTED == ROOT / "COMMIT"
 
 
 def test_different_identities_have_different_folders(tmp_path: Path) -> None:
