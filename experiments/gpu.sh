@@ -121,8 +121,10 @@ sweep() {
   fi
   command=("$python" run.py experiment=imagenet "scale=$scale" "model=$model" "seeds_by_model={}" logger=none
     "paths.results=$work/results/$model" "$@")
-  timeout --signal=INT --kill-after=20 "$seconds" "${command[@]}" hydra/launcher=processes \
-    "hydra.launcher.n_jobs=${JOBS:-4}" > "$work/$model.txt" 2>&1 || ended=$?
+  { # in braces, so that bash does not report the end of a process that was killed
+    timeout --signal=INT --kill-after=20 "$seconds" "${command[@]}" hydra/launcher=processes \
+      "hydra.launcher.n_jobs=${JOBS:-4}" > "$work/$model.txt" 2>&1
+  } 2> /dev/null || ended=$?
   tail -n 40 "$work/$model.txt" >> "$out/log.txt"
   case $ended in
     0) say "$model: complete" ;;
@@ -132,8 +134,9 @@ sweep() {
   archive
   # A sweep that was stopped has written no report.
   seconds=$(seconds_of 60 20)
-  if ((ended == 124 || ended == 137)) && ! timeout "$seconds" "${command[@]}" task=report > "$work/$model.txt" 2>&1; then
-    say "$model: no report within $seconds seconds: $(tail -n 1 "$work/$model.txt")"
+  if ((ended == 124 || ended == 137)); then
+    ((seconds > 0)) && timeout "$seconds" "${command[@]}" task=report > "$work/$model.txt" 2>&1 ||
+      say "$model: no report in $seconds seconds; the next run writes it $(tail -n 1 "$work/$model.txt")"
   fi
 }
 
@@ -155,6 +158,7 @@ run() {
     mkdir "$work/unpacked"
     "$python" -m tarfile --filter data -e "$pack/weights.tar.xz" "$work/unpacked"
     mv "$work/unpacked/weights" "$work/data/"
+    rmdir "$work/unpacked"
   fi
   ln -sfn "$pack/data/imagenet" "$work/data/imagenet"
   export EVIDENT_DATA=$work/data EVIDENT_STORE=$work/store CUBLAS_WORKSPACE_CONFIG=:4096:8 OMP_NUM_THREADS=1
