@@ -66,7 +66,7 @@ def request_of(network: str, explainer: str, *further: str) -> Request:
     return Request(composed(*EXPERIMENT, f"model={network}", f"explainer={explainer}", "seed=0", *further))
 
 
-def measure(names: list[str], batch: int = 16, rounds: int = 12) -> pd.DataFrame:
+def measure(names: list[str], batch: int = 16, rounds: int = 5) -> pd.DataFrame:
     """Return the processor seconds (networks x FULL, HALF, GRADIENT) of a pass per image of 224x224, with one thread.
 
     The least of several rounds, because other processes only add to it. Weights do not matter, so they are random.
