@@ -118,7 +118,8 @@ def _quantus_pixels(subject: Subject) -> Work:
     import quantus
 
     pixels = subject.images[0, 0].numel()
-    metric = quantus.PixelFlipping(features_in_step=pixels // 40, perturb_baseline="mean", disable_warnings=True)
+    steps = next(steps for steps in range(40, pixels + 1) if pixels % steps == 0)  # it takes steps of equal size only
+    metric = quantus.PixelFlipping(features_in_step=pixels // steps, perturb_baseline="mean", disable_warnings=True)
     return _quantus(subject, metric)
 
 
