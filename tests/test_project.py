@@ -20,7 +20,18 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 LAYERS = (
     *("cli", "all_experiments", "recompute", "sweep", "kept_experiment", "explain_image", "cell", "loggers", "request"),
     *("report", "recorders", "cell_folder", "benchmark", "metrics", "explainers", "relevance", "models", "data"),
-    *("contracts", "values", "store", "own_code", "progress", "errors", "allocator", "groups_once", "quoting"),
+    *(
+        "contracts",
+        "values",
+        "store",
+        "own_code",
+        "progress",
+        "errors",
+        "allocator",
+        "threads",
+        "groups_once",
+        "quoting",
+    ),
 )
 
 # Files that may look up attributes by name, and why. Explainers, networks and data sets are never probed.

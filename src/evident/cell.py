@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from hydra.utils import get_object, instantiate
@@ -35,6 +34,7 @@ from evident.recorders.contract import Recorder, Setup
 from evident.recorders.explain import Explain
 from evident.recorders.other_networks import other_networks
 from evident.request import Request
+from evident.threads import use_threads
 
 log = logging.getLogger("evident")
 logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
@@ -94,7 +94,7 @@ def skip(config: DictConfig) -> None:
 
 def compute(request: Request, path: Path) -> None:
     """Compute the cell and write its files to the folder `path`."""
-    torch.set_num_threads(request.config.threads)
+    use_threads(request.config.threads)
     folder = CellFolder(path)
     with loggers_of(request) as loggers:
         setup, splits = load(request, loggers)

@@ -35,6 +35,7 @@ from evident.recorders.explain import explain_batch
 from evident.report.build import sections_of
 from evident.report.experiment import Cell
 from evident.request import Request, search_path
+from evident.threads import use_threads
 
 log = logging.getLogger("evident")
 
@@ -49,7 +50,7 @@ def explain_image(config: DictConfig) -> None:
     """
     request = Request(_with_data_of_model(config))
     config = request.config
-    torch.set_num_threads(config.threads)
+    use_threads(config.threads)
     image = _picture(config)  # before a network is trained
     network = ready(request.network)
     setup = _setup(request, network, image)

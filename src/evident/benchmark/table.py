@@ -4,7 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
-import torch
 from omegaconf import DictConfig
 
 from evident.benchmark.comparison import comparison
@@ -17,6 +16,7 @@ from evident.benchmark.relevance import relevance
 from evident.benchmark.siam import siam
 from evident.benchmark.timing import Row
 from evident.errors import UserError
+from evident.threads import use_threads
 
 PARTS: dict[str, Callable[[DictConfig], list[Row]]] = {
     "rendering": lambda config: [rendering(config)],
@@ -37,7 +37,7 @@ def run(config: DictConfig) -> None:
     if unknown := set(parts) - {*PARTS, "peers", "growth"}:
         known = ", ".join((*PARTS, "peers", "growth"))
         raise UserError(f"benchmark.parts={', '.join(sorted(unknown))} is unknown; use {known}")
-    torch.set_num_threads(config.threads)
+    use_threads(config.threads)
     folder = Path(config.paths.results) / "speed"
     folder.mkdir(parents=True, exist_ok=True)
     rows = [line for part in parts if part in PARTS for line in PARTS[part](config)]
