@@ -116,6 +116,19 @@ def test_nothing_is_launched_if_every_cell_is_there(finished: Path, tmp_path: Pa
     assert ("missing" in ended.stderr) is (task == "report")
 
 
+def test_experiment_in_a_folder_has_report_and_scores_in_that_folder(finished: Path, tmp_path: Path) -> None:
+    own = tmp_path / "conf" / "experiment" / "paper" / "few.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text("# @package _global_\ndefaults: [/experiment/an8flower, _self_]\nexperiment: paper/few\n")
+    given = ("experiment=paper/few", f"hydra.searchpath=[file://{tmp_path / 'conf'}]", FEW, *QUIET)
+    ended = run(*given, store=finished, results=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    table = tmp_path / "paper" / "few" / "table.csv"
+    assert table.read_text() == (results_of(finished) / "table.csv").read_text()
+    assert (tmp_path / "scores" / "paper" / "few.zip").is_file()
+    assert {path.name for path in tmp_path.iterdir()} == {"conf", "paper", "scores"}
+
+
 def test_report_is_rebuilt_byte_by_byte(finished: Path, tmp_path: Path) -> None:
     ended = run("task=report", FEW, *QUIET, store=finished, results=tmp_path)
     assert ended.returncode == 0, ended.stderr

@@ -227,13 +227,13 @@ class Sweep(Callback):
         from_kept = any(cell.folder in kept.folders.values() for cell in cells)
         overrides = [*search_path(config.hydra.overrides.hydra), *config.hydra.overrides.task]
         experiment = Experiment(cells, kept.audits if from_kept else None, overrides)
-        made = MadeBefore(config, experiment, left_out)
+        made, results = MadeBefore(config, experiment, left_out), Path(config.paths.results)
         if config.task._target_ == COMPUTE and made.is_there:
             log.info("%s: as the same cells and code wrote it before; task=report writes it again", made.folder)
             print(made.text())
         else:
             if not from_kept:
-                kept_scores.keep(experiment, left_out, kept_scores.file_of(made.folder.parent, config.experiment))
+                kept_scores.keep(experiment, left_out, kept_scores.file_of(results, config.experiment))
             reasons = list(dict.fromkeys(left_out.values()))
             print(write(experiment, made.folder, reasons, figures=not from_kept))
             if not from_kept:
@@ -241,5 +241,5 @@ class Sweep(Callback):
         if name := config.get("kept_as"):
             same = kept_experiment(name, "own", config.hydra.overrides.task, config.hydra.sweeper.params)
             print(f"The same as conf/experiment/{name}.yaml, for experiment={name}:\n\n{same}")
-        if found := against_commit(made.folder.parent, config.experiment):
+        if found := against_commit(results, config.experiment):
             print(f"{found.line()} (python run.py task=replicate experiment={config.experiment} lists them)")

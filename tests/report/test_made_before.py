@@ -27,7 +27,7 @@ def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Report:
     write(tmp_path / "project" / "conf" / "config.yaml")
     config = OmegaConf.create(
         {
-            "experiment": "flowers",
+            "experiment": "paper/flowers",
             "gallery": "results",
             "paths": {"store": str(tmp_path / "store"), "results": str(tmp_path / "results")},
             "hydra": {"searchpath": []},
@@ -36,7 +36,7 @@ def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Report:
     cells = [finished_cell(tmp_path / "cells", explainer) for explainer in ("gradient", "rise")]
     for cell in cells:
         (cell.folder.path / "environment.json").write_text('{"commit": "one"}')
-    for name in ("flowers/table.md", "flowers/figures/scores.webp", "scores/flowers.zip"):
+    for name in ("paper/flowers/table.md", "paper/flowers/figures/scores.webp", "scores/paper/flowers.zip"):
         write(tmp_path / "results" / name)
     made(config, cells, LEFT_OUT).remember()
     return config, cells, LEFT_OUT
@@ -70,7 +70,11 @@ def test_nothing_is_there_before_it_is_remembered(report: Report, tmp_path: Path
     "file",
     [
         *("project/src/module.py", "project/conf/config.yaml", "project/conf/explainer/new.yaml"),
-        *("results/flowers/table.md", "results/flowers/figures/scores.webp", "results/scores/flowers.zip"),
+        *(
+            "results/paper/flowers/table.md",
+            "results/paper/flowers/figures/new.webp",
+            "results/scores/paper/flowers.zip",
+        ),
         "cells/photos_net_rise_0/environment.json",
     ],
 )
@@ -79,7 +83,7 @@ def test_changed_or_new_file_asks_for_a_new_report(report: Report, tmp_path: Pat
     assert not made(*report).is_there
 
 
-@pytest.mark.parametrize("file", ["flowers/figures/scores.webp", "scores/flowers.zip"])
+@pytest.mark.parametrize("file", ["paper/flowers/figures/scores.webp", "scores/paper/flowers.zip"])
 def test_lost_file_asks_for_a_new_report(report: Report, tmp_path: Path, file: str) -> None:
     (tmp_path / "results" / file).unlink()
     assert not made(*report).is_there

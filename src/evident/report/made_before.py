@@ -62,8 +62,9 @@ class MadeBefore:
 
     @property
     def _memory(self) -> str:
-        kept = file_of(Path(self.config.paths.results), self.config.experiment)
-        return json.dumps([self._made_of, _content(self.folder.parent, [self.folder, kept])])
+        results = Path(self.config.paths.results)
+        kept = file_of(results, self.config.experiment)
+        return json.dumps([self._made_of, _content(results, [self.folder, kept])])
 
     @cached_property
     def _made_of(self) -> str:
