@@ -96,6 +96,8 @@ def test_edited_code_makes_only_the_cells_anew_that_depend_on_it(
     with open(edited / "rings" / "explainer.py", "a") as file:
         file.write("# edited\n")
     few = axes(explainer="gradient,rings", seed="0")
+    ended = run(search_path(paper), "experiment=rings", *few, *QUIET, store=store, results=tmp_path)
+    assert ended.returncode == 0, ended.stderr
     for folder in (paper, edited):
         monkeypatch.setenv("PYTHONPATH", str(folder))
         ended = run(search_path(folder), "experiment=rings", *few, *QUIET, store=store, results=tmp_path)

@@ -22,7 +22,7 @@ from evident.contracts import ChangesParts, NamesAttributes, Regressor, Removabl
 from evident.data.class_names import index_of
 from evident.data.images import loader
 from evident.data.loading import load_data
-from evident.errors import NotApplicable, UserError
+from evident.errors import NotApplicable, UserError, warn_once
 from evident.explainers.shared.classes import KINDS
 from evident.explainers.shared.learning import learn
 from evident.loggers import log_scores, loggers_of
@@ -95,6 +95,8 @@ def skip(config: DictConfig) -> None:
 def compute(request: Request, path: Path) -> None:
     """Compute the cell and write its files to the folder `path`."""
     use_threads(request.config.threads)
+    for key in request.unused:
+        warn_once(f"{key} has settings but is not selected; they are left out")
     folder = CellFolder(path)
     with loggers_of(request) as loggers:
         setup, splits = load(request, loggers)

@@ -1,7 +1,7 @@
 """The config of one cell, resolved once: its network, explainer and recorders, and its identity."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from torch import nn
 
 from evident import store
 from evident.contracts import ForSomeNetworks
-from evident.errors import UserError, warn_once
+from evident.errors import UserError
 from evident.metrics.contract import forward_only
 from evident.models.precision import PLAIN, Passes
 from evident.models.training import NetworkSpec, arithmetic, plain
@@ -25,13 +25,18 @@ PLUG_INS = ("metric", "recorder", "section")  # groups of which a cell has any n
 class Request:
     """One cell: (data, model, explainer, seed), with the network that it needs and the products that it records.
 
+    `unused` are the plug-ins of which the config has settings only; `config` has them no more. An experiment sets
+    `section.gallery.networks`; with `section=[scores]` there is no gallery.
+
     Raises `UserError` for a seed, a number of threads or of images, a split, or a precision that is out of range.
     """
 
     config: DictConfig
+    unused: Sequence[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "config", _selected(self.config))
+        object.__setattr__(self, "unused", _unused(self.config))
+        object.__setattr__(self, "config", _without(self.config, self.unused))
         lowest_of = {"seed": 0, "network_seed": 0, "threads": 1, "explained.batch_size": 1, "explained.images": 1}
         for key, lowest in lowest_of.items():
             value = OmegaConf.select(self.config, key)
@@ -172,19 +177,17 @@ def search_path(overrides: Iterable[str]) -> list[str]:
     return [given for given in overrides if given.startswith("hydra.searchpath")]
 
 
-def _selected(config: DictConfig) -> DictConfig:
-    """Return the config without settings of plug-ins that are not selected, and name these.
-
-    An experiment sets `section.gallery.networks`; with `section=[scores]` there is no gallery.
-    """
+def _unused(config: DictConfig) -> list[str]:
     builds = {f"{group}.{name}": build for group in PLUG_INS for name, build in (config.get(group) or {}).items()}
-    unused = [key for key, build in builds.items() if not (isinstance(build, DictConfig) and "_target_" in build)]
-    if not unused:
+    return [key for key, build in builds.items() if not (isinstance(build, DictConfig) and "_target_" in build)]
+
+
+def _without(config: DictConfig, keys: Sequence[str]) -> DictConfig:
+    if not keys:
         return config
     config = config.copy()
     with open_dict(config):
-        for key in unused:
+        for key in keys:
             group, name = key.split(".")
             del config[group][name]
-            warn_once(f"{key} has settings but is not selected; they are left out")
     return config

@@ -108,7 +108,7 @@ class Run(NamedTuple):
     def figures(self) -> dict[str, Path]:
         """Return the file of each figure in the gallery, by name; equal figures share a file."""
         shown = re.findall(r'<img src="(figures/[^"]+)" alt="([^"]+)"', (self.results / "index.html").read_text())
-        return {name: self.results / file for file, name in shown}
+        return {name.replace(" ", "_"): self.results / file for file, name in shown}
 
     def table(self, *index: str) -> pd.DataFrame:
         """Return the mean scores: one row per explainer (or `index`), one column per metric."""

@@ -61,6 +61,11 @@ def test_order_of_the_cells_and_places_do_not_matter(report: Report) -> None:
     assert made(config, cells[::-1], left_out, [*COMMAND, "paths.store='store'", "logger=none"]).is_there
 
 
+def test_what_python_compiles_does_not_matter(report: Report, tmp_path: Path) -> None:
+    write(tmp_path / "project" / "src" / "__pycache__" / "module.cpython-311.pyc.1234")
+    assert made(*report).is_there
+
+
 def test_nothing_is_there_before_it_is_remembered(report: Report, tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "store")
     assert not made(*report).is_there

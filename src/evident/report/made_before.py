@@ -79,10 +79,13 @@ class MadeBefore:
 
 
 def _content(root: Path, places: Iterable[Path]) -> str:
-    """Return a hash of the names and contents of all files in `places`, which are files or folders within `root`."""
+    """Return a hash of the names and contents of all files in `places`, which are files or folders within `root`.
+
+    Without what Python compiles, and other processes may be compiling.
+    """
     found = hashlib.sha256()
     for place in places:
         for path in sorted([place, *place.rglob("*")]):
-            if path.is_file() and path.suffix != ".pyc":
+            if "__pycache__" not in path.parts and path.is_file():
                 found.update(f"{path.relative_to(root)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     return found.hexdigest()
