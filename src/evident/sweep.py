@@ -230,16 +230,18 @@ class Sweep(Callback):
         made, results = MadeBefore(config, experiment, left_out), Path(config.paths.results)
         if config.task._target_ == COMPUTE and made.is_there:
             log.info("%s: as the same cells and code wrote it before; task=report writes it again", made.folder)
-            print(made.text())
+            text = made.text()
         else:
             if not from_kept:
                 kept_scores.keep(experiment, left_out, kept_scores.file_of(results, config.experiment))
             reasons = list(dict.fromkeys(left_out.values()))
-            print(write(experiment, made.folder, reasons, figures=not from_kept))
+            text = write(experiment, made.folder, reasons, figures=not from_kept)
             if not from_kept:
                 made.remember()
+        print(f"{text}\npage: {made.folder / 'index.html'}")
         if name := config.get("kept_as"):
             same = kept_experiment(name, "own", config.hydra.overrides.task, config.hydra.sweeper.params)
             print(f"The same as conf/experiment/{name}.yaml, for experiment={name}:\n\n{same}")
-        if found := against_commit(results, config.experiment):
+        # Kept scores are the record's own.
+        if not from_kept and (found := against_commit(results, config.experiment)):
             print(f"{found.line()} (python run.py task=replicate experiment={config.experiment} lists them)")

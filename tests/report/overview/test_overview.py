@@ -46,7 +46,7 @@ def project(root: Path, scored: bool = True) -> Path:
         (folder / "figures").mkdir(parents=True)
         (folder / "figures" / "scores.webp").write_bytes(b"")
         made = {"commit": "0123456789abcdef", "device": "cpu"}
-        networks = [{"accuracy": {"test": share}} for share in (0.5, 0.75)]
+        networks = [{"model": "net", "accuracy": {"test": share}} for share in (0.5, 0.75)]
         known = {"experiment": folder.name, "command": "python run.py", "scale": "quick", "environments": [made]}
         (folder / "provenance.json").write_text(json.dumps({**known, "models": networks}))
     means = {"average_precision": {f"method_{number}": number / 20 for number in range(12)}}
@@ -84,7 +84,7 @@ def test_page_lists_claims_decided_ones_first_and_escapes_names(tmp_path: Path) 
     assert "a &lt;b&gt;" in page
     assert "a <b>" not in page
     assert "always &amp; ever" in page
-    assert "| [toy](toy) | 2 | 3 | 12 | quick | 50.0% to 75.0% | cpu | 0123456 |" in text
+    assert "| [toy](toy) | 2 x net | 3 | 12 | quick | 50.0% to 75.0% | cpu | 0123456 |" in text
     top = (tmp_path / "README.md").read_text()
     assert top.startswith("top\n<!-- scoreboard -->\n\n| |")
     assert top.endswith("| 1 | 1 | 1 | It holds in part. |\n\n<!-- end of scoreboard -->\nbottom\n")
@@ -172,7 +172,9 @@ def test_every_experiment_has_a_card_whose_picture_exists() -> None:
     assert len(found) == len(list((ROOT / "results").rglob("provenance.json")))
     for card in found:
         assert card.picture == "" or (ROOT / "results" / card.picture).is_file()
-        assert card.networks > 0
+        models = json.loads((ROOT / "results" / card.name / "provenance.json").read_text())["models"]
+        assert all(model["model"] in card.networks for model in models)
+        assert models
     text = (ROOT / "results" / "README.md").read_text()
     for link in re.findall(r"\]\(([^)]+)\)", text):
         assert (ROOT / "results" / link).exists(), link

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ class Card:
     name: str
     command: str
     scale: str
-    networks: int
+    networks: str
     images: int
     explainers: int
     accuracy: str
@@ -44,7 +45,7 @@ def _card(file: Path, results: Path) -> Card:
         name=known["experiment"],
         command=known["command"],
         scale=known["scale"],
-        networks=len(known["models"]),
+        networks=_networks(known["models"]),
         images=int(images),
         explainers=table["explainer"].nunique() if scored else 0,
         accuracy=_accuracy(known["models"]),
@@ -53,6 +54,12 @@ def _card(file: Path, results: Path) -> Card:
         device=", ".join(dict.fromkeys(made["device"] for made in known["environments"])),
         picture=_picture(file.parent, results),
     )
+
+
+def _networks(models: list[Mapping[str, Any]]) -> str:
+    """Return the names of the networks, and how many were trained where there are several of a name."""
+    counted = Counter(str(model["model"]) for model in models)
+    return ", ".join(f"{count} x {name}" if count > 1 else name for name, count in counted.items())
 
 
 def _accuracy(models: list[Mapping[str, Any]]) -> str:
