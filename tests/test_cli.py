@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 from entry_point import axes, run
-from hydra.errors import MissingConfigException
+from hydra.errors import InstantiationException, MissingConfigException
+from hydra.utils import instantiate
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from PIL import Image
 
@@ -58,6 +59,12 @@ def test_launcher_of_an_extra_that_is_not_installed_names_it(name: str) -> None:
     assert one_line(missing).startswith(f"hydra/launcher={name} needs hydra-submitit-launcher; run pip install")
     unknown = MissingConfigException("", missing_cfg_file=f"hydra/launcher/{name}x", options=["basic", name])
     assert one_line(unknown).startswith(f"hydra/launcher={name}x is unknown, perhaps {name};")
+
+
+def test_missing_module_asks_for_pythonpath() -> None:
+    with pytest.raises(InstantiationException) as raised:
+        instantiate({"_target_": "no_such_code.Mine"})
+    assert one_line(raised.value).endswith("Code of your own needs its folder in PYTHONPATH.")
 
 
 def test_lost_worker_of_a_launcher_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
