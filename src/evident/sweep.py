@@ -176,7 +176,7 @@ class Sweep(Callback):
 
         `task=report` takes cells that the store does not have from the kept scores, and then writes tables only.
         """
-        file = kept_scores.file_of(Path(config.paths.results), config.experiment)
+        file = kept_scores.found(Path(config.paths.results), config.experiment)
         with kept_scores.restored(file if config.task._target_ != COMPUTE else None) as kept:
             return self._report_with(kept, config, config_name)
 
@@ -243,5 +243,5 @@ class Sweep(Callback):
             same = kept_experiment(name, "own", config.hydra.overrides.task, config.hydra.sweeper.params)
             print(f"The same as conf/experiment/{name}.yaml, for experiment={name}:\n\n{same}")
         # Kept scores are the record's own.
-        if not from_kept and (found := against_commit(results, config.experiment)):
-            print(f"{found.line()} (python run.py task=replicate experiment={config.experiment} lists them)")
+        if not from_kept and (compared := against_commit(results, config.experiment)):
+            print(compared)

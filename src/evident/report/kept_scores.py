@@ -45,6 +45,7 @@ from evident.report.tables.features import with_interpretation
 
 KEPT = (NETWORK, DIRECTIONS, COST, SAMENESS, PREDICTIONS)  # as they are
 ENVIRONMENT = "environment.json"
+COMMITTED = Path(__file__).parents[3] / "results"
 AVERAGED = ("pixels", "thresholds")  # axes of curves that are kept as means
 LeftOut = Mapping[str, tuple[str, str, str]]  # by the hash of a cell: explainer, network, and why there is none
 ALL_IMAGES = "all images"
@@ -54,6 +55,12 @@ CURVE = ["cell", "experiment", "data", "model", "explainer", "seed", "metric", "
 def file_of(results: Path, experiment: str) -> Path:
     """Return the file that keeps the scores of an experiment in the folder `results`."""
     return results / "scores" / f"{experiment}.zip"
+
+
+def found(results: Path, experiment: str) -> Path:
+    """Return the file that keeps the scores of an experiment: in `results`, or the committed one if none is there."""
+    own = file_of(results, experiment)
+    return own if own.is_file() else file_of(COMMITTED, experiment)
 
 
 def keep(experiment: Experiment, left_out: LeftOut, file: Path) -> None:

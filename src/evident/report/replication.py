@@ -24,6 +24,10 @@ LIMIT = 0.1
 ROUNDING = 1e-5  # relative: tables have six digits
 
 
+class OtherScale(UserError):
+    """Say that a run and the record have different scales."""
+
+
 @dataclass(frozen=True)
 class Replication:
     """Hold the comparison of a run with the record.
@@ -86,15 +90,18 @@ def compare(run: pd.DataFrame, record: pd.DataFrame) -> Replication:
     )
 
 
-def against_commit(results: Path, experiment: str) -> Replication | None:
-    """Compare the run in `results`/experiment with the committed results, or return None if none are committed.
+def against_commit(results: Path, experiment: str) -> str:
+    """Return in one line how the run in `results`/experiment compares with the committed results; empty if none are.
 
-    None is also returned if the committed results have another scale: their numbers are not comparable.
+    The line says so where they have another scale, because the numbers are then not comparable.
     """
     try:
-        return _compare(results, experiment, _committed)
+        found = _compare(results, experiment, _committed)
+    except OtherScale as error:
+        return f"not compared with the committed results: {error}"
     except UserError:
-        return None
+        return ""
+    return f"{found.line()} (python run.py task=replicate experiment={experiment} lists them)"
 
 
 def in_one_line(results: Path, experiment: str) -> str:
@@ -144,7 +151,7 @@ def _compare(results: Path, experiment: str, record: Callable[[str], bytes]) -> 
         for content in ((folder / "provenance.json").read_bytes(), record(f"{experiment}/provenance.json"))
     ]
     if scales[0] != scales[1]:
-        raise UserError(f"the run has scale={scales[0]}, the record scale={scales[1]}; run it with scale={scales[1]}")
+        raise OtherScale(f"the run has scale={scales[0]}, the record scale={scales[1]}; run it with scale={scales[1]}")
     return compare(pd.read_csv(folder / "table.csv"), table_of(record, experiment))
 
 
