@@ -76,6 +76,33 @@ def test_every_section_adds_its_tables_figures_and_text(tmp_path: Path) -> None:
     assert page.index("second_figure.webp") < page.index("first_figure.webp")
 
 
+@pytest.mark.parametrize(
+    ("measures", "classes", "guesses"),
+    [
+        ({"test": 0.25}, 4, True),
+        ({"test": 0.32}, 4, True),  # 9 % of the way from 25 to 100 %
+        ({"test": 0.33}, 4, False),
+        ({"test": 0.33}, 1000, False),
+        ({"test": 0.54}, 2, True),
+        ({"test": 0.56}, 2, False),
+        ({"test_r2": 0.09}, 1, True),
+        ({"test_r2": 0.11}, 1, False),
+        ({}, 4, False),  # it is not known
+    ],
+)
+def test_networks_that_predict_hardly_better_than_chance_are_named_in_a_caution(
+    tmp_path: Path, measures: dict[str, float], classes: int, guesses: bool
+) -> None:
+    network = {"hash": "h", "accuracy": measures, "classes": list(map(str, range(classes))), "regression": False}
+    cells = [cell_of(tmp_path, name, {"a": counted("a")}, seed=3) for name in ("rise", "cam")]
+    for cell in cells:
+        (cell.folder.path / NETWORK.file).write_text(json.dumps(network))
+    _, *cautions, number = report(cells, tmp_path / "results").split("\n\n")
+    named = ["**Caution**: net seed 3 predicts hardly better than chance."] if guesses else []
+    assert [caution.partition(" There")[0] for caution in cautions] == named
+    assert number == "a: 2\n"
+
+
 def test_sections_of_different_cells_are_united_in_order(tmp_path: Path) -> None:
     one = cell_of(tmp_path, "cam", {"a": counted("a"), "b": counted("b")})
     other = cell_of(tmp_path, "rise", {"b": counted("other b"), "c": counted("c"), "a": counted("other a")})

@@ -10,6 +10,7 @@ import pandas as pd
 from hydra.utils import instantiate
 from matplotlib.figure import Figure
 
+from evident.cell_folder import NETWORK
 from evident.errors import writing
 from evident.models.training import format_measures
 from evident.report.captions import sample_of
@@ -19,6 +20,8 @@ from evident.report.gallery.page import Shown, gallery, without_links
 from evident.report.sections.contract import Section
 from evident.report.table_files import COMPRESSED, encode, file_name
 from evident.report.tables.titles import title_of
+
+LITTLE = 0.1  # R², or the share of the way from chance to perfect accuracy
 
 log = logging.getLogger("evident")
 
@@ -44,7 +47,7 @@ def write(
     folders: dict[str, Mapping[str, bytes]] = {}
     captions: dict[str, str] = {}
     vector: set[str] = set()
-    text = f"# {_title(experiment)}\n"
+    text = f"# {_title(experiment)}\n{_caution(experiment)}"
     for section in sections_of(experiment.cells):
         part = section.report(experiment)
         if (
@@ -120,6 +123,23 @@ def _title(experiment: Experiment) -> str:
         networks.append(f"{network['model']}{seed} on {network['data']}: {measures}")
     config = experiment.config
     return f"{config.experiment} ({config.scale.name}): {'; '.join(networks)}"
+
+
+def _caution(experiment: Experiment) -> str:
+    """Return a paragraph that names the networks which predict hardly better than chance; empty if none does."""
+    found = {}
+    for cell in experiment.cells:
+        network = cell.folder.read(NETWORK)
+        accuracy, chance = network["accuracy"], 1 / max(len(network["classes"]), 2)
+        if accuracy.get("test_r2", (accuracy.get("test", 1) - chance) / (1 - chance)) < LITTLE:
+            seed = "" if "weights" in network else f" seed {cell.config.network_seed}"
+            found[network["hash"]] = f"{cell.config.model.name}{seed}"
+    if not (names := list(found.values())):
+        return ""
+    return (
+        f"\n**Caution**: {', '.join(names)} predict{'s' * (len(names) == 1)} hardly better than chance. There is "
+        "little evidence to find, and these numbers say little of the explainers.\n"
+    )
 
 
 def _provenance(experiment: Experiment) -> dict[str, Any]:
