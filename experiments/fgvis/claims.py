@@ -19,7 +19,7 @@ OWN = (
     *("overlap", "architectures", "colour"),
 )
 EXPERIMENTS = (*(f"fgvis/{name}" for name in OWN), "imagenet", "an8flower", "mnist")
-PUBLISHED = ("squeezenet1_1", "mobilenet_v2")  # networks with published weights
+PUBLISHED = ("squeezenet1_1", "mobilenet_v2", "resnet18")  # convolutional networks with published weights
 BASELINES = ("grad_cam", "occlusion", "lime", "rise")  # the baselines of the paper (Wagner et al. 2019, claim e)
 COARSE = ("grad_cam", "occlusion", "rise")  # the baselines that score regions
 OTHERS = ("gradient", "grad_cam")  # the finest of the usual maps, and a discriminative one
@@ -47,7 +47,7 @@ def claims(folder: Path) -> list[Claim]:
     pairs = {"photographs": of("fgvis/discrimination_imagenet"), "flowers": of("fgvis/discrimination")}
     photographs = {f"photographs, {model}": of("imagenet", model) for model in PUBLISHED}
     all_explainers = photographs | {"flowers": of("an8flower"), "digits": of("mnist")}
-    networks = {model: of("fgvis/architectures", model) for model in (*PUBLISHED, "resnet18")}
+    networks = {model: of("fgvis/architectures", model) for model in PUBLISHED}
     several = dict(networks)
     networks |= {"flower_net": own["flowers"], "mnist_net": own["digits"]}
     return [

@@ -8,7 +8,8 @@ from claims_script import Change, Missing, Tables, score_table, significance_tab
 SEEDS = (0,)
 GAMES = ["preservation", "deletion"]
 SQUEEZE, MOBILE = "squeezenet1_1", "mobilenet_v2"
-PHOTOGRAPHS = [f"photographs, {model}" for model in (SQUEEZE, MOBILE)]
+NETWORKS = [SQUEEZE, MOBILE, "resnet18"]
+PHOTOGRAPHS = [f"photographs, {model}" for model in NETWORKS]
 DATA = ("photographs", "digits")
 NAMES = [f"a, adversarial: {data}" for data in DATA]
 NAMES += [f"a, separation, {kind}: {data}" for data in DATA for kind in ("published", "one-sided, ours")]
@@ -23,7 +24,6 @@ NAMES += [f"d, {game}: {data}" for data in ("photographs", "flowers") for game i
 NAMES += [f"d, baselines, {game}: {data}" for data in ("photographs", "flowers") for game in GAMES]
 NAMES += [f"d, overlap, {game}: photographs" for game in GAMES]
 NAMES += [f"e, {game}: {data}" for data in (*PHOTOGRAPHS, "flowers", "digits") for game in GAMES]
-NETWORKS = [SQUEEZE, MOBILE, "resnet18"]
 NAMES += [f"f: {model}" for model in (*NETWORKS, "flower_net", "mnist_net")]
 NAMES += [f"f, one-sided, ours: {model}" for model in NETWORKS]
 NAMES += ["g: flowers", "g: photographs"]
@@ -76,7 +76,7 @@ SCORES: dict[str, tuple[list[str], Scores]] = {
     "fgvis/overlap": ([SQUEEZE], {"class_overlap": ours_and(OTHERS, 0.1, 0.8)}),
     "fgvis/architectures": (NETWORKS, ALONE),
     "fgvis/colour": ([SQUEEZE], {"colour_grey": {"fgvis": -0.2}}),
-    "imagenet": ([SQUEEZE, MOBILE], DELETION),
+    "imagenet": (NETWORKS, DELETION),
     "an8flower": (["flower_net"], DELETION),
     "mnist": (["mnist_net"], DELETION),
 }

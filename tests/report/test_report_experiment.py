@@ -121,6 +121,15 @@ def test_network_belongs_to_the_base_of_a_derived_data_set(tmp_path: Path) -> No
 # Scores
 
 
+def test_leading_scores_come_first_in_every_cell(tmp_path: Path) -> None:
+    config = {"leading_scores": ["gain", "absent", "deletion"]}
+    scores = pd.concat([image_scores(metric, [0.1, 0.2]) for metric in ("iou", "deletion", "gini", "gain")])
+    cell = finished_cell(tmp_path, "rise", products={NETWORK: {"hash": "h"}, SCORES: scores}, config=config)
+    found = Experiment([cell]).scores
+    assert found["metric"].tolist() == [name for name in ("gain", "deletion", "iou", "gini") for _ in range(2)]
+    assert found["value"].tolist() == [0.1, 0.2] * 4
+
+
 def test_scores_of_all_cells_are_in_one_table_in_their_order(tmp_path: Path) -> None:
     cells = [
         finished_cell(tmp_path, name, products={SCORES: image_scores("gini", [0.25, value], explainer=name)})

@@ -14,6 +14,7 @@ from evident.cell_folder import DIRECTIONS, NETWORK, SAMENESS, SCORES, CellFolde
 from evident.data.loading import base_config
 from evident.metrics.contract import needs_of
 from evident.report.audit import audited
+from evident.report.tables.order import leading
 from evident.report.tables.titles import title_of
 
 # Entries of NETWORK that describe a network in tables and provenance.
@@ -121,9 +122,14 @@ class Experiment:
     def scores(self) -> pd.DataFrame:
         """All scores of all cells, as `cell_folder.SCORES` describes them, and a column `network`, its hash.
 
-        Without those that need masks of networks that do not use what the masks mark, or were not audited.
+        The `leading_scores` of the experiment come first in each cell. Without those that need masks of networks that
+        do not use what the masks mark, or were not audited.
         """
-        parts = [cell.folder.read(SCORES).assign(network=cell.folder.read(NETWORK)["hash"]) for cell in self.cells]
+        first = self.config.get("leading_scores") or ()
+        parts = [
+            leading(cell.folder.read(SCORES), first).assign(network=cell.folder.read(NETWORK)["hash"])
+            for cell in self.cells
+        ]
         scores = pd.concat(parts, ignore_index=True)
         if not self.failed:
             return scores

@@ -16,8 +16,8 @@ def results(folder: Path, p_of_near: float = 0.001) -> Results:
     means = {"iou": {"ours": 0.6, "near": 0.5, "far": 0.1}, "deletion": {"ours": 0.1, "near": 0.2, "far": 0.5}}
     direction = {"iou": "higher", "deletion": "lower"}
     table = [
-        {"explainer": name, "metric": metric, "model": "net", "mean": mean, "direction": direction[metric]}
-        | {"std": 0.1, "n": 20, "n_undefined": 0, "seeds": "0"}
+        {"explainer": name, "metric": metric, "data": "digits", "model": "net", "mean": mean}
+        | {"direction": direction[metric], "se": 0.02, "n": 20, "n_undefined": 0, "networks": 1, "seeds": "0"}
         for metric, of in means.items()
         for name, mean in of.items()
     ]
@@ -29,7 +29,7 @@ def results(folder: Path, p_of_near: float = 0.001) -> Results:
     p = {"near": p_of_near, "far": 0.001}
     (folder / "paper").mkdir()
     pd.DataFrame(table).to_csv(folder / "paper" / "table.csv", index=False)
-    pd.DataFrame([{**test, "n": 20, "p": p[test["other"]]} for test in tests]).to_csv(
+    pd.DataFrame([{**test, "n": 20, "networks": 1, "p": p[test["other"]]} for test in tests]).to_csv(
         folder / "paper" / "significance.csv.gz", index=False
     )
     return Results(folder, "paper")

@@ -115,6 +115,25 @@ def spread_over_networks(folder: Path) -> Path:
     return folder
 
 
+def test_blocks_of_images_of_a_published_network_are_one_sample_of_images(tmp_path: Path) -> None:
+    """Five seeds of one network, each with ten images of its own: fifty images, not five networks."""
+    (tmp_path / "paper" / "flowers").mkdir(parents=True)
+    scores = of_networks().reset_index().melt(["network", "image"], var_name="explainer")
+    scores = scores.assign(data="flowers", model="net", metric="iou", at=float("nan"), seed=scores["network"].str[1:])
+    scores["image"] = scores["seed"] + "_" + scores["image"].astype(str)
+    scores["network"] = "published"
+    scores.loc[(scores["explainer"] == "worse") & (scores["seed"] == "3"), "value"] = float("nan")
+    for name, frame in {"table": table(scores, DIRECTIONS), "significance": significance(scores)}.items():
+        frame.to_csv(tmp_path / "paper" / "flowers" / file_name(name), index=False, float_format="%.6g")
+    of, wide = results(tmp_path), of_networks()
+    above = of.above("iou", "ours", 0.5)
+    assert (above.networks, above.images, above.units) == (1, 50, 50)
+    assert above.p == pytest.approx(ttest_1samp(wide["ours"], 0.5, alternative="two-sided").pvalue, rel=1e-3)
+    pair = of.difference("iou", "ours", "worse")
+    assert (pair.networks, pair.images, pair.units) == (1, 50, 40)
+    assert of.above("iou", "worse", 0).units == 40
+
+
 @pytest.mark.parametrize(("metric", "side"), [("iou", "significantly above"), ("deletion", "significantly below")])
 def test_direction_of_the_metric_decides_who_is_better(tmp_path: Path, metric: str, side: str) -> None:
     of, means = results(written(tmp_path)), MEANS[metric]

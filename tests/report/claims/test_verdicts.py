@@ -138,9 +138,9 @@ def experiment(
 ) -> Path:
     """Write results on `images` images of each seed; a second metric is undefined for one image."""
     folder.mkdir(parents=True)
-    (folder / "provenance.json").write_text(json.dumps({"scale": scale, "seeds": seeds}))
-    counts = [images * len(seeds), images * len(seeds) - 1]
-    one = pd.DataFrame({"metric": ["a", "b"], "n": counts, "seeds": " ".join(map(str, seeds))})
+    (folder / "provenance.json").write_text(json.dumps({"scale": scale}))
+    scored = {"n": [images * len(seeds), images * len(seeds) - 1], "n_undefined": [0, 1], "networks": len(seeds)}
+    one = pd.DataFrame({"data": "digits", "metric": ["a", "b"], **scored, "seeds": " ".join(map(str, seeds))})
     table = pd.concat([one.assign(model=model) for model in models])
     table.to_csv(folder / "table.csv", index=False)
     return folder
@@ -164,6 +164,23 @@ def test_networks_are_counted_over_seeds_and_architectures(tmp_path: Path) -> No
         experiment(tmp_path / "two", 16, [0], models=("squeezenet1_1", "mobilenet_v2")),
     ]
     assert measured_at(both) == "Measured at scale quick: 1 or 2 networks per experiment, 16 or 96 images each."
+
+
+def test_seeds_of_a_published_network_are_blocks_of_images(tmp_path: Path) -> None:
+    blocks = experiment(tmp_path / "imagenet", 16, [0, 1, 2], "day")
+    table = pd.read_csv(blocks / "table.csv")
+    table.assign(networks=1).to_csv(blocks / "table.csv", index=False)
+    assert measured_at([blocks]) == "Measured at scale day: 1 network per experiment, 48 images each."
+
+
+def test_experiments_of_a_scale_with_more_images_are_named(tmp_path: Path) -> None:
+    more = experiment(tmp_path / "imagenet", 48, [0], "day", models=("squeezenet1_1", "mobilenet_v2"))
+    quick = experiment(tmp_path / "one", 96, [0])
+    expected = (
+        "Measured at scale quick: 1 network per experiment, 96 images each; "
+        "`imagenet` at scale day: 2 networks per experiment, 48 images each."
+    )
+    assert measured_at([more, quick]) == expected
 
 
 @pytest.mark.parametrize("names", [("one", "two"), ("flowers", "paper/flowers")])
@@ -193,10 +210,32 @@ def test_main_judges_the_results_of_the_project_and_prints_the_table(
         assert (results / "paper" / "digits" / "table.csv").exists()
         return [FEW]
 
-    main(claims, ["paper/digits"], str(project))
+    main(claims, ["paper/digits"], str(project), [])
     text = f"{claims_table([FEW], {})}\nMeasured at scale quick: 1 network per experiment, 96 images each.\n"
     assert text in readme(project.parent)
     assert capsys.readouterr().out == f"{text}\n"
+
+
+def test_main_prints_verdicts_on_another_folder_and_leaves_the_readme(
+    project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    experiment(tmp_path / "mine" / "paper" / "digits", 8, [0], "smoke")
+    before, judged = readme(project.parent), []
+
+    def claims(results: Path) -> list[Claim]:
+        judged.append(results)
+        return [FEW]
+
+    main(claims, ["paper/digits"], str(project), [str(tmp_path / "mine")])
+    assert judged == [tmp_path / "mine"]
+    assert readme(project.parent) == before
+    assert "Measured at scale smoke: 1 network per experiment, 8 images each." in capsys.readouterr().out
+
+
+def test_main_explains_itself(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main(lambda _: [FEW], ["paper/digits"], str(project), ["--help"])
+    assert "Judge the claims of paper by tables of results." in capsys.readouterr().out
 
 
 def test_main_exits_with_the_message_of_a_user_error(project: Path) -> None:
@@ -205,5 +244,5 @@ def test_main_exits_with_the_message_of_a_user_error(project: Path) -> None:
 
     before = readme(project.parent)
     with pytest.raises(SystemExit, match=r"^a table is missing$"):
-        main(claims, ["paper/digits"], str(project))
+        main(claims, ["paper/digits"], str(project), [])
     assert readme(project.parent) == before

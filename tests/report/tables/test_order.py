@@ -60,8 +60,6 @@ def test_table_shows_six_scores_with_a_direction_and_names_the_rest() -> None:
     header = next(line for line in text.splitlines() if line.startswith("| "))
     assert header == "| explainer | " + " | ".join(f"m {number} ↑" for number in range(6)) + " |"
     assert "\nIn `table.csv` only: size, m 6.\n" in text
-    chosen = markdown(rows, set(), layout=Layout(columns=["m_6", "absent"]))
-    assert "| explainer | m 6 ↑ |" in chosen
     few = markdown(table(size=("neither", means), iou=("higher", means)), set())
     assert "| explainer | size | iou ↑ |" in few
     assert "table.csv" not in few

@@ -13,6 +13,7 @@ import pandas as pd
 from evident.errors import UserError
 from evident.report.claims.effects import LEVEL, Effect
 from evident.report.table_files import file_name
+from evident.report.tables.scores import networks_of
 from evident.report.tables.statistics import holm, student_p
 
 
@@ -95,7 +96,7 @@ class Results:
         for turned, pair in ((1, (explainer, other)), (-1, (other, explainer))):
             if row := self._tests.get((metric, *pair)):
                 value = sign * turned * row["difference"] + margin
-                p = student_p(value, self._error(row), self._units(row)) if margin else row["p"]
+                p = student_p(value, float(row["se"]), self._units(row)) if margin else row["p"]
                 return self._effect(value, float(p), row, self.score(explainer, metric))
         raise self.absent("significance", explainer=explainer, other=other, metric=metric)
 
@@ -109,7 +110,7 @@ class Results:
 
     def apart(self, score: Mapping[Any, Any], other: Mapping[Any, Any]) -> Effect:
         """Return how far the mean of a row of the table is above that of another, of which no pairs are known."""
-        errors = [self._error(row) for row in (score, other)]
+        errors = [float(row["se"]) for row in (score, other)]
         value, units = score["mean"] - other["mean"], min(self._units(row) for row in (score, other))
         return replace(
             self._effect(value, 1.0, score, score), units=units, p=float(student_p(value, math.hypot(*errors), units))
@@ -134,22 +135,16 @@ class Results:
     def _from(self, metric: str, explainer: str, threshold: float, sign: int) -> Effect:
         row = self.score(explainer, metric)
         value = sign * (row["mean"] - threshold)
-        return self._effect(value, float(student_p(value, self._error(row), self._units(row))), row, row)
+        return self._effect(value, float(student_p(value, float(row["se"]), self._units(row))), row, row)
 
     def _effect(self, value: float, p: float, row: Mapping[Any, Any], score: Mapping[Any, Any]) -> Effect:
-        seeds = len(str(score["seeds"]).split())
-        return Effect(value, p, seeds, int(score["n"] + score["n_undefined"]) // seeds, self._units(row))
+        networks = int(score["of_networks"])
+        return Effect(value, p, networks, int(score["n"] + score["n_undefined"]) // networks, self._units(row))
 
     @staticmethod
     def _units(row: Mapping[Any, Any]) -> int:
-        """Return the sample size: networks, or images, as in tables of a single network and in older ones."""
-        if row.get("networks", 1) > 1:
-            return int(row["networks"])
-        return int(row["n"]) // len(str(row.get("seeds", "0")).split())
-
-    def _error(self, row: Mapping[Any, Any]) -> float:
-        """Return the standard error; older tables have the deviation over images, each the mean over the seeds."""
-        return float(row["se"] if "se" in row else row["std"] / np.sqrt(self._units(row)))
+        """Return the sample size: networks, or the images of a single one."""
+        return int(row["networks"] if row["networks"] > 1 else row["n"])
 
     def _sign(self, explainer: str, metric: str) -> int:
         return -1 if self.score(explainer, metric)["direction"] == "lower" else 1
@@ -163,7 +158,9 @@ class Results:
     # Dictionaries, because a claim asks for hundreds of single numbers.
     @functools.cached_property
     def _scores(self) -> dict[tuple[str, str], dict[Hashable, Any]]:
-        return {(row["explainer"], row["metric"]): row for row in self.read("table").to_dict("records")}
+        table = self.read("table")
+        table = table.assign(of_networks=networks_of(table))
+        return {(row["explainer"], row["metric"]): row for row in table.to_dict("records")}
 
     @functools.cached_property
     def _tests(self) -> dict[tuple[str, str, str], dict[Hashable, Any]]:

@@ -1,5 +1,6 @@
 """Claims of a paper and their verdicts, as a table in the README of the paper's experiments."""
 
+import argparse
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +13,9 @@ import yaml
 
 from evident.errors import UserError
 from evident.report.claims.effects import Verdict
+from evident.report.tables.scores import networks_of
 
+LIKE = {"day": "quick"}  # scales with the budgets of another, on more images
 BEGIN, END = "<!-- claims -->\n", "<!-- end -->"
 LEGEND = (
     "*holds*: every effect that the rule needs is significant, by Holm's correction within the claim; *refuted*: one "
@@ -41,16 +44,27 @@ class Claim:
     decided_by: str = ""
 
 
-def main(claims: Callable[[Path], Sequence[Claim]], experiments: Sequence[str], script: str) -> None:
-    """Judge a paper's claims, write the table into the README beside `script` and print it.
+def main(
+    claims: Callable[[Path], Sequence[Claim]],
+    experiments: Sequence[str],
+    script: str,
+    arguments: Sequence[str] | None = None,
+) -> None:
+    """Judge a paper's claims by the results of the project, or of a folder in the `arguments` of the command.
 
-    `claims` gets the folder results/ of the project; `experiments` are those whose scale, networks and images the
-    README states. A `UserError` ends the process with its message.
+    Verdicts on the project's results are printed and written into the README beside `script`; those on another folder
+    are printed only. `claims` gets the folder; `experiments` are those whose scale, networks and images are stated. A
+    `UserError` ends the process with its message.
     """
     here = Path(script).parent
-    results = here.parents[1] / "results"
+    own = here.parents[1] / "results"
+    parser = argparse.ArgumentParser(description=f"Judge the claims of {here.name} by tables of results.")
+    words = "folder to judge (default: results/ of the project, whose verdicts are written into the README as well)"
+    parser.add_argument("results", type=Path, nargs="?", default=own, help=words)
+    results: Path = parser.parse_args(arguments).results
     try:
-        print(write_claims(claims(results), here, measured_at([results / name for name in experiments])))
+        state = write_claims if results.resolve() == own.resolve() else verdicts
+        print(state(claims(results), here, measured_at([results / name for name in experiments])))
     except UserError as error:
         sys.exit(str(error))
 
@@ -104,34 +118,54 @@ def _open(claim: Claim) -> str:
 def measured_at(experiments: Sequence[Path]) -> str:
     """Return one sentence on the scale, the networks and the images of the results in these folders.
 
-    Raises `UserError` if the results are of several scales, because their verdicts would not be comparable.
+    It names the experiments of another scale than the first that is alike. Raises `UserError` if the results are of
+    scales with different budgets, because their verdicts would not be comparable.
     """
-    provenances = {str(folder): json.loads((folder / "provenance.json").read_text()) for folder in experiments}
-    scales = {name: provenance["scale"] for name, provenance in provenances.items()}
-    if len(set(scales.values())) > 1:
+    scales = {str(folder): json.loads((folder / "provenance.json").read_text())["scale"] for folder in experiments}
+    if len({LIKE.get(scale, scale) for scale in scales.values()}) > 1:
         raise UserError(f"results of several scales: {scales}; run all experiments with the same scale")
-    networks, images = set(), set()
+    samples: dict[str, list[tuple[int, set[int]]]] = {}
+    names: dict[str, list[str]] = {}
     for folder in experiments:
-        table = pd.read_csv(folder / "table.csv", dtype={"seeds": str})
-        seeds = len(provenances[str(folder)]["seeds"])
-        networks.add(seeds * table["model"].nunique())
-        images.add(int(table["n"].max()) // len(table["seeds"].iloc[0].split()))
+        scale = scales[str(folder)]
+        samples.setdefault(scale, []).append(_sample(pd.read_csv(folder / "table.csv", dtype={"seeds": str})))
+        names.setdefault(scale, []).append(f"`{folder.name}`")
+    main_scale, *others = sorted(samples, key=lambda scale: scale in LIKE)
+    parts = [f"Measured at scale {main_scale}: {_counted(samples[main_scale])} each"]
+    parts += [f"{' and '.join(names[scale])} at scale {scale}: {_counted(samples[scale])} each" for scale in others]
+    return "; ".join(parts) + "."
+
+
+def _sample(table: pd.DataFrame) -> tuple[int, set[int]]:
+    """Return the number of networks of a table, and the numbers of images that they explain."""
+    networks = networks_of(table)
+    images = (table["n"] + table["n_undefined"]) // networks
+    of_model = [table["data"], table["model"]]
+    return int(networks.groupby(of_model).max().sum()), set(images.groupby(of_model).max())
+
+
+def _counted(samples: Sequence[tuple[int, set[int]]]) -> str:
+    networks = {count for count, _ in samples}
+    images = set().union(*(counts for _, counts in samples))
     several = [" or ".join(map(str, sorted(numbers))) for numbers in (networks, images)]
-    trained = f"{several[0]} network{'' if networks == {1} else 's'}"
-    return f"Measured at scale {scales.popitem()[1]}: {trained} per experiment, {several[1]} images each."
+    return f"{several[0]} network{'' if networks == {1} else 's'} per experiment, {several[1]} images"
+
+
+def verdicts(claims: Sequence[Claim], folder: Path, measured: str) -> str:
+    """Return the table of claims with the values in `folder`/paper_values.yaml, and the sentence `measured`."""
+    return f"{claims_table(claims, paper_values(folder / 'paper_values.yaml'))}\n{measured}\n"
 
 
 def write_claims(claims: Sequence[Claim], folder: Path, measured: str) -> str:
-    """Write the table and the sentence `measured` between the markers in `folder`/README.md; return what was written.
+    """Write the `verdicts` between the markers in `folder`/README.md; return what was written.
 
-    The paper's values come from `folder`/paper_values.yaml. Raises `UserError` if the README lacks the markers.
+    Raises `UserError` if the README lacks the markers.
     """
-    table = claims_table(claims, paper_values(folder / "paper_values.yaml"))
+    text = verdicts(claims, folder, measured)
     readme = folder / "README.md"
     before, begin, rest = readme.read_text().partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise UserError(f"{readme} has no place for the claims; add the lines {BEGIN.strip()} and {END}")
-    text = f"{table}\n{measured}\n"
     readme.write_text(f"{before}{begin}\n{text}\n{end}{after}")
     return text

@@ -10,6 +10,8 @@ from typing import Any
 
 import pandas as pd
 
+from evident.report.tables.scores import networks_of
+
 FIRST = ("examples", "scenes", "evidence", "spectra", "budgets", "sanity", "validity", "scores", "curves")
 
 
@@ -39,7 +41,7 @@ def _card(file: Path, results: Path) -> Card:
     known = json.loads(file.read_text())
     scored = (file.parent / "table.csv").is_file()
     table = pd.read_csv(file.parent / "table.csv", dtype={"seeds": str}) if scored else pd.DataFrame()
-    images = ((table["n"] + table["n_undefined"]) // table["seeds"].str.split().map(len)).max() if scored else 0
+    images = ((table["n"] + table["n_undefined"]) // networks_of(table)).max() if scored else 0
     commits = tuple(dict.fromkeys(made["commit"].removesuffix("+changes")[:7] for made in known["environments"]))
     return Card(
         name=known["experiment"],

@@ -32,8 +32,7 @@ class Scores(Section):
     `network_scores` are scores of the network, not of the explainer; they are in its table (`sections.networks`).
     Curves whose names start with one of `drawn_elsewhere` have a figure of their own. `paired_tests: false` leaves out
     `significance`, a row for every pair and metric, and `curves: false` the curves, where an experiment does not ask
-    which explainer is best. `columns` are the scores that the table to read shows, by default the first six with a
-    better direction. Figures of more than twelve panels are split.
+    which explainer is best. Figures of more than twelve panels are split.
     """
 
     def __init__(
@@ -42,10 +41,9 @@ class Scores(Section):
         drawn_elsewhere: Sequence[str] = (),
         paired_tests: bool = True,
         curves: bool = True,
-        columns: Sequence[str] = (),
     ) -> None:
         self.network_scores, self.drawn_elsewhere = list(network_scores), tuple(drawn_elsewhere)
-        self.paired_tests, self.curves, self.columns = paired_tests, curves, list(columns)
+        self.paired_tests, self.curves = paired_tests, curves
 
     def report(self, experiment: Experiment) -> Part:
         scores, references = experiment.scores, experiment.references
@@ -63,7 +61,7 @@ class Scores(Section):
                 self._draw_curves(part, experiment, network, rows, drawn)
         if len(experiment.sameness):
             part.tables["sameness"] = experiment.sameness
-        layout = Layout(experiment.titles, self.columns, address(str(experiment.config.get("experiment", ""))))
+        layout = Layout(experiment.titles, address(str(experiment.config.get("experiment", ""))))
         same = unchanging(experiment.sameness)
         part.text = markdown(table, references, experiment.budgets, same, layout)
         return part

@@ -1,10 +1,16 @@
 """The order of explainers in tables and figures: the best by the experiment's first score on top."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import pandas as pd
 
 from evident.report.tables.scores import table as table_of
+
+
+def leading(scores: pd.DataFrame, first: Sequence[str]) -> pd.DataFrame:
+    """Return the rows of these scores first, in this order; the others keep theirs."""
+    rank = {name: place for place, name in enumerate(first)}
+    return scores.sort_values("metric", key=lambda names: names.map(rank).fillna(len(rank)), kind="stable")
 
 
 def with_direction(table: pd.DataFrame) -> list[str]:

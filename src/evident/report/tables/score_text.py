@@ -35,23 +35,20 @@ COLUMNS = 6  # scores beside the explainer: more do not fit on a page
 class Layout:
     """Hold how a table is shown.
 
-    `titles` are names of explainers as readers see them; `columns` the scores that are shown, by default `shown_of`;
-    `glossary` the address of the page that explains scores, empty for a table without links.
+    `titles` are names of explainers as readers see them; `glossary` is the address of the page that explains scores,
+    empty for a table without links.
     """
 
     titles: Mapping[str, str] = field(default_factory=dict)
-    columns: Sequence[str] = ()
     glossary: str = ""
 
     def shown_of(self, rows: pd.DataFrame) -> list[str]:
         """Return the scores that are shown of the rows of one network, in their order there.
 
-        These are `columns`, or the first six that have a better direction. Where there are fewer, scores without a
-        direction fill the table.
+        These are the first six that have a better direction. Where there are fewer, scores without a direction fill the
+        table.
         """
         metrics = list(dict.fromkeys(rows["metric"]))
-        if self.columns:
-            return [metric for metric in self.columns if metric in metrics]
         directed = with_direction(rows)
         chosen = [*directed, *(metric for metric in metrics if metric not in directed)][:COLUMNS]
         return [metric for metric in metrics if metric in chosen]

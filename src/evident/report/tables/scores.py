@@ -34,6 +34,15 @@ def table(scores: pd.DataFrame, directions: Mapping[str, str]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
+def networks_of(table: pd.DataFrame) -> pd.Series:
+    """Return the number of networks that each row of `table` asks: its seeds, or one for a published network.
+
+    The seeds of a published network are blocks of images of their own, so no score of it has several networks.
+    """
+    several = table.groupby(["data", "model"])["networks"].transform("max") > 1
+    return table["seeds"].astype(str).str.split().map(len).where(several, 1)
+
+
 def significance(scores: pd.DataFrame) -> pd.DataFrame:
     """Compare all pairs of explainers (`paired_tests`), with Holm's correction within each metric."""
     parts = []
