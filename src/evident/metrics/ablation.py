@@ -120,6 +120,8 @@ def _scores_without(model: nn.Module, images: Tensor, zeroed: Mapping[str, Tenso
         if call.name not in zeroed:
             return call.output
         seen.add(call.name)
+        if not zeroed[call.name].any():  # a copy of each layer would take as long as the layer
+            return call.output
         filters = zeroed[call.name].view(call.output.shape[:2] + (1,) * (call.output.dim() - 2))
         return call.output.masked_fill(filters, 0)
 
