@@ -85,7 +85,7 @@ class Relevance:
             start += size
         return torch.cat(controls)
 
-    @property
+    @cached_property
     def counts(self) -> Tensor:
         """Return the number of relevant features (C,): those with weight > 0."""
         return (self.weights > 0).sum(0)
