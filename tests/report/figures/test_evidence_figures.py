@@ -41,6 +41,7 @@ def at(canvas: np.ndarray, row: int, column: int, size: int = 16, gap: int = 8) 
 
 def test_explanations_stand_beside_their_image_with_their_probability() -> None:
     kept = {"fgvis": evidence(3), "fgvis_deletion": evidence(3, seed=1)}
+    kept["fgvis_deletion"]["score"] = kept["fgvis"]["score"]  # one network
     figure = explanations_figure(kept)
     canvas = canvas_of(figure)
     assert canvas.shape == (3 * 24 - 8, 5 * 24 - 8, 3)
@@ -57,7 +58,7 @@ def test_explanations_stand_beside_their_image_with_their_probability() -> None:
     assert texts(figure) == [*titles, *labels]
 
 
-def test_more_explainers_than_images_are_rows() -> None:
+def test_more_explainers_than_images_are_rows_with_the_probability_of_each_network() -> None:
     kept = {"fgvis": evidence(2), "fgvis_deletion": evidence(2, seed=1), "net\nfgvis": evidence(2, seed=2)}
     figure = explanations_figure(kept)
     canvas = canvas_of(figure)
@@ -66,13 +67,14 @@ def test_more_explainers_than_images_are_rows() -> None:
     for image in range(2):
         assert np.array_equal(at(canvas, 0, 2 * image), picture(kept["fgvis"]["images"][image]))
         assert (at(canvas, 0, 2 * image + 1) == 1).all()
-        labels += [f"p = {kept['fgvis']['score'][image]:.3f}", ""]
+        labels += ["", ""]
     for row, of in enumerate(kept.values(), start=1):
         for image in range(2):
             larger, factor = stretched(of, image)
             assert np.array_equal(at(canvas, row, 2 * image), picture(of["explanation"][image]))
             assert np.array_equal(at(canvas, row, 2 * image + 1), larger)
-            labels += [f"p = {of['explanation_score'][image]:.3f}", f"contrast x {factor:.1f}"]
+            both = f"p = {of['explanation_score'][image]:.3f} of {of['score'][image]:.3f}"
+            labels += [both, f"contrast x {factor:.1f}"]
     names = ["image", "fgvis", "fgvis\ndeletion", "net\nfgvis"]
     assert texts(figure) == ["", "stretched", "", "stretched", *labels, *names]
 

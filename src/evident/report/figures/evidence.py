@@ -7,6 +7,7 @@ contrast stretched (`stretched`); the factor stands above it.
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -27,12 +28,17 @@ def explanations_figure(examples: dict[str, Examples]) -> Figure:
 
     The first picture is the explanation, as the network sees it, with the class's probability. In the second one, the
     same explanation is `stretched` by the factor above it. Where there are more explainers than images, explainers are
-    the rows and images the columns, because a page is easier to read down than across.
+    the rows and images the columns, because a page is easier to read down than across. Where networks differ in the
+    probability of the image, it stands beside that of each explanation.
     """
     examples = {name: {key: of[key][:IMAGES] for key in of} for name, of in examples.items()}
     first = next(iter(examples.values()))
-    images = [(picture(image), f"p = {p:.3f}") for image, p in zip(first["images"], first["score"], strict=True)]
-    pairs = [[_twice(of, row) for row in range(len(images))] for of in examples.values()]
+    shared = all(torch.equal(of["score"], first["score"]) for of in examples.values())
+    images = [
+        (picture(image), f"p = {p:.3f}" if shared else "")
+        for image, p in zip(first["images"], first["score"], strict=True)
+    ]
+    pairs = [[_twice(of, row, shared) for row in range(len(images))] for of in examples.values()]
     names = [_title(name) for name in examples]
     if len(examples) <= len(images):
         rows = [[image, *(each for of in pairs for each in of[row])] for row, image in enumerate(images)]
@@ -46,11 +52,15 @@ def explanations_figure(examples: dict[str, Examples]) -> Figure:
     return _labelled(rows, ["", "stretched"] * len(images), ["image", *names])
 
 
-def _twice(of: Examples, row: int) -> list[tuple[Picture, str]]:
-    """Return the explanation of one image with its probability, and with stretched contrast."""
+def _twice(of: Examples, row: int, shared: bool) -> list[tuple[Picture, str]]:
+    """Return the explanation of one image with its probability, and with stretched contrast.
+
+    Where networks do not share the probability of the image, it is part of the text.
+    """
     larger, factor = stretched(of, row)
+    whole = "" if shared else f" of {of['score'][row]:.3f}"
     return [
-        (picture(of["explanation"][row]), f"p = {of['explanation_score'][row]:.3f}"),
+        (picture(of["explanation"][row]), f"p = {of['explanation_score'][row]:.3f}{whole}"),
         (larger, f"contrast x {factor:.1f}"),
     ]
 
