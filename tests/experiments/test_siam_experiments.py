@@ -84,7 +84,7 @@ def test_performance_of_networks_has_intervals_and_differences(finished: Run) ->
 
 
 def test_attributes_are_reported_by_name(finished: Run) -> None:
-    attributes = pd.read_csv(finished.results / "attributes.csv")
+    attributes = pd.read_csv(finished.results / "attributes.csv.gz")
     assert set(attributes["attribute"]) <= set(ATTRIBUTES)
     of = {name: set(part["metric"]) for name, part in attributes.groupby(attributes["explainer"].fillna("network"))}
     removals = {"removal_network", "removal_faithful", "removal_true"}

@@ -1,11 +1,11 @@
-"""Tables as files: CSV, and compressed where a table has a row for every pair of explainers or point of a curve."""
+"""Tables as files: CSV, and compressed where tables are long: a row for every pair, attribute or point of a curve."""
 
 import gzip
 import io
 
 import pandas as pd
 
-COMPRESSED = ("significance", "curves")
+COMPRESSED = ("significance", "curves", "attributes", "validity_differences", "validity_networks")
 
 
 def file_name(table: str) -> str:
