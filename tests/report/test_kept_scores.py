@@ -77,13 +77,19 @@ def test_tables_of_kept_scores_are_the_same(tmp_path: Path) -> None:
     assert set(scores[scores["at"].isna()]["image"]) == {"0", "1", "2"}
 
 
-def test_curves_of_one_network_and_over_features_keep_every_image(tmp_path: Path) -> None:
-    for name, axis, seeds in (("one", "pixels", [0]), ("features", "features", [0, 1])):
-        cells = [cell_of(tmp_path / name, "rise", seed, axis) for seed in seeds]
-        again, scores = kept_again(cells, tmp_path / f"{name}.zip")
-        assert again == text(Experiment(cells))
-        whole = Experiment(cells).scores
-        pd.testing.assert_frame_equal(scores, whole)
+def test_curves_over_features_keep_every_image(tmp_path: Path) -> None:
+    cells = [cell_of(tmp_path, "rise", seed, "features") for seed in (0, 1)]
+    again, scores = kept_again(cells, tmp_path / "kept.zip")
+    assert again == text(Experiment(cells))
+    pd.testing.assert_frame_equal(scores, Experiment(cells).scores)
+
+
+def test_curves_of_one_network_are_not_kept(tmp_path: Path) -> None:
+    """Their intervals are over images; `curves.csv.gz` stays as it is."""
+    cells = [cell_of(tmp_path, "rise", 0)]
+    _, scores = kept_again(cells, tmp_path / "kept.zip")
+    whole = Experiment(cells).scores
+    pd.testing.assert_frame_equal(scores, whole[whole["at"].isna()].reset_index(drop=True))
 
 
 def test_report_without_curves_keeps_none_over_pixels(tmp_path: Path) -> None:

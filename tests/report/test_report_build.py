@@ -103,6 +103,26 @@ def test_networks_that_predict_hardly_better_than_chance_are_named_in_a_caution(
     assert number == "a: 2\n"
 
 
+class Curveless(Section):
+    """Report a table of scores, and one without rows."""
+
+    def report(self, experiment: Experiment) -> Part:
+        return Part({"table": pd.DataFrame({"mean": [0.5]}), "curves": pd.DataFrame({"at": []})})
+
+
+def test_tables_that_are_not_kept_stay_as_they_are(tmp_path: Path) -> None:
+    cells = [cell_of(tmp_path, "cam", {"a": {"_target_": f"{__name__}.Curveless"}})]
+    results = tmp_path / "results"
+    write(Experiment(cells), results)
+    curves = results / "curves.csv.gz"
+    assert pd.read_csv(curves).empty
+    curves.write_bytes(b"as they are")
+    (results / "table.csv").unlink()
+    write(Experiment(cells), results, figures=False)
+    assert curves.read_bytes() == b"as they are"
+    assert (results / "table.csv").is_file()
+
+
 def test_sections_of_different_cells_are_united_in_order(tmp_path: Path) -> None:
     one = cell_of(tmp_path, "cam", {"a": counted("a"), "b": counted("b")})
     other = cell_of(tmp_path, "rise", {"b": counted("other b"), "c": counted("c"), "a": counted("other a")})

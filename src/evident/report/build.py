@@ -67,6 +67,8 @@ def write(
         named = ((title_of(explainer, experiment.titles), *rest) for explainer, *rest in left_out)
         text += "".join(f"| {' | '.join(part.replace('|', '/') for part in line)} |\n" for line in named)
     for name, table in tables.items():
+        if table.empty and not figures:  # curves that are not kept: their file stays as it is
+            continue
         write_whole(results / file_name(name), encode(name, table))
         if name in COMPRESSED:  # a report of an earlier version, which would show other numbers
             (results / f"{name}.csv").unlink(missing_ok=True)

@@ -8,9 +8,9 @@
         sources.json        what names data and weights that are read from files: the digest of the files
         files/HASH          every other file of a cell once: network, cost, features, predictions, environment ...
 
-Heatmaps and pictures are not kept, so figures are not rebuilt. Curves over pixels or thresholds are kept as means over
-the images of each network where there are several networks, because their intervals are over networks, and not at all
-where the report has no curves. They would else be nine tenths of the file.
+Heatmaps and pictures are not kept, so figures are not rebuilt. Curves over pixels or thresholds would be nine tenths of
+the file. Where all models have several networks, their intervals are over networks, and means over the images of each
+are kept. Where one has a single network none are kept, and `curves` stays as it is.
 """
 
 import hashlib
@@ -161,16 +161,14 @@ def _sources(experiment: Experiment) -> dict[str, str]:
 
 
 def _scores(experiment: Experiment) -> pd.DataFrame:
-    networks = {name: len({cell.folder.read(NETWORK)["hash"] for cell in network.cells})
-                for network in experiment.networks() for name in [(network.data, network.model)]}  # fmt: skip
+    hashes = [{cell.folder.read(NETWORK)["hash"] for cell in network.cells} for network in experiment.networks()]
+    several = all(len(names) > 1 for names in hashes)
     parts = []
     for cell in experiment.cells:
         scores = cell.folder.read(SCORES)
         scores.insert(0, "cell", cell.folder.path.name)
-        if not OmegaConf.select(cell.config, "section.scores.curves", default=True):
-            scores = scores[~_points(scores)]
-        several = networks[str(cell.labels["data"]), str(cell.labels["model"])] > 1
-        parts.append(_averaged(scores) if several else scores)
+        shown = OmegaConf.select(cell.config, "section.scores.curves", default=True)
+        parts.append(_averaged(scores) if several and shown else scores[~_points(scores)])
     return pd.concat(parts, ignore_index=True)
 
 
