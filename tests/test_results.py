@@ -64,6 +64,9 @@ ACCURACY = {
     ("imagenet", "vit_tiny_patch16_224"): 0.7,
     ("imagenet", "tf_efficientnet_lite0"): 0.67,
     ("imagenet", "mobilenetv1_100"): 0.66,
+    ("imagenette", "squeezenet1_1"): 0.5,
+    ("imagenette", "resnet18"): 0.62,
+    ("imagenette", "resnet50"): 0.63,
 }
 # The lowest R² of networks of landscapes; lower for ablated networks.
 R2, R2_ABLATED = 0.6, 0.25
@@ -146,6 +149,8 @@ def check_metrics(scores: pd.DataFrame, learned: list[str]) -> None:
 def test_few_scores_are_undefined_and_enough_images_are_scored(results: Path) -> None:
     table = pd.read_csv(results / "table.csv")
     strict = table[~table["metric"].isin(MAY_BE_UNDEFINED)]
+    if name_of(results) == "vebi/imagenette":  # the label is explained, to which a network may give less than 0.1
+        strict = strict[~strict["metric"].str.startswith(("deletion", "insertion"))]
     # A landscape may show no attribute that contributes, or one only, which cannot be ranked.
     scenes = table["data"].iloc[0] == "landscapes"
     assert (strict["n_undefined"] <= (0.05 * strict["n"] if scenes else 0)).all()

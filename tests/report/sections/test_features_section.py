@@ -121,6 +121,15 @@ def test_features_without_maps_have_sheets_only(tmp_path: Path) -> None:
     assert list(figures_of(cell)) == ["interpretation_petals_red", "interpretation_petals_blue"]
 
 
+def test_sheets_are_drawn_for_chosen_models_and_features_listed_for_all(tmp_path: Path) -> None:
+    cells = [with_features(tmp_path, "vebi", data=data) for data in ("flowers", "digits")]
+    for chosen, sheets in ((["net"], 4), (["other"], 0)):
+        part = Features(chosen).report(Experiment(cells))
+        assert sum(name.startswith("interpretation") for name in part.figures) == sheets
+        assert len(part.tables["features"]) == 8
+        assert "purity" in part.tables["features"]
+
+
 def test_without_learned_features_there_are_no_rows_and_no_figures(tmp_path: Path) -> None:
     part = Features().report(Experiment([without_features(tmp_path, name) for name in ("random", "gradient")]))
     assert (part.tables, part.figures, part.text) == ({}, {}, "")

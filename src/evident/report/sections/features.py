@@ -1,6 +1,6 @@
 """The features that explainers learned to be relevant: what they are, what they show, what they mean."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -25,8 +25,12 @@ class Features(Section):
     """Report `features`, one row per relevant feature of a class, and draw what features show and mean.
 
     Figures are of the first seed of the first explainer that learned features: `feature_maps`, and one sheet
-    `interpretation_CLASS` for each class if its features were interpreted.
+    `interpretation_CLASS` for each class if its features were interpreted. `sheets_of` are the models that have sheets,
+    None for all; the table has the features of every model.
     """
+
+    def __init__(self, sheets_of: Sequence[str] | None = None) -> None:
+        self.sheets_of = sheets_of
 
     def report(self, experiment: Experiment) -> Part:
         cells = [cell for cell in experiment.cells if cell.folder.has(FEATURES) or cell.folder.has(FEATURE_MAPS)]
@@ -39,7 +43,8 @@ class Features(Section):
                 maps, count = f"feature_maps{network.suffix}", min(len(folder.read(EXAMPLES)["images"]), IMAGES)
                 part.figures[maps] = figure
                 part.captions[maps] = f"{MAPS} {sample_of(experiment, network.first_seed()[:1], count)}"
-            if interpretation := folder.get(INTERPRETATION):
+            chosen = self.sheets_of is None or network.model in self.sheets_of
+            if chosen and (interpretation := folder.get(INTERPRETATION)):
                 for name, of_class in _features(folder).groupby("class", sort=False):
                     sheet = f"interpretation_{'_'.join(str(name).split())}{network.suffix}"
                     part.figures[sheet] = interpretation_sheet(str(name), of_class, interpretation)
