@@ -15,7 +15,7 @@ from evident.cell_folder import EVIDENCE, EXAMPLES, NETWORK, Product
 from evident.report.experiment import Cell
 from evident.report.figures.evidence import explanations_figure, games_figure
 from evident.report.sections.contract import PicturePart
-from evident.report.sections.evidence import Evidence, evidence_figures
+from evident.report.sections.evidence import ROWS, Evidence, evidence_figures
 
 PICTURES = ["images", "explanation", "complement", "mask"]
 SCORES = ["score", "explanation_score", "complement_score", "mask_share"]
@@ -81,20 +81,26 @@ def test_first_seed_is_shown(tmp_path: Path) -> None:
     assert np.array_equal(canvas_of(figures["explanations"]), canvas_of(expected))
 
 
-def test_several_networks_have_a_figure_each_and_one_together(tmp_path: Path) -> None:
+def test_several_networks_have_one_figure_together_while_it_fits(tmp_path: Path) -> None:
     kept = {
         (model, name): evidence(seed=2 * m + n) for m, model in enumerate(("a_1", "b")) for n, name in enumerate("xy")
     }
     cells = [cell_of(tmp_path, key[1], of, model=key[0]) for key, of in kept.items()]
     figures = evidence_figures(cells)
-    of_one = [f"{kind}_photos_{model}" for model in ("a_1", "b") for kind in ("explanations", "games")]
-    assert list(figures) == [*of_one, "networks"]
-    of_b = {name: of for (model, name), of in kept.items() if model == "b"}
-    assert np.array_equal(canvas_of(figures["explanations_photos_b"]), canvas_of(explanations_figure(of_b)))
+    assert list(figures) == ["networks", "games_photos_a_1", "games_photos_b"]
     side_by_side = explanations_figure({"\n".join(key): of for key, of in kept.items()})
     assert np.array_equal(canvas_of(figures["networks"]), canvas_of(side_by_side))
     expected = [title for name in ("a_1\nx", "a_1\ny", "b\nx", "b\ny") for title in (name, f"{name}\nstretched")]
     assert texts(figures["networks"])[:9] == ["image", *expected]
+
+
+def test_more_explanations_than_fit_have_a_figure_for_each_network(tmp_path: Path) -> None:
+    kept = {(model, str(n)): evidence(seed=n) for model in ("a_1", "b") for n in range(ROWS // 2 + 1)}
+    cells = [cell_of(tmp_path, key[1], of, model=key[0]) for key, of in kept.items()]
+    figures = evidence_figures(cells)
+    assert list(figures) == [f"{kind}_photos_{model}" for model in ("a_1", "b") for kind in ("explanations", "games")]
+    of_b = {name: of for (model, name), of in kept.items() if model == "b"}
+    assert np.array_equal(canvas_of(figures["explanations_photos_b"]), canvas_of(explanations_figure(of_b)))
 
 
 def test_only_networks_of_the_same_images_are_shown_together(tmp_path: Path) -> None:

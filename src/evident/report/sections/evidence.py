@@ -20,6 +20,7 @@ CAPTIONS = {
     "class.",
 }
 GAMES = 12  # a figure of games shows at most as many explainers
+ROWS = 12  # so does a figure of several networks
 
 
 class Evidence(Section):
@@ -44,7 +45,11 @@ class Evidence(Section):
 
 
 def evidence_figures(cells: Sequence[Cell]) -> dict[str, Figure]:
-    """Draw `explanations`, `games` and `networks` for the first seed of all classifiers that have evidence."""
+    """Draw the evidence of all classifiers that have some, for the first seed.
+
+    `networks` shows the explanations of several networks of the same images, if they fit on a page; else each network
+    has a figure `explanations` of its own. `games` are drawn for each network.
+    """
     first, titles = min(cell.config.seed for cell in cells), titles_of(cells)
     kept = {
         (cell.config.data.name, cell.config.model.name, titles[cell.labels["explainer"]]): (
@@ -56,18 +61,21 @@ def evidence_figures(cells: Sequence[Cell]) -> dict[str, Figure]:
         if (evidence := cell.folder.get(EVIDENCE)) and cell.folder.has(EXAMPLES)
     }
     networks = list(dict.fromkeys(key[:2] for key in kept))
-    figures: dict[str, Figure] = {}
-    for data, model in networks:
-        suffix = "" if len(networks) == 1 else f"_{data}_{model}"
-        of_network = {name: examples for (*key, name), examples in kept.items() if key == [data, model]}
-        figures[f"explanations{suffix}"] = explanations_figure(of_network)
-        if len(of_network) <= GAMES:
-            figures[f"games{suffix}"] = games_figure(of_network)
     datasets = list(dict.fromkeys(data for data, _ in networks))
+    figures: dict[str, Figure] = {}
     for data in datasets:
-        if sum(of == data for of, _ in networks) > 1:
-            side_by_side = {f"{model}\n{name}": examples for (of, model, name), examples in kept.items() if of == data}
+        side_by_side = {f"{model}\n{name}": examples for (of, model, name), examples in kept.items() if of == data}
+        models = [model for of, model in networks if of == data]
+        together = len(models) > 1 and len(side_by_side) <= ROWS
+        if together:
             figures["networks" if len(datasets) == 1 else f"networks_{data}"] = explanations_figure(side_by_side)
+        for model in models:
+            suffix = "" if len(networks) == 1 else f"_{data}_{model}"
+            of_network = {name: examples for (*key, name), examples in kept.items() if key == [data, model]}
+            if not together:
+                figures[f"explanations{suffix}"] = explanations_figure(of_network)
+            if len(of_network) <= GAMES:
+                figures[f"games{suffix}"] = games_figure(of_network)
     return figures
 
 
