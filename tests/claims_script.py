@@ -37,7 +37,8 @@ def write_tables(tables: Tables, results: Path, seeds: Sequence[int]) -> Path:
         folder = results / experiment
         folder.mkdir(parents=True, exist_ok=True)
         (folder / file_name(table)).write_bytes(encode(table, frame))
-        (folder / "provenance.json").write_text(json.dumps({"scale": "quick", "seeds": list(seeds)}))
+        made = {"scale": "quick", "experiment": experiment, "models": [{"hash": str(seed)} for seed in seeds]}
+        (folder / "provenance.json").write_text(json.dumps(made))
     return results
 
 

@@ -19,6 +19,7 @@ from evident.all_experiments import (
     logged,
     missing_share,
     recorded_cells,
+    recorded_scale,
     recorded_seconds,
     run_each,
 )
@@ -126,6 +127,26 @@ def test_time_left_is_that_of_the_record_at_the_pace_of_this_run(
     assert re.fullmatch(r"3 of 5, b: FAILED in 0:00:0\d; about 0:00:0[2-5] left", second)
     assert re.fullmatch(r"4 of 5, c: done in 0:00:0\d; about 0:00:0[2-5] left", third)
     assert re.fullmatch(r"5 of 5, d: done in 0:00:0\d", last)
+
+
+@pytest.mark.parametrize(("given", "asked"), [([], ["scale=day"]), (["scale=smoke"], ["scale=smoke"])])
+def test_experiment_has_the_scale_of_its_record_unless_one_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: list[str], asked: list[str]
+) -> None:
+    commands: list[list[str]] = []
+    monkeypatch.setattr("evident.all_experiments.ROOT", tmp_path)
+
+    def logged(command: list[str], *_: object) -> str:
+        commands.append(command)
+        return ""
+
+    monkeypatch.setattr("evident.all_experiments.logged", logged)
+    folder = tmp_path / "results" / "imagenet"
+    folder.mkdir(parents=True)
+    (folder / "provenance.json").write_text(json.dumps({"scale": "day", "cells": {}}))
+    assert run_each(["imagenet"], tmp_path, given) == {}
+    assert [command[3:] for command in commands] == [asked]
+    assert recorded_scale(tmp_path / "results", "new") == []
 
 
 def test_failed_command_is_told_by_its_last_line(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_launcher_of_an_extra_that_is_not_installed_names_it(name: str) -> None:
 def test_missing_module_asks_for_pythonpath() -> None:
     with pytest.raises(InstantiationException) as raised:
         instantiate({"_target_": "no_such_code.Mine"})
-    assert one_line(raised.value).endswith("Code of your own needs its folder in PYTHONPATH.")
+    assert one_line(raised.value).endswith("If no_such_code is code of your own, add its folder to PYTHONPATH.")
 
 
 def test_lost_worker_of_a_launcher_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

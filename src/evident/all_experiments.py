@@ -90,7 +90,10 @@ def run_each(experiments: Sequence[str], store: Path, overrides: Sequence[str]) 
                 shown.update(bar, completed=before + max(done, 0))
 
             began = time.monotonic()
-            command = [sys.executable, str(ROOT / "run.py"), f"experiment={name}", *overrides]
+            scale = (
+                [] if any(given.startswith("scale=") for given in overrides) else recorded_scale(ROOT / "results", name)
+            )
+            command = [sys.executable, str(ROOT / "run.py"), f"experiment={name}", *scale, *overrides]
             why = logged(command, store / "all" / f"{name}.log", look)
             before += missing[name]  # also if it failed: the bar is about what is left to do
             shown.update(bar, completed=before)
@@ -111,6 +114,12 @@ def _passed_on() -> list[str]:
     given = HydraConfig.get().overrides
     own = [override for override in given.task if not override.lstrip("+").startswith(("experiment=", "all."))]
     return [*own, *(override for override in given.hydra if not override.startswith("hydra.mode="))]
+
+
+def recorded_scale(results: Path, experiment: str) -> list[str]:
+    """Return the override for the scale of the committed results, which are to come out again; none without results."""
+    file = results / experiment / "provenance.json"
+    return [f"scale={json.loads(file.read_text())['scale']}"] if file.is_file() else []
 
 
 def recorded_seconds(results: Path, experiments: Sequence[str]) -> dict[str, float]:

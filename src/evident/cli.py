@@ -137,6 +137,6 @@ def one_line(error: Exception) -> str:
         known = sorted(map(str, parent)) if isinstance(parent, DictConfig) else []
         return f"{cause.full_key} is not a key of the config; use one of {' '.join(known)}"
     text = str(error) if cause is None or str(cause) in str(error) else f"{error} {cause}"
-    if any(isinstance(reason, ModuleNotFoundError) for reason in _reasons(error)):
-        text += " Code of your own needs its folder in PYTHONPATH."
+    for missing in (reason.name for reason in _reasons(error) if isinstance(reason, ModuleNotFoundError)):
+        text += f" If {missing} is code of your own, add its folder to PYTHONPATH."
     return " ".join(text.split())

@@ -235,7 +235,8 @@ class Sweep(Callback):
             if not from_kept:
                 kept_scores.keep(experiment, left_out, kept_scores.file_of(results, config.experiment))
             reasons = list(dict.fromkeys(left_out.values()))
-            text = write(experiment, made.folder, reasons, figures=not from_kept)
+            stay = kept_scores.not_kept(experiment) if from_kept else ()
+            text = write(experiment, made.folder, reasons, figures=not from_kept, as_they_are=stay)
             if not from_kept:
                 made.remember()
         print(f"{text}\npage: {made.folder / 'index.html'}")

@@ -16,7 +16,7 @@ from report_samples import finished_cell, image_scores
 from evident.cell_folder import COST, DIRECTIONS, EXAMPLES, FEATURES, INTERPRETATION, NETWORK, SCORES
 from evident.errors import UserError
 from evident.report.experiment import Cell, Experiment
-from evident.report.kept_scores import ALL_IMAGES, encoded, file_of, keep, restored
+from evident.report.kept_scores import ALL_IMAGES, encoded, file_of, keep, not_kept, restored
 from evident.report.tables import scores as tables
 from evident.report.tables.features import with_interpretation
 
@@ -85,11 +85,14 @@ def test_curves_over_features_keep_every_image(tmp_path: Path) -> None:
 
 
 def test_curves_of_one_network_are_not_kept(tmp_path: Path) -> None:
-    """Their intervals are over images; `curves.csv.gz` stays as it is."""
-    cells = [cell_of(tmp_path, "rise", 0)]
+    """Their intervals are over images; `curves.csv.gz` stays as it is, also if the scores have curves over features."""
+    cells = [cell_of(tmp_path, "rise", 0), cell_of(tmp_path, "vebi", 0, "features")]
+    assert not_kept(Experiment(cells)) == ("curves",)
+    assert not_kept(Experiment([cell_of(tmp_path / "two", "rise", seed) for seed in (0, 1)])) == ()
     _, scores = kept_again(cells, tmp_path / "kept.zip")
     whole = Experiment(cells).scores
-    pd.testing.assert_frame_equal(scores, whole[whole["at"].isna()].reset_index(drop=True))
+    kept = whole["at"].isna() | (whole["axis"] == "features")
+    pd.testing.assert_frame_equal(scores, whole[kept].reset_index(drop=True))
 
 
 def test_report_without_curves_keeps_none_over_pixels(tmp_path: Path) -> None:

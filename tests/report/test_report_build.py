@@ -98,29 +98,20 @@ def test_networks_that_predict_hardly_better_than_chance_are_named_in_a_caution(
     for cell in cells:
         (cell.folder.path / NETWORK.file).write_text(json.dumps(network))
     _, *cautions, number = report(cells, tmp_path / "results").split("\n\n")
-    named = ["**Caution**: net seed 3 predicts hardly better than chance."] if guesses else []
+    named = ["**Caution**: net seed 3 on photos predicts hardly better than chance."] if guesses else []
     assert [caution.partition(" There")[0] for caution in cautions] == named
     assert number == "a: 2\n"
 
 
-class Curveless(Section):
-    """Report a table of scores, and one without rows."""
-
-    def report(self, experiment: Experiment) -> Part:
-        return Part({"table": pd.DataFrame({"mean": [0.5]}), "curves": pd.DataFrame({"at": []})})
-
-
 def test_tables_that_are_not_kept_stay_as_they_are(tmp_path: Path) -> None:
-    cells = [cell_of(tmp_path, "cam", {"a": {"_target_": f"{__name__}.Curveless"}})]
+    cells = [cell_of(tmp_path, "cam", {"a": counted("curves"), "b": counted("table")})]
     results = tmp_path / "results"
     write(Experiment(cells), results)
-    curves = results / "curves.csv.gz"
-    assert pd.read_csv(curves).empty
-    curves.write_bytes(b"as they are")
-    (results / "table.csv").unlink()
-    write(Experiment(cells), results, figures=False)
-    assert curves.read_bytes() == b"as they are"
-    assert (results / "table.csv").is_file()
+    for name in ("curves.csv.gz", "table.csv"):
+        (results / name).write_bytes(b"as it is")
+    write(Experiment(cells), results, figures=False, as_they_are=("curves",))
+    assert (results / "curves.csv.gz").read_bytes() == b"as it is"
+    assert (results / "table.csv").read_text() == "cells,share\n1,0.333333\n"
 
 
 def test_sections_of_different_cells_are_united_in_order(tmp_path: Path) -> None:

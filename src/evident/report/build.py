@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +31,15 @@ def write(
     results: Path,
     left_out: Sequence[tuple[str, str, str]] = (),
     figures: bool = True,
+    as_they_are: Collection[str] = (),
 ) -> str:
     """Write tables, figures, gallery and provenance of an experiment to the folder `results`.
 
     Returns the table to read as text for a terminal, without links.
 
     `left_out` holds explainer, network and reason where one does not apply. Without `figures`, for cells that have no
-    heatmaps, figures and gallery stay as they are. Raises `UserError` if `results` cannot be written.
+    heatmaps, figures and gallery stay as they are, and so do the tables `as_they_are`. Raises `UserError` if `results`
+    cannot be written.
     """
     with writing(results, "paths.results"):
         (results / "figures").mkdir(parents=True, exist_ok=True)
@@ -67,7 +69,7 @@ def write(
         named = ((title_of(explainer, experiment.titles), *rest) for explainer, *rest in left_out)
         text += "".join(f"| {' | '.join(part.replace('|', '/') for part in line)} |\n" for line in named)
     for name, table in tables.items():
-        if table.empty and not figures:  # curves that are not kept: their file stays as it is
+        if name in as_they_are:
             continue
         write_whole(results / file_name(name), encode(name, table))
         if name in COMPRESSED:  # a report of an earlier version, which would show other numbers
@@ -135,7 +137,7 @@ def _caution(experiment: Experiment) -> str:
         accuracy, chance = network["accuracy"], 1 / max(len(network["classes"]), 2)
         if accuracy.get("test_r2", (accuracy.get("test", 1) - chance) / (1 - chance)) < LITTLE:
             seed = "" if "weights" in network else f" seed {cell.config.network_seed}"
-            found[network["hash"]] = f"{cell.config.model.name}{seed}"
+            found[network["hash"]] = f"{cell.config.model.name}{seed} on {cell.labels['data']}"
     if not (names := list(found.values())):
         return ""
     return (

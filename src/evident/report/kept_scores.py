@@ -160,10 +160,14 @@ def _sources(experiment: Experiment) -> dict[str, str]:
     return found
 
 
-def _scores(experiment: Experiment) -> pd.DataFrame:
+def not_kept(experiment: Experiment) -> tuple[str, ...]:
+    """Return the tables of an experiment that kept scores do not give."""
     hashes = [{cell.folder.read(NETWORK)["hash"] for cell in network.cells} for network in experiment.networks()]
-    several = all(len(names) > 1 for names in hashes)
-    parts = []
+    return () if all(len(names) > 1 for names in hashes) else ("curves",)
+
+
+def _scores(experiment: Experiment) -> pd.DataFrame:
+    several, parts = not not_kept(experiment), []
     for cell in experiment.cells:
         scores = cell.folder.read(SCORES)
         scores.insert(0, "cell", cell.folder.path.name)

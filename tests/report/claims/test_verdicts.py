@@ -138,7 +138,9 @@ def experiment(
 ) -> Path:
     """Write results on `images` images of each seed; a second metric is undefined for one image."""
     folder.mkdir(parents=True)
-    (folder / "provenance.json").write_text(json.dumps({"scale": scale}))
+    hashes = [{"hash": f"{model} {seed}"} for model in models for seed in seeds]
+    made = {"scale": scale, "experiment": f"paper/{folder.name}", "models": hashes}
+    (folder / "provenance.json").write_text(json.dumps(made))
     scored = {"n": [images * len(seeds), images * len(seeds) - 1], "n_undefined": [0, 1], "networks": len(seeds)}
     one = pd.DataFrame({"data": "digits", "metric": ["a", "b"], **scored, "seeds": " ".join(map(str, seeds))})
     table = pd.concat([one.assign(model=model) for model in models])
@@ -168,9 +170,17 @@ def test_networks_are_counted_over_seeds_and_architectures(tmp_path: Path) -> No
 
 def test_seeds_of_a_published_network_are_blocks_of_images(tmp_path: Path) -> None:
     blocks = experiment(tmp_path / "imagenet", 16, [0, 1, 2], "day")
-    table = pd.read_csv(blocks / "table.csv")
+    table, made = pd.read_csv(blocks / "table.csv"), json.loads((blocks / "provenance.json").read_text())
     table.assign(networks=1).to_csv(blocks / "table.csv", index=False)
+    (blocks / "provenance.json").write_text(json.dumps({**made, "models": [{"hash": "published"}]}))
     assert measured_at([blocks]) == "Measured at scale day: 1 network per experiment, 48 images each."
+
+
+def test_networks_that_explain_several_data_sets_are_counted_once(tmp_path: Path) -> None:
+    one = experiment(tmp_path / "one", 16, [0, 1])
+    table = pd.read_csv(one / "table.csv")
+    pd.concat([table, table.assign(data="grids")]).to_csv(one / "table.csv", index=False)
+    assert measured_at([one]) == "Measured at scale quick: 2 networks per experiment, 16 images each."
 
 
 def test_experiments_of_a_scale_with_more_images_are_named(tmp_path: Path) -> None:
@@ -178,7 +188,7 @@ def test_experiments_of_a_scale_with_more_images_are_named(tmp_path: Path) -> No
     quick = experiment(tmp_path / "one", 96, [0])
     expected = (
         "Measured at scale quick: 1 network per experiment, 96 images each; "
-        "`imagenet` at scale day: 2 networks per experiment, 48 images each."
+        "`paper/imagenet` at scale day: 2 networks per experiment, 48 images each."
     )
     assert measured_at([more, quick]) == expected
 

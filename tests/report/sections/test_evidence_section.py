@@ -95,7 +95,11 @@ def test_several_networks_have_one_figure_together_while_it_fits(tmp_path: Path)
 
 
 def test_more_explanations_than_fit_have_a_figure_for_each_network(tmp_path: Path) -> None:
-    kept = {(model, str(n)): evidence(seed=n) for model in ("a_1", "b") for n in range(ROWS // 2 + 1)}
+    kept = {
+        (model, str(n)): evidence(seed=100 * m + n)
+        for m, model in enumerate(("a_1", "b"))
+        for n in range(ROWS // 2 + 1)
+    }
     cells = [cell_of(tmp_path, key[1], of, model=key[0]) for key, of in kept.items()]
     figures = evidence_figures(cells)
     assert list(figures) == [f"{kind}_photos_{model}" for model in ("a_1", "b") for kind in ("explanations", "games")]

@@ -37,7 +37,7 @@ def test_row_has_mean_interval_deviation_and_counts() -> None:
     assert row["mean"] == pytest.approx(0.5, abs=0.01)
     assert row["ci_low"] < row["mean"] < row["ci_high"]
     assert row["std"] == pytest.approx(frame.groupby("image")["value"].mean().std())
-    assert (row["n"], row["n_undefined"], row["seeds"]) == (79, 1, "0 1")
+    assert (row["n"], row["n_undefined"], row["seeds"]) == (40, 0, "0 1")  # images, not draws
 
 
 def test_seeds_are_averaged_before_images_are_resampled() -> None:

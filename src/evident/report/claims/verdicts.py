@@ -15,7 +15,7 @@ from evident.errors import UserError
 from evident.report.claims.effects import Verdict
 from evident.report.tables.scores import networks_of
 
-LIKE = {"day": "quick"}  # scales with the budgets of another, on more images
+LIKE = {"day": "quick"}  # scales whose explainers have the budgets of another or larger ones
 BEGIN, END = "<!-- claims -->\n", "<!-- end -->"
 LEGEND = (
     "*holds*: every effect that the rule needs is significant, by Holm's correction within the claim; *refuted*: one "
@@ -119,29 +119,30 @@ def measured_at(experiments: Sequence[Path]) -> str:
     """Return one sentence on the scale, the networks and the images of the results in these folders.
 
     It names the experiments of another scale than the first that is alike. Raises `UserError` if the results are of
-    scales with different budgets, because their verdicts would not be comparable.
+    scales that are not alike, because baselines would be weaker in some of them.
     """
-    scales = {str(folder): json.loads((folder / "provenance.json").read_text())["scale"] for folder in experiments}
+    known = {str(folder): json.loads((folder / "provenance.json").read_text()) for folder in experiments}
+    scales = {folder: made["scale"] for folder, made in known.items()}
     if len({LIKE.get(scale, scale) for scale in scales.values()}) > 1:
         raise UserError(f"results of several scales: {scales}; run all experiments with the same scale")
     samples: dict[str, list[tuple[int, set[int]]]] = {}
     names: dict[str, list[str]] = {}
     for folder in experiments:
         scale = scales[str(folder)]
-        samples.setdefault(scale, []).append(_sample(pd.read_csv(folder / "table.csv", dtype={"seeds": str})))
-        names.setdefault(scale, []).append(f"`{folder.name}`")
+        made, table = known[str(folder)], pd.read_csv(folder / "table.csv", dtype={"seeds": str})
+        networks = len({network["hash"] for network in made["models"]})
+        samples.setdefault(scale, []).append((networks, _images(table)))
+        names.setdefault(scale, []).append(f"`{made['experiment']}`")
     main_scale, *others = sorted(samples, key=lambda scale: scale in LIKE)
     parts = [f"Measured at scale {main_scale}: {_counted(samples[main_scale])} each"]
     parts += [f"{' and '.join(names[scale])} at scale {scale}: {_counted(samples[scale])} each" for scale in others]
     return "; ".join(parts) + "."
 
 
-def _sample(table: pd.DataFrame) -> tuple[int, set[int]]:
-    """Return the number of networks of a table, and the numbers of images that they explain."""
-    networks = networks_of(table)
-    images = (table["n"] + table["n_undefined"]) // networks
-    of_model = [table["data"], table["model"]]
-    return int(networks.groupby(of_model).max().sum()), set(images.groupby(of_model).max())
+def _images(table: pd.DataFrame) -> set[int]:
+    """Return the numbers of images that the networks of a table explain."""
+    images = (table["n"] + table["n_undefined"]) // networks_of(table)
+    return set(images.groupby([table["data"], table["model"]]).max())
 
 
 def _counted(samples: Sequence[tuple[int, set[int]]]) -> str:

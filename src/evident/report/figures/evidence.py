@@ -33,7 +33,7 @@ def explanations_figure(examples: dict[str, Examples]) -> Figure:
     """
     examples = {name: {key: of[key][:IMAGES] for key in of} for name, of in examples.items()}
     first = next(iter(examples.values()))
-    shared = all(torch.equal(of["score"], first["score"]) for of in examples.values())
+    shared = all(torch.allclose(of["score"], first["score"]) for of in examples.values())
     images = [
         (picture(image), f"p = {p:.3f}" if shared else "")
         for image, p in zip(first["images"], first["score"], strict=True)

@@ -15,7 +15,7 @@ CAPTIONS = {
     "games": "For each image: itself, explanation, complement, mask and mean mask (masks by their square root); p: "
     "probability of the class; kept: mean of the mask.",
     "networks": "Explanations of every explainer and network as the network sees them, and with stretched contrast "
-    "beside; p: probability of the class that the network is explained for, of the explanation and of the image.",
+    'beside; p: probability of the class that the network is explained for, of the explanation "of" that of the image.',
     "explanations": "Explanations as the network sees them, and with stretched contrast beside; p: probability of the "
     "class.",
 }

@@ -11,8 +11,8 @@ def table(scores: pd.DataFrame, directions: Mapping[str, str]) -> pd.DataFrame:
     """Return one row per explainer and metric: mean, 95 % interval and standard error, counts and seeds.
 
     `estimate` says what the interval and the error mean. The score of an image by a network is its mean over the seeds
-    of this network. `std` is the standard deviation over images. `n` counts (image, seed) pairs with a score,
-    `n_undefined` those without, `networks` the networks with a score.
+    of this network. `std` is the standard deviation over images. `n` counts the images of all networks with a
+    score, `n_undefined` those without, `networks` the networks with a score.
     """
     parts = []
     for (data, model), part in scores[scores["at"].isna()].groupby(["data", "model"], sort=False):
@@ -24,7 +24,8 @@ def table(scores: pd.DataFrame, directions: Mapping[str, str]) -> pd.DataFrame:
         for column in ("mean", "ci_low", "ci_high", "se"):
             rows[column] = found[column].to_numpy()
         groups = part.groupby(["explainer", "metric"])
-        counted = groups["value"].agg(["count", "size"])
+        by_image = part.groupby(["explainer", "metric", "network", "image"])["value"].mean()
+        counted = by_image.groupby(["explainer", "metric"]).agg(["count", "size"])
         counted["seeds"] = groups["seed"].agg(lambda seeds: " ".join(map(str, sorted(set(seeds)))))
         counted = counted.loc[values.columns].reset_index(drop=True)
         rows["std"] = values.std().to_numpy()
@@ -35,9 +36,9 @@ def table(scores: pd.DataFrame, directions: Mapping[str, str]) -> pd.DataFrame:
 
 
 def networks_of(table: pd.DataFrame) -> pd.Series:
-    """Return the number of networks that each row of `table` asks: its seeds, or one for a published network.
+    """Return the number of networks that each row of `table` asks: one for each of its seeds, or one in all.
 
-    The seeds of a published network are blocks of images of their own, so no score of it has several networks.
+    No score of a single network has several networks: its seeds are blocks of images, or draws of the explainer.
     """
     several = table.groupby(["data", "model"])["networks"].transform("max") > 1
     return table["seeds"].astype(str).str.split().map(len).where(several, 1)
