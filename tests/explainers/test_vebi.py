@@ -48,6 +48,23 @@ def single_heatmap(model: nn.Module, image: Tensor, feature: Feature, resampled:
     return (heatmap - low) / (high - low) if high > low else torch.zeros_like(heatmap)
 
 
+def test_fewer_pairs_of_larger_images_pass_at_once(model: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each pair keeps all maps of the network, so 48 pairs of 448 x 448 pixels took 20 GB with ResNet-50."""
+    explainer, images = fitted(model, batch_size=8), some_images(3)
+    expected, passed = explainer.feature_maps(images, 1), []
+    monkeypatch.setattr("evident.explainers.vebi.PIXELS", images[0, 0].numel() // 4)
+
+    def counted(model: nn.Module, images: Tensor, *rest: Any) -> Tensor:
+        passed.append(len(images))
+        return deconvolved(model, images, *rest)
+
+    monkeypatch.setattr("evident.explainers.vebi.deconvolved", counted)
+    again = explainer.feature_maps(images, 1)
+    assert sum(passed) == int((expected.features >= 0).sum())
+    assert max(passed) == 2
+    torch.testing.assert_close(again.maps, expected.maps)
+
+
 @pytest.mark.parametrize("resampled", [True, False])
 @pytest.mark.parametrize("layers", ["relu", "all", ["features.8/relu", "features.18/conv2d"]])
 def test_explanation_equals_the_formula_by_feature(model: nn.Module, layers: str | list, resampled: bool) -> None:
