@@ -36,11 +36,13 @@ def assert_agree(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], pr
         )
 
 
-def on(device: str, network: nn.Module, noise: float = 0.0) -> Any:
-    """Return a copy of a network on a device, its weights changed by this share at random."""
+def on(
+    device: str, network: nn.Module, noise: float = 0.0, memory_format: torch.memory_format = torch.preserve_format
+) -> Any:
+    """Return a copy of a network on a device in a memory format, its weights changed by this share at random."""
     moved = copy.deepcopy(network)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for weight in moved.parameters():
             weight.mul_(1 + noise * torch.randn(weight.shape, generator=generator))
-    return moved.to(device)
+    return moved.to(device).to(memory_format=memory_format)

@@ -6,6 +6,9 @@ import pandas as pd
 import pytest
 from entry_point import ROOT
 
+from evident.cli import composed
+from evident.models.building import published
+
 ESTIMATE = runpy.run_path(str(ROOT / "experiments" / "scale" / "estimate.py"))
 FULL, HALF, GRADIENT = ESTIMATE["FULL"], ESTIMATE["HALF"], ESTIMATE["GRADIENT"]
 KINDS = [FULL, HALF, GRADIENT]
@@ -75,6 +78,15 @@ def test_passes_of_metrics_follow_the_config() -> None:
 @pytest.mark.parametrize(("workers", "end"), [(1, 14), (2, 7), (3, 6), (64, 6)])
 def test_whole_cells_end_no_earlier_than_the_longest(workers: int, end: float) -> None:
     assert ESTIMATE["whole"]([1, 3, 6, 4], workers) == end
+
+
+@pytest.mark.parametrize("name", ["squeezenet1_1", "mobilenetv1_100"])
+def test_networks_are_timed_as_cells_have_them(name: str) -> None:
+    timed = ESTIMATE["built_like_cells"](name)
+    explained = published(composed("experiment=imagenet", f"model={name}", "model.weights=random", "paths.data=none"))
+    strides = [{key: weight.stride() for key, weight in network.named_parameters()} for network in (timed, explained)]
+    assert strides[0] == strides[1]
+    assert not timed.training
 
 
 def test_every_network_of_the_experiment_has_measured_passes() -> None:

@@ -1,10 +1,13 @@
-"""Every explainer of conf/explainer gives the same heatmaps on a GPU and on the CPU, by the same draws.
+"""Every explainer of conf/explainer gives the same heatmaps on a GPU as on the CPU, by the same draws.
+
+So it does for a network that keeps channels last in memory, as cells do.
 
 Searches amplify last bits from step to step, so they are compared after their first steps. The same comparisons run
 here on two copies on the CPU: equal ones agree, and one whose weights differ by a hundredth is found.
 """
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -29,12 +32,12 @@ from evident.models.precision import FULL, Passes, passes_in
 STEPS = 3
 
 
-def compare(file: Path, device: str, precision: str = FULL, noise: float = 0.0) -> None:
-    """Compare heatmaps on the CPU with those of a copy of the network on a device, with `noise` in its weights."""
+def compare(file: Path, device: str, precision: str = FULL, **changes: Any) -> None:
+    """Compare heatmaps on the CPU with those of a copy of the network on a device, with `changes` (see `on`)."""
     network = supported(class_of(file))[0].eval()
     images, settings = smooth_noise(), {"steps": STEPS} if takes(file, "steps") else {}
     maps = []
-    for place, model in (("cpu", network), (device, on(device, network, noise))):
+    for place, model in (("cpu", network), (device, on(device, network, **changes))):
         explainer = make(file, model, **settings)
         with passes_in(model, Passes(precision)):
             attribution = explain(explainer, images.to(place), some_targets(network).to(place))
@@ -61,6 +64,11 @@ def test_heatmaps_in_bfloat16_on_a_gpu_are_those_of_the_cpu(file: Path) -> None:
     if not read(file).get("forward_only"):
         pytest.skip("takes gradients, which are always in float32")
     compare(file, "cuda", "bf16-mixed")
+
+
+@every_explainer
+def test_heatmaps_of_a_network_with_channels_last_are_the_same(file: Path) -> None:
+    compare(file, "cpu", memory_format=torch.channels_last)
 
 
 CHEAP = [FOLDER / f"{name}.yaml" for name in ("gradient", "grad_cam", "lrp", "lime", "fgvis")]

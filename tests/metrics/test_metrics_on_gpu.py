@@ -1,4 +1,6 @@
-"""Every metric of conf/metric gives the same scores on a GPU and on the CPU, by the same draws.
+"""Every metric of conf/metric gives the same scores on a GPU as on the CPU, by the same draws.
+
+So it does for networks that keep channels last in memory, as cells do.
 
 The same comparisons run here on two copies on the CPU: equal ones agree, and one whose weights differ is found.
 """
@@ -16,10 +18,10 @@ from evident.metrics.contract import Explanation, forward_only
 from evident.models.precision import FULL, Passes, passes_in
 
 
-def compare(file: Path, device: str, precision: str = FULL, noise: float = 0.0) -> None:
-    """Compare scores on the CPU with those of copies of the networks on a device, with `noise` in their weights."""
+def compare(file: Path, device: str, precision: str = FULL, **changes: Any) -> None:
+    """Compare scores on the CPU with those of copies of the networks on a device, with `changes` (see `on`)."""
     score, here = configured(file), explanation(change=_alive)
-    there = _moved(explanation(change=_alive), device, noise)
+    there = _moved(explanation(change=_alive), device, **changes)
     found = []
     for whole in (here, there):
         assert whole.model is not None
@@ -34,10 +36,10 @@ def _alive(network: Any) -> Any:
     return kaiming(network).eval()
 
 
-def _moved(whole: Explanation, device: str, noise: float) -> Explanation:
+def _moved(whole: Explanation, device: str, **changes: Any) -> Explanation:
     moved = changed(whole, lambda tensor: tensor.to(device))
     networks: Any = (whole.model, whole.twin, whole.shuffled)
-    model, twin, shuffled = (on(device, network, noise) for network in networks)
+    model, twin, shuffled = (on(device, network, **changes) for network in networks)
     fields = {**moved.__dict__, "model": model, "twin": twin, "shuffled": shuffled, "explainer": Explainer(model)}
     return Explanation(**fields)
 
@@ -55,6 +57,11 @@ def test_scores_in_bfloat16_on_a_gpu_are_those_of_the_cpu(file: Path) -> None:
     if not forward_only(configured(file)):
         pytest.skip("takes gradients, or no passes, which are always in float32")
     compare(file, "cuda", "bf16-mixed")
+
+
+@every_file
+def test_scores_of_networks_with_channels_last_are_the_same(file: Path) -> None:
+    compare(file, "cpu", memory_format=torch.channels_last)
 
 
 @every_file
