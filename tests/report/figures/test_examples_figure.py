@@ -1,6 +1,7 @@
 """Heatmaps beside their images."""
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
@@ -87,3 +88,10 @@ def test_more_explainers_than_fit_go_below_with_the_images_again() -> None:
     assert np.allclose(canvas[-16:, :16], kept["e0"]["images"][2].permute(1, 2, 0) / 255)
     expected = heatmap_colours(kept["e0"]["images"][2], kept[names[-1]]["heatmaps"][2])
     assert np.allclose(canvas[-16:, -16:], expected)
+
+
+@pytest.mark.parametrize("name", ["IMG_2025_WWMMWWMM_QWERTY.JPG", "iiiiiiiiiiiiiiii.jpg", "WWW\nis shown"])
+def test_captions_of_any_letters_are_whole(name: str) -> None:
+    figure = examples_figure({"gradient": examples(False)}, ["", name, ""])
+    lefts = [text.get_window_extent().x0 for text in figure.axes[0].texts]
+    assert 0 < min(lefts) < 25

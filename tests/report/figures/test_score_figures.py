@@ -36,14 +36,14 @@ def test_panels_share_the_order_of_explainers_with_references_below_a_line() -> 
 
 @pytest.mark.parametrize(("explainers", "scores"), [(2, 1), (4, 7), (32, 10), (46, 12)])
 def test_figure_of_scores_fits_on_a_page(explainers: int, scores: int) -> None:
-    names = [f"an explainer with settings {number}" for number in range(explainers)]
+    names = ["WIDE LETTERS IN ITS NAME", *(f"an explainer with settings {number}" for number in range(1, explainers))]
     rows = [
         {"explainer": name, "metric": f"m{number}", "direction": "lower", "mean": 0.5, "ci_low": 0.4, "ci_high": 0.6}
         for number in range(scores)
         for name in names
     ]
     figure = scores_figure(pd.DataFrame(rows), names, set())
-    width, height = figure.get_size_inches() * figure.dpi
+    width, height = figure.canvas.get_width_height()
     assert width <= 1000
     assert height <= 1400
     figure.draw_without_rendering()
@@ -84,6 +84,14 @@ def test_every_explainer_has_its_curve() -> None:
     assert [line.get_label() for line in axes.lines] == ["a", "b", "random"]
     assert axes.lines[2].get_linestyle() == "--"
     assert axes.get_title() == "deletion blur"
+
+
+@pytest.mark.parametrize("name", ["WWWWWWWWWWWWWWWW", "llllllllllllllll"])
+def test_label_of_a_curve_ends_inside_the_figure(name: str) -> None:
+    figure = curves_figure(curves("deletion_blur", "pixels", name), set())
+    figure.draw_without_rendering()
+    [label] = figure.axes[0].texts
+    assert label.get_window_extent().x1 <= figure.canvas.get_width_height()[0]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from scipy.optimize import isotonic_regression
 
-from evident.report.figures.axes import plain_numbers
+from evident.report.figures.axes import plain_numbers, text_width
 from evident.report.tables.order import best_first
 from evident.report.tables.titles import UNTITLED, title_of
 
@@ -28,8 +28,9 @@ CHOICES = {"relevant": "tab:red", "random": "0.45", "least": "tab:blue"}
 METHODS, BEST = 8, 4  # methods in a figure, and those of them that are the best
 REFERENCES = ("random", "oracle")  # the ends of the scale; all other references are in the table
 PANELS = 12  # in a figure
+DPI = 100
 LEFT, PANEL, TOP, BOTTOM = 0.62, (2.5, 2.1), 0.36, 0.5  # inches
-LABEL, CHARACTER, LINE = 6.5, 0.051, 1.2  # size in points, width in inches, height in sizes
+LABEL, LINE = 6.5, 1.2  # size in points, height in sizes
 
 
 def chosen_methods(curves: pd.DataFrame, table: pd.DataFrame, references: Collection[str]) -> list[str]:
@@ -70,10 +71,10 @@ def curves_figure(
     shown = {name: title_of(name, titles) for name in names}
     columns = min(3, len(metrics))
     rows = -(-len(metrics) // columns)
-    across = LEFT + PANEL[0] + 0.25 + CHARACTER * max(map(len, shown.values()))
+    across = LEFT + PANEL[0] + 0.25 + text_width(shown.values(), LABEL, DPI)
     down = TOP + PANEL[1] + BOTTOM
     width, height = columns * across, rows * down
-    figure = Figure(figsize=(width, height), dpi=100)
+    figure = Figure(figsize=(width, height), dpi=DPI)
     styles = _line_styles(names, references)
     for place, metric in enumerate(metrics):
         row, column = divmod(place, columns)
@@ -139,7 +140,7 @@ def ablation_figure(curves: pd.DataFrame, titles: Mapping[str, str] = UNTITLED) 
         panels.setdefault(tuple(part["mean"]), []).append(str(name))
     columns = min(4, len(panels))
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(4.2 * columns, 3.3 * rows), dpi=100, layout="constrained")
+    figure = Figure(figsize=(4.2 * columns, 3.3 * rows), dpi=DPI, layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat[len(panels) :]:
         axes.set_axis_off()

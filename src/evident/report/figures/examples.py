@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from evident.report.figures.axes import text_width
 from evident.report.figures.canvas import Picture, canvas_figure, grid, picture, pixel_axes, rounded
 from evident.report.figures.heatmaps import heatmap_colours, mixed
 
@@ -16,7 +17,7 @@ GAP = 4  # pixels between two images
 INCH = 1.05  # step from one image to the next
 DPI = 110
 TITLE, BAR = 0.52, 0.42  # inches for the names of explainers, and for the colour bar
-CHARACTER = 0.062  # inches of a character of a caption
+CAPTION = 7  # size of a caption in points
 LINE = 18  # characters of a line of an explainer's name
 COLUMNS = 11  # explainers side by side; more go below, with the images again
 
@@ -38,8 +39,7 @@ def examples_figure(examples: Mapping[str, Mapping[str, Tensor]], captions: Sequ
     strips = [_canvas({name: examples[name] for name in part}, columns) for part in parts]
     spacer = np.ones((header, strips[0].shape[1], 3))
     canvas = np.concatenate([each for strip in strips for each in (spacer, strip)][1:])
-    longest = max((len(line) for caption in captions for line in caption.split("\n")), default=0)
-    left = 0.12 + CHARACTER * longest
+    left = 0.15 + text_width((line for caption in captions for line in caption.split("\n")), CAPTION, DPI)
     figure, axes = canvas_figure(canvas, scale, left=left, top=TITLE, dpi=DPI, bottom=BAR)
     text: dict[str, Any]
     for number, part in enumerate(parts):
@@ -50,7 +50,7 @@ def examples_figure(examples: Mapping[str, Mapping[str, Tensor]], captions: Sequ
                     xs, ys = np.arange(width) + column * across, np.arange(height) + row * down + top
                     axes.contour(xs, ys, mask.numpy(), levels=[0.5], colors="white", linewidths=0.8)
         for row, caption in enumerate(captions):
-            text = {"fontsize": 7, "ha": "right", "va": "center", "linespacing": 1.3, "parse_math": False}
+            text = {"fontsize": CAPTION, "ha": "right", "va": "center", "linespacing": 1.3, "parse_math": False}
             axes.text(-across * 0.05, top + row * down + height / 2, caption, **text)
         for column, name in enumerate(["image", *part]):
             text = {"fontsize": 7.5, "ha": "center", "va": "bottom", "linespacing": 1.05, "parse_math": False}

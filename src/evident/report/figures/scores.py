@@ -9,18 +9,19 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from evident.report.figures.axes import plain_numbers
+from evident.report.figures.axes import plain_numbers, text_width
 from evident.report.tables.order import with_direction
 from evident.report.tables.score_text import ARROW
 from evident.report.tables.titles import UNTITLED, title_of
 
 PANELS = 12  # in a figure
+DPI = 100
 METHOD, REFERENCE = sns.color_palette("deep")[0], "0.45"
 ACROSS = 6  # panels side by side at most; more go below, with the names again
 WIDTH, NARROWEST, WIDEST = 10.0, 1.2, 2.4  # inches: of a figure at most, and of a panel
 HEIGHT, LOWEST, HIGHEST = 13.9, 0.12, 0.15  # inches: of a figure with two rows of panels, and of a row of a panel
 TOP, TICKS, GAP = 0.5, 0.32, 0.14  # inches: for a title, for numbers, between panels
-CHARACTER, LETTER = 0.056, 0.064  # inches of a character of a name, and of a title
+NAME, LETTER = 7, 0.064  # size of a name in points; inches of a character of a title
 
 
 def score_pages(table: pd.DataFrame) -> list[list[str]]:
@@ -57,14 +58,14 @@ def scores_figure(
     metrics = list(dict.fromkeys(table["metric"]))
     names = [name for name in order if name in set(table["explainer"])]
     shown = [title_of(name, titles) for name in names]
-    left = CHARACTER * max(map(len, shown)) + 0.15
+    left = text_width(shown, NAME, DPI) + 0.15
     fitting = min(ACROSS, max(1, int((WIDTH - left) // (NARROWEST + GAP))))
     bands = -(-len(metrics) // fitting)
     columns = -(-len(metrics) // bands)
     panel = min(WIDEST, (WIDTH - left) / columns - GAP)
     rows = len(names) * float(np.clip((HEIGHT / bands - TOP - TICKS) / len(names), LOWEST, HIGHEST))
     width, height = left + columns * (panel + GAP), bands * (TOP + rows + TICKS)
-    figure = Figure(figsize=(width, height), dpi=100)
+    figure = Figure(figsize=(width, height), dpi=DPI)
     for place, metric in enumerate(metrics):
         band, column = divmod(place, columns)
         x, y = left + column * (panel + GAP), height - band * (TOP + rows + TICKS) - TOP - rows
@@ -73,7 +74,7 @@ def scores_figure(
         _draw(axes, own.reindex(names), references)
         heading = textwrap.fill(metric.replace("_", " "), int(panel / LETTER))
         axes.set_title(f"{heading}{ARROW[own['direction'].iloc[0]]}", fontsize=8)
-        axes.set_yticks(range(len(names)), shown if column == 0 else [""] * len(names), fontsize=7, parse_math=False)
+        axes.set_yticks(range(len(names)), shown if column == 0 else [""] * len(names), fontsize=NAME, parse_math=False)
         for label, name in zip(axes.get_yticklabels(), names, strict=True):
             if name in references:
                 label.set(fontstyle="italic", color=REFERENCE)
