@@ -1,6 +1,7 @@
 """The scores of all explainers: table, paired tests, curves."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pandas as pd
 
@@ -61,7 +62,8 @@ class Scores(Section):
                 self._draw_curves(part, experiment, network, rows, drawn)
         if len(experiment.sameness):
             part.tables["sameness"] = experiment.sameness
-        layout = Layout(experiment.titles, address(str(experiment.config.get("experiment", ""))))
+        config = experiment.config
+        layout = Layout(experiment.titles, address(Path(config.paths.results) / config.experiment))
         same = unchanging(experiment.sameness)
         part.text = markdown(table, references, experiment.budgets, same, layout)
         return part
