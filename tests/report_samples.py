@@ -44,8 +44,6 @@ def finished_cell(
         "seed": seed,
         "network_seed": seed,
         "scale": {"audit": False},
-        "experiment": "e",
-        "paths": {"results": str(root / "results")},
     }
     merged = OmegaConf.merge(OmegaConf.create(described), OmegaConf.create(dict(config or {})))
     assert isinstance(merged, DictConfig)

@@ -19,7 +19,6 @@ from evident.report.sections.cost import Cost
 from evident.report.sections.examples import Examples
 from evident.report.sections.scores import Scores
 from evident.report.sections.spectra import Spectra
-from evident.report.tables.glossary import address
 
 CLASSES = ["cat", "dog"]
 BAR = ["lowest value", "99.5th percentile"]  # below the colour bar of examples
@@ -90,7 +89,7 @@ def test_scores_of_explainers_have_tables_text_and_figures(tmp_path: Path) -> No
     title, sample, header = [line for line in part.text.splitlines() if line][:3]
     assert title == "## photos, net"
     assert sample == "One network, 2 scores for each explainer; intervals over images (bootstrap)."
-    assert header == f"| explainer | [gini]({address(tmp_path / 'results' / 'e')}#gini) ↑ | deletion ↑ |"
+    assert header == "| explainer | [gini](../../docs/glossary.md#gini) ↑ | deletion ↑ |"
     assert part.vector == {"scores", "curves"}
     assert part.captions.keys() == part.figures.keys()
     assert (

@@ -1,7 +1,6 @@
 """The scores of all explainers: table, paired tests, curves."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import pandas as pd
 
@@ -62,8 +61,7 @@ class Scores(Section):
                 self._draw_curves(part, experiment, network, rows, drawn)
         if len(experiment.sameness):
             part.tables["sameness"] = experiment.sameness
-        config = experiment.config
-        layout = Layout(experiment.titles, address(Path(config.paths.results) / config.experiment))
+        layout = Layout(experiment.titles, address(str(experiment.config.get("experiment", ""))))
         same = unchanging(experiment.sameness)
         part.text = markdown(table, references, experiment.budgets, same, layout)
         return part

@@ -1,7 +1,6 @@
 """The entries of the glossary, to which tables link."""
 
 import functools
-import os
 import re
 from pathlib import Path
 
@@ -9,9 +8,9 @@ PAGE = "docs/glossary.md"
 ROOT = Path(__file__).parents[4]
 
 
-def address(folder: Path) -> str:
-    """Return the glossary's address in a file of `folder`, which need not exist; results may be outside the project."""
-    return Path(os.path.relpath(ROOT / PAGE, folder.resolve())).as_posix()
+def address(experiment: str) -> str:
+    """Return the glossary's address in a file of results/`experiment`, whose name may have several parts."""
+    return "../" * (experiment.count("/") + 2) + PAGE
 
 
 @functools.cache
