@@ -93,6 +93,24 @@ def test_page_lists_claims_decided_ones_first_and_escapes_names(tmp_path: Path) 
     assert {file: file.read_bytes() for file in tmp_path.rglob("*.*")} == before
 
 
+def test_claims_name_the_command_of_the_record(tmp_path: Path) -> None:
+    record = project(tmp_path) / "results" / "toy" / "provenance.json"
+    record.write_text(
+        json.dumps({**json.loads(record.read_text()), "command": "python run.py experiment=toy scale=day"})
+    )
+    write(tmp_path)
+    page = (tmp_path / "results" / "index.html").read_text()
+    made = re.findall(r'<a href="toy/index.html">toy</a><br><code>(.*?)</code>', page)
+    assert made == ["python run.py experiment=toy scale=day"] * 3
+
+
+def test_links_of_the_committed_front_page_lead_somewhere() -> None:
+    results = ROOT / "results"
+    links = set(re.findall(r'href="([^"#:]+)', (results / "index.html").read_text()))
+    assert len(links) > 40
+    assert [link for link in sorted(links) if not (results / link).exists()] == []
+
+
 def test_open_claims_count_as_open() -> None:
     verdicts = ("holds", "undecided", "underpowered", "post hoc")
     claims = [Claim(str(place), "", "toy", "", "", verdict) for place, verdict in enumerate(verdicts)]  # type: ignore[arg-type]

@@ -45,9 +45,11 @@ def write(root: Path) -> None:
     figures = write_figures(drawn, results / "overview")
     flat = table.set_axis([" ".join(column) for column in table.columns], axis=1)
     write_whole(results / "overview" / "ranks.csv", flat.to_csv(index_label="explainer", lineterminator="\n"))
-    shown = {"papers": found, "cards": cards(results), "figures": figures, "open": OPEN, "by_verdict": _by_verdict}
+    known = cards(results)
+    commands = {card.name: card.command for card in known}
+    shown = {"papers": found, "cards": known, "commands": commands, "figures": figures, "open": OPEN}
     for name, template in (("README.md", "overview.md"), ("index.html", "overview.html")):
-        write_whole(results / name, _render(template, shown))
+        write_whole(results / name, _render(template, {**shown, "by_verdict": _by_verdict}))
     readme = root / "README.md"
     before, begin, rest = readme.read_text().partition(BEGIN)
     if begin:
