@@ -151,6 +151,18 @@ def test_few_scores_are_undefined_and_enough_images_are_scored(results: Path) ->
     strict = table[~table["metric"].isin(MAY_BE_UNDEFINED)]
     if name_of(results) == "vebi/imagenette":  # the label is explained, to which a network may give less than 0.1
         strict = strict[~strict["metric"].str.startswith(("deletion", "insertion"))]
+    if name_of(results) == "imagenet":
+        # A photograph whose predicted class has a probability below 0.1 has no relative one, under any explainer.
+        of_image = strict["metric"].str.startswith(("deletion", "insertion", "relevance_gain", "road"))
+        by_network = strict[of_image].groupby("model")
+        assert (by_network["n_undefined"].min() == by_network["n_undefined"].max()).all()
+        assert (by_network["n_undefined"].max() <= 0.05 * by_network["n"].min()).all()
+        # On the transformer the search of one game fails on some photographs, and occlusion of any part helps on one.
+        silent = strict["explainer"].isin(["fgvis_deletion_one_sided", "occlusion"]) & (
+            strict["model"] == "vit_tiny_patch16_224"
+        )
+        assert (strict["n_undefined"][silent] <= 0.1 * strict["n"][silent]).all()
+        strict = strict[~of_image & ~silent]
     # A landscape may show no attribute that contributes, or one only, which cannot be ranked.
     scenes = table["data"].iloc[0] == "landscapes"
     assert (strict["n_undefined"] <= (0.05 * strict["n"] if scenes else 0)).all()
