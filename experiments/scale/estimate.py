@@ -96,7 +96,7 @@ def _pass(network: nn.Module, images: torch.Tensor, kind: str) -> None:
         images = images.clone().requires_grad_()
         torch.autograd.grad(network(images).amax(1).sum(), images)
         return
-    with torch.no_grad(), passes_in(network, Passes(kind)):  # type: ignore[arg-type]
+    with torch.no_grad(), passes_in(network, Passes(kind)):
         network(images)
 
 
